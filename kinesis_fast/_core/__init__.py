@@ -1,0 +1,60 @@
+"""The compiled half of kinesis_fast: from msgpack chunks to request bodies, without the GIL.
+
+Importing it raises an ImportError that says how to mend the installation when a compiled module
+is missing or does not load; there is no slower replacement in Python.
+"""
+
+import importlib
+import platform
+import sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+_MODULES = ("events", "json_text", "times", "partition_key", "shape", "request", "encoder")
+_REINSTALL = "pip install --force-reinstall --no-cache-dir kinesis-fast"
+
+
+def _is_built(module: str, directory: Path) -> bool:
+    return any((directory / f"{module}{suffix}").is_file() for suffix in EXTENSION_SUFFIXES)
+
+
+def _how_to_mend(directory: Path, nothing_built: bool) -> str:
+    source_tree = directory.parent.parent
+    if not (source_tree / "src_pyx").is_dir():
+        return f"Reinstall the package: {_REINSTALL}"
+    if nothing_built:
+        return (
+            f"{source_tree} is a source tree, which holds no compiled modules and hides an installed "
+            f"kinesis-fast while it stands on sys.path. Start Python from another directory or use "
+            f".venv/bin/python -P after `make demo`; to install what is here: pip install {source_tree}"
+        )
+    return f"Build again from the source tree: pip install --force-reinstall --no-deps {source_tree}"
+
+
+def _explain(module: str, cause: Exception) -> ImportError:
+    directory = Path(__file__).parent
+    missing = [name for name in _MODULES if not _is_built(name, directory)]
+    if missing:
+        problem = f"{', '.join(missing)} missing in {directory}"
+    else:
+        problem = f"{module} in {directory} does not load ({cause})"
+    return ImportError(
+        f"kinesis_fast: compiled module {problem}. "
+        f"This is {platform.python_implementation()} {platform.python_version()} "
+        f"on {sysconfig.get_platform()}, which loads *{', *'.join(EXTENSION_SUFFIXES)}. "
+        f"{_how_to_mend(directory, nothing_built=len(missing) == len(_MODULES))}",
+        name=f"{__name__}.{module}",
+        path=str(directory),
+    )
+
+
+def _load() -> None:
+    for module in _MODULES:
+        try:
+            importlib.import_module(f"{__name__}.{module}")
+        # Cython reports modules of different builds side by side as TypeError or ValueError.
+        except (ImportError, TypeError, ValueError) as cause:
+            raise _explain(module, cause) from cause
+
+
+_load()

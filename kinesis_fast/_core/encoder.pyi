@@ -1,0 +1,34 @@
+from typing import Self, final
+
+from kinesis_fast._core.request import Request
+from kinesis_fast._core.tally import Tally
+
+@final
+class Encoder:
+    def __init__(
+        self,
+        *,
+        tail: bytes,
+        data_keys: tuple[bytes, ...],
+        path: tuple[bytes, ...],
+        log_key: bytes | None,
+        time_key: bytes | None,
+        time_format: bytes,
+        subsecond_digits: bytes,
+        replace_dots: bytes | None,
+        append_newline: bool,
+        max_record_bytes: int,
+        max_request_bytes: int,
+    ) -> None: ...
+    def requests(
+        self, chunk: bytes | bytearray | memoryview, *, now_ns: int, seed: int
+    ) -> RequestStream: ...
+    def count(self, chunk: bytes | bytearray | memoryview) -> int: ...
+
+@final
+class RequestStream:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Request: ...
+    def take_tally(self) -> Tally: ...
+    def count_rest(self) -> int: ...
+    def close(self) -> None: ...

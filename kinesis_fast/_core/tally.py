@@ -1,0 +1,20 @@
+"""What happened to the events of a chunk, counted."""
+
+from typing import NamedTuple
+
+
+class Tally(NamedTuple):
+    """Counts of events; `records` and all `skipped_*` together are the records read."""
+
+    records: int  # put into requests
+    skipped_not_map: int  # the body of the event is no map
+    skipped_too_deep: int  # nested deeper than 128 levels
+    skipped_no_log_key: int  # log_key is set and the record has no such key
+    skipped_bad_key: int  # a key that JSON has no text for: a map, an array, an unknown ext
+    skipped_malformed: int  # 1 if the chunk ends in bytes that are no event
+    malformed_at: int  # byte offset of that tail in the chunk, or -1
+    group_markers: int  # events that open or close a group; they are no records
+    truncated: int  # records cut to the size limit
+    bad_times: int  # events without a usable time
+    nan_values: int  # NaN and infinities sent as null
+    random_keys: int  # records without the configured partition key

@@ -1,0 +1,82 @@
+"""RecordEncoder: what an OutputConfig makes of a chunk."""
+
+import base64
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from kinesis_fast._core.encoder import Encoder, RequestStream
+from kinesis_fast.config import OutputConfig
+from kinesis_fast.limits import (
+    DEFAULT_MAX_RECORD_BYTES,
+    MAX_LARGE_REQUEST_BYTES,
+    MAX_REQUEST_BYTES,
+)
+from kinesis_fast.time_format import split_subseconds
+
+
+class Record(NamedTuple):
+    """One Kinesis record: `data` as the stream holds it, and the key that chooses its shard."""
+
+    data: bytes
+    partition_key: str
+
+
+def _tail(stream: str) -> bytes:
+    """What follows the entries in the body of a request."""
+    field = "StreamARN" if stream.startswith("arn:") else "StreamName"
+    return f'],"{field}":{json.dumps(stream)}}}'.encode()
+
+
+def _max_request_bytes(max_record_size: int) -> int:
+    if max_record_size > DEFAULT_MAX_RECORD_BYTES:
+        return MAX_LARGE_REQUEST_BYTES
+    return MAX_REQUEST_BYTES
+
+
+class RecordEncoder:
+    """Turns chunks into PutRecords requests, or into single records.
+
+    It holds no state of a chunk, so any number of threads may use one encoder at once.
+    """
+
+    def __init__(self, config: OutputConfig) -> None:
+        strftime, digits = split_subseconds(config.time_key_format)
+        self._core = Encoder(
+            tail=_tail(config.stream),
+            data_keys=tuple(name.encode() for name in config.data_keys),
+            path=tuple(name.encode() for name in config.partition_key),
+            log_key=config.log_key.encode() if config.log_key else None,
+            time_key=config.time_key.encode() if config.time_key else None,
+            time_format=strftime.encode(),
+            subsecond_digits=bytes(digits),
+            replace_dots=config.replace_dots.encode() if config.replace_dots else None,
+            append_newline=config.append_newline,
+            max_record_bytes=config.max_record_size,
+            max_request_bytes=_max_request_bytes(config.max_record_size),
+        )
+
+    def requests(self, chunk: bytes | bytearray | memoryview) -> RequestStream:
+        """The finished PutRecords requests of a chunk, one compiled call each, the GIL released.
+
+        `chunk` is any contiguous bytes-like object, as Fluent Bit hands it over; it is held, not
+        copied, until the stream is exhausted or closed. TypeError if it is not bytes-like;
+        MemoryError, during the iteration, if a request does not fit into memory.
+        """
+        seed = int.from_bytes(os.urandom(8))
+        return self._core.requests(chunk, now_ns=time.time_ns(), seed=seed)
+
+    def records(self, chunk: bytes | bytearray | memoryview) -> Iterator[Record]:
+        """The records of a chunk one by one: convenient, and slower than `requests`."""
+        for request in self.requests(chunk):
+            for index in range(request.n_records):
+                entry = json.loads(request.entry(index))
+                yield Record(base64.b64decode(entry["Data"]), entry["PartitionKey"])
+            request.release()
+
+    def count(self, chunk: bytes | bytearray | memoryview) -> int:
+        """Number of records in a chunk: every event that is no group marker, those that will be
+        skipped included, and one for a malformed tail. Nothing is encoded."""
+        return self._core.count(chunk)

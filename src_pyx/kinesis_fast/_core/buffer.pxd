@@ -1,0 +1,43 @@
+"""A growing byte buffer on the C heap; who declares one frees it."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, realloc
+
+from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK, Status
+
+
+cdef struct Buffer:
+    uint8_t* data
+    size_t n
+    size_t capacity
+
+
+cdef inline Status buffer_grow(Buffer* buffer, size_t room) noexcept nogil:
+    cdef size_t capacity = buffer.capacity + buffer.capacity // 2
+    cdef void* data
+    if room > <size_t>-1 // 2 - buffer.n:
+        return STATUS_NO_MEMORY
+    if capacity < buffer.n + room:
+        capacity = buffer.n + room
+    if capacity < 4096:
+        capacity = 4096
+    data = realloc(buffer.data, capacity)
+    if data == NULL:
+        return STATUS_NO_MEMORY
+    buffer.data = <uint8_t*> data
+    buffer.capacity = capacity
+    return STATUS_OK
+
+
+cdef inline Status buffer_reserve(Buffer* buffer, size_t room) noexcept nogil:
+    """Make room for `room` bytes behind the n that are in use; the data may move."""
+    if room <= buffer.capacity - buffer.n:
+        return STATUS_OK
+    return buffer_grow(buffer, room)
+
+
+cdef inline void buffer_free(Buffer* buffer) noexcept nogil:
+    free(buffer.data)
+    buffer.data = NULL
+    buffer.n = buffer.capacity = 0

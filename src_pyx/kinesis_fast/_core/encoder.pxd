@@ -1,0 +1,72 @@
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from kinesis_fast._core.buffer cimport Buffer
+from kinesis_fast._core.cursor cimport Cursor
+from kinesis_fast._core.events cimport Event, Moment
+from kinesis_fast._core.partition_key cimport PartitionKey
+from kinesis_fast._core.request cimport BufferPool, Request
+from kinesis_fast._core.shape cimport Found, Shape
+from kinesis_fast._core.status cimport Status
+from kinesis_fast._core.text cimport Text
+from kinesis_fast._core.times cimport TimeFormat, TimeText
+
+
+cdef struct Counts:
+    uint64_t records
+    uint64_t skipped_not_map
+    uint64_t skipped_too_deep
+    uint64_t skipped_no_log_key
+    uint64_t skipped_bad_key
+    uint64_t skipped_malformed
+    uint64_t group_markers
+    uint64_t truncated
+    uint64_t bad_times
+    uint64_t nan_values
+    uint64_t random_keys
+
+
+cdef class Encoder:
+    cdef Shape shape
+    cdef TimeFormat time_format
+    cdef bint append_newline
+    cdef size_t max_record_bytes
+    cdef size_t max_request_bytes
+    cdef BufferPool pool
+    cdef bytes tail
+    cdef tuple owned            # keeps the bytes alive that the structs point into
+    cdef Text* names            # data_keys, then path
+
+    cdef void set_names(self, tuple data_keys, tuple path) except *
+    cdef void check_time_format(self) except *
+
+
+cdef class RequestStream:
+    cdef Encoder encoder
+    cdef Py_buffer chunk
+    cdef bint is_open           # the chunk is held
+    cdef bint is_busy           # a call is under way, with the GIL released
+    cdef Cursor cursor
+    cdef const uint8_t* start
+    cdef uint32_t n_events
+    cdef Moment now
+    cdef uint64_t random_state
+    cdef TimeText time
+    cdef Buffer data            # of the record that was encoded last
+    cdef PartitionKey key       # its partition key
+    cdef bint has_record        # it is in no request yet
+    cdef uint64_t n_lost        # records of a request that memory did not suffice for
+    cdef Counts counts
+    cdef size_t malformed_at
+
+    cdef void enter(self) except *
+    cdef void release_chunk(self) noexcept
+    cdef Status fill(self, Request request, Text tail) noexcept nogil
+    cdef Status encode_next(self) noexcept nogil
+    cdef Status encode_body(self, const Event* event) noexcept nogil
+    cdef Status finish_record(self, const Found* found) noexcept nogil
+    cdef void choose_key(self, const Found* found, Text time) noexcept nogil
+    cdef void fit_record(self) noexcept nogil
+    cdef Status skip_body(self, Cursor body, Status reason) noexcept nogil
+    cdef Status end_malformed(self, const uint8_t* event) noexcept nogil
+    cdef uint64_t count_events(self) noexcept nogil

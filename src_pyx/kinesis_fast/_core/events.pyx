@@ -1,0 +1,103 @@
+"""Fluent Bit's log events: [time, body] (v1) and [[time, metadata], body] (v2).
+
+Source: fluent-bit include/fluent-bit/flb_log_event.h and the forward protocol's EventTime.
+"""
+
+from libc.math cimport floor, isfinite
+from libc.stdint cimport int32_t, uint8_t, uint64_t
+
+from kinesis_fast._core.cursor cimport (
+    KIND_ARRAY, KIND_EXT, KIND_FLOAT, KIND_INT, KIND_UINT, Token, kf_load_u32, next_token,
+    skip_value,
+)
+from kinesis_fast._core.status cimport STATUS_END, STATUS_OK, STATUS_TRUNCATED
+
+cdef enum:
+    GROUP_START = -1
+    GROUP_END = -2
+    NANOSECONDS = 1000000000
+
+cdef int64_t YEAR_10000 = 253402300800
+
+
+cdef void set_time(Event* event, int64_t second, uint32_t nanosecond) noexcept nogil:
+    event.time.second = second
+    event.time.nanosecond = nanosecond
+    event.has_time = 0 <= second < YEAR_10000 and nanosecond < NANOSECONDS
+
+
+cdef void set_float_time(Event* event, double seconds) noexcept nogil:
+    """Rounded to microseconds: a double of today's date carries no more."""
+    cdef double whole
+    cdef int64_t microseconds
+    if not isfinite(seconds) or seconds < 0 or seconds >= YEAR_10000:
+        return
+    whole = floor(seconds)
+    microseconds = <int64_t> floor((seconds - whole) * 1e6 + 0.5)
+    if microseconds == 1000000:
+        set_time(event, <int64_t> whole + 1, 0)
+    else:
+        set_time(event, <int64_t> whole, <uint32_t> (microseconds * 1000))
+
+
+cdef void set_event_time(Event* event, const Token* token) noexcept nogil:
+    """EventTime; Fluent Bit reads the seconds as signed and marks groups with negative ones."""
+    cdef int32_t second = <int32_t> kf_load_u32(token.data)
+    event.is_group_marker = second == GROUP_START or second == GROUP_END
+    set_time(event, second, kf_load_u32(token.data + 4))
+
+
+cdef Status read_time(Cursor* cursor, Event* event) noexcept nogil:
+    cdef Cursor start = cursor[0]
+    cdef Token token
+    if next_token(cursor, &token) != STATUS_OK:
+        return STATUS_TRUNCATED
+    if token.kind == KIND_EXT and token.ext_type == 0 and token.n == 8:
+        set_event_time(event, &token)
+    elif token.kind == KIND_UINT:
+        if token.n < <uint64_t> YEAR_10000:
+            set_time(event, <int64_t> token.n, 0)
+    elif token.kind == KIND_FLOAT:
+        set_float_time(event, token.number)
+    elif token.kind != KIND_INT:
+        cursor[0] = start
+        return skip_value(cursor)
+    return STATUS_OK
+
+
+cdef Status read_pair(Cursor* cursor) noexcept nogil:
+    """The header of an array of two."""
+    cdef Token token
+    if next_token(cursor, &token) != STATUS_OK:
+        return STATUS_TRUNCATED
+    if token.kind != KIND_ARRAY or token.n != 2:
+        return STATUS_TRUNCATED
+    return STATUS_OK
+
+
+cdef inline bint at_array(const Cursor* cursor) noexcept nogil:
+    cdef uint8_t first
+    if cursor.pos == cursor.end:
+        return False
+    first = cursor.pos[0]
+    return (first & 0xf0) == 0x90 or first == 0xdc or first == 0xdd
+
+
+cdef Status read_event(Cursor* cursor, Event* event) noexcept nogil:
+    """Read up to the body of the next event, where the cursor then stands.
+
+    STATUS_END at the end of the chunk, STATUS_TRUNCATED where there is no event.
+    """
+    cdef bint has_metadata
+    if cursor.pos == cursor.end:
+        return STATUS_END
+    event.has_time = False
+    event.is_group_marker = False
+    if read_pair(cursor) != STATUS_OK:
+        return STATUS_TRUNCATED
+    has_metadata = at_array(cursor)
+    if has_metadata and read_pair(cursor) != STATUS_OK:
+        return STATUS_TRUNCATED
+    if read_time(cursor, event) != STATUS_OK:
+        return STATUS_TRUNCATED
+    return skip_value(cursor) if has_metadata else STATUS_OK

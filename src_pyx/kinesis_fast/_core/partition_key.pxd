@@ -1,0 +1,16 @@
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint64_t
+
+from kinesis_fast._core.cursor cimport Cursor
+from kinesis_fast._core.limits cimport MAX_KEY_BYTES
+from kinesis_fast._core.text cimport Text
+
+cdef struct PartitionKey:
+    uint8_t data[MAX_KEY_BYTES + 8]     # UTF-8
+    size_t n
+
+
+cdef void key_from_text(Text text, PartitionKey* key) noexcept nogil
+cdef void key_from_record(Cursor value, const Text* path, size_t n_path,
+                          PartitionKey* key) noexcept nogil
+cdef void random_key(PartitionKey* key, uint64_t* random_state) noexcept nogil

@@ -1,0 +1,25 @@
+"""A piece of somebody else's bytes."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t
+from libc.string cimport memcmp
+
+
+cdef struct Text:
+    const uint8_t* data
+    size_t n
+
+
+cdef inline bint text_equals(Text left, Text right) noexcept nogil:
+    return left.n == right.n and (left.n == 0 or memcmp(left.data, right.data, left.n) == 0)
+
+
+cdef inline Text text_of(bytes value) noexcept:
+    """The bytes of a Python object that the caller keeps alive; None has no bytes (NULL)."""
+    cdef Text text
+    text.data = NULL
+    text.n = 0
+    if value is not None:
+        text.data = <const uint8_t*> <const char*> value
+        text.n = len(value)
+    return text
