@@ -24,11 +24,11 @@ def _how_to_mend(directory: Path, nothing_built: bool) -> str:
         return f"Reinstall the package: {_REINSTALL}"
     if nothing_built:
         return (
-            f"{source_tree} is a source tree, which holds no compiled modules and hides an installed "
-            f"kinesis-fast while it stands on sys.path. Start Python from another directory or use "
-            f".venv/bin/python -P after `make demo`; to install what is here: pip install {source_tree}"
+            f"{source_tree} is a source tree, which has no compiled modules and hides an installed "
+            f"kinesis-fast while it stands on sys.path: start Python in another directory, or as "
+            f"`python -P`; to install what is here: pip install {source_tree}"
         )
-    return f"Build again from the source tree: pip install --force-reinstall --no-deps {source_tree}"
+    return f"Build it again: pip install --force-reinstall --no-deps {source_tree}"
 
 
 def _explain(module: str, cause: Exception) -> ImportError:

@@ -92,7 +92,7 @@ kf_base64_avx2(uint8_t *out, const uint8_t *src, size_t n)
         _mm256_storeu_si256((__m256i *)out,
                             _mm256_add_epi8(fields, _mm256_shuffle_epi8(offsets, range)));
     }
-    return kf_base64_scalar(out, src, n);
+    return kf_base64_ssse3(out, src, n);
 }
 #endif
 

@@ -85,49 +85,35 @@ static inline uint8_t *kf_escape_bytewise(uint8_t *out, const uint8_t *src, cons
 }
 
 #ifdef KF_ESCAPE_SSE2
-static inline unsigned kf_escape_mask(__m128i block)
+// All ones in each byte that needs an escape.
+static inline __m128i kf_needs_escape(__m128i block)
 {
-    const __m128i control =
-        _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block);
+    const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block);
     const __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
     const __m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, backslash)));
+    return _mm_or_si128(control, _mm_or_si128(quote, backslash));
 }
 
-static inline void kf_copy16(uint8_t *out, const uint8_t *src)
-{
-    _mm_storeu_si128((__m128i *)out, _mm_loadu_si128((const __m128i *)src));
-}
-
-// As kf_escape; [src, src + 32) may be read although the text may end before.
-static inline uint8_t *kf_escape_block(uint8_t *out, const uint8_t **src, const uint8_t *end)
+// The first n <= 16 bytes at *src, of which some need an escape or are not ASCII, and the run of
+// non-ASCII bytes behind them; [*src, *src + 32) may be read.
+static inline uint8_t *kf_escape_block(uint8_t *out, const uint8_t **src, size_t n,
+                                       const uint8_t *end, unsigned escapes, unsigned high)
 {
     const uint8_t *p = *src;
-    const __m128i block = _mm_loadu_si128((const __m128i *)p);
-    unsigned escapes = kf_escape_mask(block);
-    unsigned high = (unsigned)_mm_movemask_epi8(block);
-    size_t n = 16;
-    if ((size_t)(end - p) < 16) {
-        n = (size_t)(end - p);
-        escapes &= (1u << n) - 1;
-        high &= (1u << n) - 1;
-    }
-    _mm_storeu_si128((__m128i *)out, block);
-    if (__builtin_expect(high != 0, 0)) {
+    if (high) {
         n = (size_t)__builtin_ctz(high);
         escapes &= (1u << n) - 1;
     }
     size_t done = 0;
-    while (escapes) {
+    for (; escapes; escapes &= escapes - 1) {
         const size_t at = (size_t)__builtin_ctz(escapes);
-        escapes &= escapes - 1;
         out = kf_write_escape(out + (at - done), p[at]);
         done = at + 1;
-        kf_copy16(out, p + done);
+        _mm_storeu_si128((__m128i *)out, _mm_loadu_si128((const __m128i *)(p + done)));
     }
     out += n - done;
     p += n;
-    if (__builtin_expect(high != 0, 0))
+    if (high)
         out = kf_escape_non_ascii(out, &p, end);
     *src = p;
     return out;
@@ -143,8 +129,21 @@ static inline uint8_t *kf_escape(uint8_t *out, const uint8_t *src, size_t n,
 {
     const uint8_t *end = src + n;
 #ifdef KF_ESCAPE_SSE2
-    while (src < end && readable_end - src >= 32)
-        out = kf_escape_block(out, &src, end);
+    while (src < end && readable_end - src >= 32) {
+        const size_t left = (size_t)(end - src);
+        const size_t n = left < 16 ? left : 16;
+        const unsigned used = (1u << n) - 1;
+        const __m128i block = _mm_loadu_si128((const __m128i *)src);
+        const __m128i special = kf_needs_escape(block);
+        _mm_storeu_si128((__m128i *)out, block);
+        if (__builtin_expect(_mm_movemask_epi8(_mm_or_si128(special, block)) & used, 0)) {
+            out = kf_escape_block(out, &src, n, end, (unsigned)_mm_movemask_epi8(special) & used,
+                                  (unsigned)_mm_movemask_epi8(block) & used);
+        } else {
+            out += n;
+            src += n;
+        }
+    }
 #else
     (void)readable_end;
 #endif

@@ -11,6 +11,7 @@ from kinesis_fast._core.text cimport Text
 
 
 cdef extern from "kernels/bytes.hpp" nogil:
+    const uint8_t* kf_header_width
     unsigned int kf_load_u16(const uint8_t*)
     unsigned int kf_load_u32(const uint8_t*)
     uint64_t kf_load_u64(const uint8_t*)
@@ -115,28 +116,15 @@ cdef inline uint64_t load_length(const uint8_t* pos, size_t width) noexcept nogi
     return kf_load_u32(pos)
 
 
-cdef inline size_t header_width(uint8_t first) noexcept nogil:
-    """Bytes of the fixed part that follows a first byte of 0xc0 to 0xdf."""
-    if first == 0xc4 or first == 0xc7 or first == 0xcc or first == 0xd0 or first == 0xd9:
-        return 1
-    if first == 0xc5 or first == 0xc8 or first == 0xcd or first == 0xd1 or first == 0xda:
-        return 2
-    if first == 0xdc or first == 0xde:
-        return 2
-    if first == 0xcb or first == 0xcf or first == 0xd3:
-        return 8
-    if first < 0xc4 or (0xd4 <= first <= 0xd8):
-        return 0
-    return 4
-
-
 cdef inline Status next_long_token(Cursor* cursor, Token* token, uint8_t first) noexcept nogil:
     """What follows a first byte of 0xc0 to 0xdf, which is read already."""
     cdef const uint8_t* pos = cursor.pos
-    cdef size_t width = header_width(first)
+    cdef size_t width = kf_header_width[first - 0xc0]
     if bytes_left(cursor) < width:
         return STATUS_TRUNCATED
     cursor.pos += width
+    if 0xd4 <= first <= 0xd8:
+        return take_ext(cursor, token, <uint64_t> 1 << (first - 0xd4))
     if first == 0xd9 or first == 0xda or first == 0xdb:
         return take_payload(cursor, token, KIND_STR, load_length(pos, width))
     elif first == 0xde or first == 0xdf:
@@ -172,8 +160,6 @@ cdef inline Status next_long_token(Cursor* cursor, Token* token, uint8_t first) 
         return STATUS_OK
     elif first == 0xc7 or first == 0xc8 or first == 0xc9:
         return take_ext(cursor, token, load_length(pos, width))
-    elif 0xd4 <= first <= 0xd8:
-        return take_ext(cursor, token, <uint64_t> 1 << (first - 0xd4))
     return STATUS_TRUNCATED  # 0xc1 is never used
 
 

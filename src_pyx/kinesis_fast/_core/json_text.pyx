@@ -88,15 +88,26 @@ cdef inline Status write_escaped(Text text, const Cursor* input, Buffer* out) no
     return STATUS_OK
 
 
+cdef inline Status write_quoted(Text text, const Cursor* input, bint is_key,
+                                Buffer* out) noexcept nogil:
+    """Append `text` as a JSON string, with a colon behind it if it is a key."""
+    cdef uint8_t* end
+    if text.n > <size_t> -1 // (2 * KF_ESCAPE_MAX):
+        return STATUS_NO_MEMORY
+    if buffer_reserve(out, text.n * KF_ESCAPE_MAX + KF_ESCAPE_SLACK + 16) != STATUS_OK:
+        return STATUS_NO_MEMORY
+    end = out.data + out.n
+    end[0] = c'"'
+    end = kf_escape(end + 1, text.data, text.n, input.end)
+    end[0] = c'"'
+    end[1] = c":"
+    out.n = <size_t> (end - out.data) + (2 if is_key else 1)
+    return STATUS_OK
+
+
 cdef Status write_string(Text text, const Cursor* input, Buffer* out) noexcept nogil:
     """Append `text` as a JSON string; `input.end` is how far the bytes behind it may be read."""
-    if buffer_reserve(out, 8) != STATUS_OK:
-        return STATUS_NO_MEMORY
-    put(out, c'"')
-    if write_escaped(text, input, out) != STATUS_OK:
-        return STATUS_NO_MEMORY
-    put(out, c'"')
-    return STATUS_OK
+    return write_quoted(text, input, False, out)
 
 
 cdef Status write_dotless(Text text, const Cursor* input, const KeyRules* rules,
@@ -202,15 +213,16 @@ cdef Status write_key(const Token* token, const Cursor* input, const KeyRules* r
                       Buffer* out) noexcept nogil:
     """Append a map key and its colon."""
     cdef Status status
+    cdef bint is_text = token.kind == KIND_STR or token.kind == KIND_BIN
+    if is_text and not rules.replace_dots:
+        return write_quoted(token_text(token), input, True, out)
     if buffer_reserve(out, 8) != STATUS_OK:
         return STATUS_NO_MEMORY
     put(out, c'"')
-    if token.kind != KIND_STR and token.kind != KIND_BIN:
-        status = write_odd_key(token, out)
-    elif rules.replace_dots:
+    if is_text:
         status = write_dotless(token_text(token), input, rules, out)
     else:
-        status = write_escaped(token_text(token), input, out)
+        status = write_odd_key(token, out)
     if status != STATUS_OK:
         return status
     if buffer_reserve(out, 8) != STATUS_OK:
@@ -223,7 +235,7 @@ cdef inline Status write_leaf(const Token* token, const Cursor* input, Buffer* o
                               uint64_t* nan_values) noexcept nogil:
     """Append a value that holds no others."""
     if token.kind == KIND_STR or token.kind == KIND_BIN:
-        return write_string(token_text(token), input, out)
+        return write_quoted(token_text(token), input, False, out)
     if token.kind == KIND_EXT:
         return write_ext(token, out)
     if buffer_reserve(out, KF_NUMBER_MAX) != STATUS_OK:
