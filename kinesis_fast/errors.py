@@ -1,0 +1,21 @@
+"""The exceptions of this package; all of them are a KinesisFastError."""
+
+
+class KinesisFastError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+
+class ConfigError(KinesisFastError, ValueError):
+    """An option or variable is wrong; the text names it, its value and what is allowed."""
+
+
+class ClosedError(KinesisFastError):
+    """The output was used after close()."""
+
+
+class SendFailureTimeout(KinesisFastError):
+    """No record was acknowledged for SEND_FAILURE_TIMEOUT while there was something to send."""
+
+
+class TransportError(KinesisFastError):
+    """A request got no answer: no connection, a time-out, no credentials. It may have arrived."""

@@ -1,0 +1,37 @@
+"""Limits of the service and constants of the delivery: value, unit, source, one a line.
+
+"PutRecords" stands for the operation's page in the Kinesis Data Streams API reference,
+https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+"""
+
+from typing import Final
+
+KIB: Final = 1024  # bytes
+MIB: Final = 1024 * KIB  # bytes
+
+# What a request and a record may hold. Sizes are data before base64 plus partition keys (UTF-8).
+MAX_RECORDS_PER_REQUEST: Final = 500  # records; PutRecords
+MAX_REQUEST_BYTES: Final = 5 * MIB  # bytes; ours, PutRecords' limit before larger records came
+MAX_LARGE_REQUEST_BYTES: Final = 10 * MIB  # bytes; PutRecords; when max_record_size exceeds 1 MiB
+DEFAULT_MAX_RECORD_BYTES: Final = 1 * MIB  # bytes; PutRecords, a stream's limit unless raised
+MIN_MAX_RECORD_BYTES: Final = 1 * KIB  # bytes; ours: the longest key (768) must leave room for data
+MAX_RECORD_BYTES: Final = 10 * MIB  # bytes; PutRecords, the highest limit a stream can be given
+MAX_PARTITION_KEY_UTF16_UNITS: Final = 256  # UTF-16 units; PutRecords: "256 Unicode characters"
+RANDOM_KEY_LENGTH: Final = 8  # characters [a-zA-Z0-9]; as the Go plugin
+
+# What the encoder does with input that exceeds its bounds.
+MAX_NESTING: Final = 128  # levels of maps and arrays; ours: deeper records are skipped
+TRUNCATION_SUFFIX: Final = b"[Truncated...]"  # bytes, ends a record that was cut; as the Go plugin
+MAX_TIME_FORMAT_LENGTH: Final = 256  # characters of time_key_format; ours, bounds strftime's output
+
+# How long a flush goes on. Every wait is random between 0 and the backoff (full jitter).
+MAX_ATTEMPTS: Final = 4  # attempts per request within a flush, the first included; ours
+RETRY_BUDGET_S: Final = 5.0  # seconds of retrying within a flush, then RETRY; ours
+BACKOFF_BASE_S: Final = 0.5  # seconds before attempt 2, then doubled; ours: limits are per second
+BACKOFF_CAP_S: Final = 2.0  # seconds; ours, so that all waits fit into RETRY_BUDGET_S
+BACKGROUND_BACKOFF_BASE_S: Final = 1.0  # seconds before the first retry in the background; ours
+BACKGROUND_BACKOFF_CAP_S: Final = 30.0  # seconds; ours
+MAX_BACKGROUND_DELIVERIES: Final = 10  # deliveries at a time; as the Go plugin
+DEFAULT_BACKGROUND_RETRIES: Final = 4  # retries; as the Go plugin
+CLOSE_TIMEOUT_S: Final = 5.0  # seconds that close() waits for what is in flight; ours
+DEFAULT_HTTP_TIMEOUT_S: Final = 30.0  # seconds; ours: a flush without bound hangs a shutdown

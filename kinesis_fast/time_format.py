@@ -1,0 +1,67 @@
+"""The text of time_key_format: which specifiers exist, and where the sub-second digits go."""
+
+import re
+from typing import Final
+
+from kinesis_fast.limits import MAX_TIME_FORMAT_LENGTH
+
+SUBSECOND_MARK: Final = "\x01"  # stands for one digit in the text that split_subseconds returns
+
+# strftime(3): conversions by modifier. POSIX.1-2024 added %Ob, %OB and %Oh.
+_CONVERSIONS: Final = {
+    "": frozenset("aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ"),
+    "E": frozenset("cCxXyY"),
+    "O": frozenset("bBdehHImMSuUVwWy"),
+}
+_SUBSECOND_DIGITS: Final = {"%L": 3, "%f": 6, "%N": 9, "%3N": 3, "%6N": 6, "%9N": 9}
+_SAME_AS: Final = {"%v": "%e-%b-%Y"}  # as the Go plugin's strftime library
+_MAX_WIDTH_DIGITS: Final = 2
+
+_SPECIFIER: Final = re.compile(r"%[_\-0^#]*([0-9]*)([EO]?)(.?)", re.DOTALL)
+
+
+def split_subseconds(time_format: str) -> tuple[str, tuple[int, ...]]:
+    r"""Return the format for strftime, and how many sub-second digits belong where.
+
+    Args:
+        time_format: strftime(3) with the modifiers E and O, glibc's flags _ - 0 ^ # and a width of
+            one or two digits; also %L (ms), %f (us), %3N %6N %9N, %N (ns) and %v (%e-%b-%Y). At
+            most 256 characters.
+
+    Returns:
+        The format in which every sub-second specifier is a run of \x01, one for each digit, and the
+        lengths of these runs in order: "%H.%L" gives ("%H.\x01\x01\x01", (3,)).
+
+    Raises:
+        ValueError: which specifier is unknown, and its position in characters counted from 1.
+    """
+    if len(time_format) > MAX_TIME_FORMAT_LENGTH:
+        raise ValueError(f"it is longer than {MAX_TIME_FORMAT_LENGTH} characters")
+    for forbidden in ("\x00", SUBSECOND_MARK):
+        if forbidden in time_format:
+            raise ValueError(f"the character \\x{ord(forbidden):02x} is not allowed in it")
+    digits: list[int] = []
+
+    def rewritten(match: re.Match[str]) -> str:
+        specifier = match.group()
+        if specifier in _SUBSECOND_DIGITS:
+            digits.append(_SUBSECOND_DIGITS[specifier])
+            return SUBSECOND_MARK * digits[-1]
+        if specifier != "%%" and specifier not in _SAME_AS:
+            _check(match)
+        return _SAME_AS.get(specifier, specifier)
+
+    return _SPECIFIER.sub(rewritten, time_format), tuple(digits)
+
+
+def _check(match: re.Match[str]) -> None:
+    width, modifier, conversion = match.groups()
+    where = f"at position {match.start() + 1}"
+    if not conversion:
+        raise ValueError(f"'{match.group()}' {where} is incomplete; a percent sign is written %%")
+    if conversion not in _CONVERSIONS[modifier]:
+        raise ValueError(f"the specifier '{match.group()}' {where} is unknown")
+    if len(width) > _MAX_WIDTH_DIGITS:
+        raise ValueError(
+            f"the width of '{match.group()}' {where} has more than {_MAX_WIDTH_DIGITS} digits"
+        )

@@ -1,0 +1,469 @@
+"""OutputConfig: good and bad values of every option, and what the errors say."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from kinesis_fast.config import OPTIONS, OutputConfig, option_names
+from kinesis_fast.errors import ConfigError, KinesisFastError
+
+REQUIRED = {"region": "us-west-2", "stream": "logs"}
+MIB = 1024 * 1024
+
+
+def parse(**options: str) -> OutputConfig:
+    return OutputConfig.from_options({**REQUIRED, **options})
+
+
+def error_of(**options: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(**options)
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    config = OutputConfig.from_options(REQUIRED)
+
+    assert dataclasses.asdict(config) == {
+        "region": "us-west-2",
+        "stream": "logs",
+        "partition_key": (),
+        "data_keys": (),
+        "log_key": None,
+        "replace_dots": None,
+        "append_newline": False,
+        "time_key": None,
+        "time_key_format": "%Y-%m-%dT%H:%M:%S",
+        "role_arn": None,
+        "external_id": None,
+        "sts_endpoint": None,
+        "endpoint": None,
+        "profile": None,
+        "http_request_timeout": 30.0,
+        "max_record_size": MIB,
+        "experimental_concurrency": 0,
+        "experimental_concurrency_retries": 4,
+        "compression": "none",
+        "aggregation": False,
+    }
+
+
+def test_the_table_and_the_class_name_the_same_options() -> None:
+    assert option_names() == [field.name for field in dataclasses.fields(OutputConfig)]
+
+
+def test_every_default_text_parses_to_the_default() -> None:
+    for option in OPTIONS:
+        if option.default_text:
+            assert option.parse(option.default_text) == option.default, option.name
+
+
+def test_a_config_cannot_be_changed() -> None:
+    config = OutputConfig.from_options(REQUIRED)
+    for name in option_names():
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, name, "x")
+
+
+GOOD: list[tuple[str, str, Any]] = [
+    ("region", "eu-central-1", "eu-central-1"),
+    ("region", "us-gov-east-1", "us-gov-east-1"),
+    ("stream", "a", "a"),
+    ("stream", "My_stream.v1-2", "My_stream.v1-2"),
+    ("stream", "x" * 128, "x" * 128),
+    (
+        "stream",
+        "arn:aws:kinesis:us-west-2:123456789012:stream/logs",
+        "arn:aws:kinesis:us-west-2:123456789012:stream/logs",
+    ),
+    ("partition_key", "host", ("host",)),
+    ("partition_key", "kubernetes->pod_name", ("kubernetes", "pod_name")),
+    ("partition_key", "n->m->pk", ("n", "m", "pk")),
+    ("partition_key", "logs", ("logs",)),
+    ("partition_key", "log->id", ("log", "id")),
+    ("partition_key", "a-b>c", ("a-b>c",)),
+    ("partition_key", "a -> b", ("a ", " b")),
+    ("data_keys", "log", ("log",)),
+    ("data_keys", " a, b ", ("a", "b")),
+    ("data_keys", "a,b,a,", ("a", "b")),
+    ("data_keys", "with space,ключ", ("with space", "ключ")),
+    ("log_key", "log", "log"),
+    ("log_key", " log", " log"),
+    ("replace_dots", "-", "-"),
+    ("replace_dots", " ", " "),
+    ("replace_dots", "..", ".."),
+    *(("append_newline", text, True) for text in ("true", "True", "ON", "yes", "1")),
+    *(("append_newline", text, False) for text in ("false", "FALSE", "off", "No", "0")),
+    ("time_key", "@timestamp", "@timestamp"),
+    ("time_key_format", "%Y|%L|%f|%z|%Z", "%Y|%L|%f|%z|%Z"),
+    ("time_key_format", "no specifier", "no specifier"),
+    ("role_arn", "arn:aws:iam::123456789012:role/writer", "arn:aws:iam::123456789012:role/writer"),
+    (
+        "role_arn",
+        "arn:aws-us-gov:iam::123456789012:role/path/to/writer",
+        "arn:aws-us-gov:iam::123456789012:role/path/to/writer",
+    ),
+    ("external_id", "abc:DEF/1=2", "abc:DEF/1=2"),
+    ("profile", "my profile", "my profile"),
+    ("http_request_timeout", "0", 0.0),
+    ("http_request_timeout", "5", 5.0),
+    ("http_request_timeout", "2.5", 2.5),
+    ("http_request_timeout", "86400", 86400.0),
+    ("max_record_size", "1024", 1024),
+    ("max_record_size", str(10 * MIB), 10 * MIB),
+    ("experimental_concurrency", "0", 0),
+    ("experimental_concurrency", "10", 10),
+    ("experimental_concurrency_retries", "0", 0),
+    ("experimental_concurrency_retries", "100", 100),
+    ("compression", "none", "none"),
+    ("compression", "None", "none"),
+    ("aggregation", "false", False),
+    ("aggregation", "OFF", False),
+]
+
+GOOD_ENDPOINTS = [
+    ("https://kinesis.us-west-2.amazonaws.com", "https://kinesis.us-west-2.amazonaws.com"),
+    ("kinesis.us-west-2.amazonaws.com", "https://kinesis.us-west-2.amazonaws.com"),
+    ("localhost:4567", "https://localhost:4567"),
+    ("http://127.0.0.1:4567", "http://127.0.0.1:4567"),
+    ("HTTP://localhost", "http://localhost"),
+    ("http://[::1]:4567", "http://[::1]:4567"),
+    ("[::1]", "https://[::1]"),
+    ("https://proxy.example/kinesis/", "https://proxy.example/kinesis/"),
+    ("https://user:secret@proxy.example", "https://user:secret@proxy.example"),
+    ("host.example.", "https://host.example."),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), GOOD)
+def test_good_values(name: str, text: str, value: Any) -> None:
+    parsed = getattr(parse(**{name: text}), name)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize("name", ["endpoint", "sts_endpoint"])
+@pytest.mark.parametrize(("text", "value"), GOOD_ENDPOINTS)
+def test_good_endpoints(name: str, text: str, value: str) -> None:
+    assert getattr(parse(**{name: text}), name) == value
+
+
+BAD = [
+    ("region", "us west 2", "cannot be the name of a region"),
+    ("region", " us-west-2", "cannot be the name of a region"),
+    ("region", "us-west-2\n", "cannot be the name of a region"),
+    ("region", "-us", "cannot be the name of a region"),
+    ("region", "üs-west-2", "cannot be the name of a region"),
+    ("stream", "my stream", "cannot be the name of a stream"),
+    ("stream", "x" * 129, "cannot be the name of a stream"),
+    ("stream", "logs\n", "cannot be the name of a stream"),
+    ("stream", "strëam", "cannot be the name of a stream"),
+    ("stream", "arn:aws:kinesis:us-west-2:12345678901:stream/logs", "no ARN of a stream"),
+    ("stream", "arn:aws:kinesis:us-west-2:123456789012:stream/", "no ARN of a stream"),
+    ("stream", "arn:aws:firehose:us-west-2:123456789012:stream/logs", "no ARN of a stream"),
+    (
+        "stream",
+        "arn:aws:kinesis:us-west-2:123456789012:stream/logs/consumer/c:1",
+        "no ARN of a stream",
+    ),
+    ("partition_key", "log", "no key that groups records"),
+    ("partition_key", "->a", "is empty"),
+    ("partition_key", "a->", "is empty"),
+    ("partition_key", "a->->b", "is empty"),
+    ("partition_key", "->", "is empty"),
+    ("partition_key", "->".join(["a"] * 129), "nested deeper than 128"),
+    ("data_keys", ",", "names no key"),
+    ("data_keys", "  ", "names no key"),
+    ("log_key", "\ud800", "no valid UTF-8"),
+    *(("append_newline", text, "no boolean") for text in ("y", "2", " true", "enabled", "t")),
+    ("time_key_format", "%Y-%Q", "'%Q' at position 4 is unknown"),
+    ("time_key_format", "%Y" * 129, "longer than 256"),
+    ("role_arn", "writer", "no ARN of a role"),
+    ("role_arn", "arn:aws:iam::123456789012:user/writer", "no ARN of a role"),
+    ("role_arn", "arn:aws:iam::123456789012:role/a b", "no ARN of a role"),
+    ("external_id", "x", "not allowed"),
+    ("external_id", "with space", "not allowed"),
+    ("external_id", "x" * 1225, "not allowed"),
+    *(
+        ("http_request_timeout", text, "no decimal number")
+        for text in ("1e3", "٣", "1_000", "nan", "inf", "30s", " 30", ".5", "5.", "+5")
+    ),
+    *(
+        ("http_request_timeout", text, "out of range")
+        for text in ("-1", "-0.5", "0.0001", "86401", "9" * 400)
+    ),
+    *(
+        ("max_record_size", text, "no whole number")
+        for text in ("1e6", "1MiB", "1_048_576", "٣", "1048576.0", "0x400", "1 048 576", "nan")
+    ),
+    *(
+        ("max_record_size", text, "out of range")
+        for text in ("0", "1023", str(10 * MIB + 1), "-1", "9" * 5000)
+    ),
+    ("experimental_concurrency", "11", "out of range"),
+    ("experimental_concurrency", "-1", "out of range"),
+    ("experimental_concurrency", "two", "no whole number"),
+    ("experimental_concurrency_retries", "-1", "out of range"),
+    ("experimental_concurrency_retries", "1000001", "out of range"),
+    *(
+        ("compression", text, f"with {text.lower()} is not supported yet")
+        for text in ("gzip", "zlib", "zstd", "snappy", "GZIP")
+    ),
+    ("compression", "lz4", "no known compression"),
+    ("aggregation", "true", "not supported yet"),
+    ("aggregation", "1", "not supported yet"),
+    ("aggregation", "maybe", "no boolean"),
+]
+
+BAD_ENDPOINTS = [
+    ("ftp://host", "neither http nor https"),
+    ("://host", "neither http nor https"),
+    ("http://", "has no host"),
+    ("https:///path", "has no host"),
+    (":4567", "has no host"),
+    ("http://user@", "has no host"),
+    ("http://host:0", "no port from 1 to 65535"),
+    ("http://host:65536", "no port from 1 to 65535"),
+    ("http://host:", "no port from 1 to 65535"),
+    ("http://host:http", "no port from 1 to 65535"),
+    ("http://host:٣", "no port from 1 to 65535"),
+    ("http://a:1:2", "no port from 1 to 65535"),
+    ("http:/host", "no port from 1 to 65535"),
+    ("http://my host", "cannot be a host"),
+    (" http://host", "neither http nor https"),
+    ("http://host\n", "cannot be a host"),
+    ("http://hö.example", "cannot be a host"),
+    ("http://a_b", "cannot be a host"),
+    ("http://a..b", "cannot be a host"),
+    ("http://-a", "cannot be a host"),
+    ("http://[::1", "cannot be a host"),
+    ("http://[localhost]", "cannot be a host"),
+    ("http://[fe80::1%eth0]", "cannot be a host"),
+    ("http://[::1]x:80", "cannot be a host"),
+    ("http://host/?q=1", "query, a fragment or a character"),
+    ("http://host/#f", "query, a fragment or a character"),
+    ("http://host?q=1", "cannot be a host"),
+    ("http://host/a b", "query, a fragment or a character"),
+    ("http://host/a\tb", "query, a fragment or a character"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "reason"), BAD)
+def test_bad_values(name: str, text: str, reason: str) -> None:
+    message = error_of(**{name: text})
+
+    allowed = next(option.allowed for option in OPTIONS if option.name == name)
+    assert message.startswith(f"option {name} is '")
+    assert reason in message
+    assert message.endswith(f"; allowed is {allowed}")
+    assert message.isprintable()
+    assert len(message) < 500
+
+
+@pytest.mark.parametrize("name", ["endpoint", "sts_endpoint"])
+@pytest.mark.parametrize(("text", "reason"), BAD_ENDPOINTS)
+def test_bad_endpoints(name: str, text: str, reason: str) -> None:
+    message = error_of(**{name: text})
+
+    assert message.startswith(f"option {name} is '")
+    assert reason in message
+    assert "allowed is an http:// or https:// URL" in message
+    assert message.isprintable()
+
+
+def test_an_error_is_a_value_error_of_this_package() -> None:
+    with pytest.raises(ValueError, match="out of range") as caught:
+        parse(max_record_size="0")
+    assert isinstance(caught.value, KinesisFastError)
+    assert caught.value.__cause__ is None
+
+
+def test_an_error_shows_the_value_escaped_and_cut() -> None:
+    message = error_of(stream="a\x1b[31m\n" + "b" * 100_000)
+
+    assert "option stream is 'a\\x1b[31m\\nbbb" in message
+    assert "bbb...'" in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("missing", ["region", "stream"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_region_and_stream_are_required(missing: str, empty: bool) -> None:
+    options = {**REQUIRED, missing: ""}
+    if not empty:
+        del options[missing]
+
+    with pytest.raises(ConfigError, match=f"option {missing} is missing; allowed is "):
+        OutputConfig.from_options(options)
+
+
+@pytest.mark.parametrize("name", [name for name in option_names() if name not in REQUIRED])
+def test_an_empty_text_counts_as_absent(name: str) -> None:
+    assert parse(**{name: ""}) == OutputConfig.from_options(REQUIRED)
+
+
+def test_names_in_any_case() -> None:
+    config = OutputConfig.from_options(
+        {"Region": "us-west-2", "STREAM": "logs", "Append_Newline": "on"}
+    )
+    assert config == parse(append_newline="true")
+
+
+def test_the_same_option_in_two_cases() -> None:
+    with pytest.raises(ConfigError, match="option region is given twice"):
+        OutputConfig.from_options({**REQUIRED, "REGION": "us-west-2"})
+    assert OutputConfig.from_options({**REQUIRED, "REGION": ""}).region == "us-west-2"
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("regin", "region"),
+        ("Partition-Key", "partition_key"),
+        ("timekey_format", "time_key_format"),
+        ("delivery_stream", "stream"),
+        ("concurrency", "experimental_concurrency"),
+    ],
+)
+def test_an_unknown_option_suggests_the_nearest(given: str, nearest: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        OutputConfig.from_options({given: "x"})
+    assert str(caught.value) == f"option '{given}' is unknown; did you mean {nearest}?"
+
+
+def test_an_unknown_option_that_resembles_none_lists_all() -> None:
+    message = error_of(**{"zzz\n": ""})
+    assert message == f"option 'zzz\\n' is unknown; the options are {', '.join(option_names())}"
+
+
+@pytest.mark.parametrize("value", [None, True, 5, b"x", ("a",)])
+def test_values_must_be_texts(value: object) -> None:
+    options: dict[str, Any] = {**REQUIRED, "time_key": value}
+    with pytest.raises(ConfigError, match=f"option time_key is of type {type(value).__name__};"):
+        OutputConfig.from_options(options)
+
+
+def test_names_must_be_texts() -> None:
+    options: dict[Any, str] = {**REQUIRED, 5: "x"}
+    with pytest.raises(ConfigError, match="option '5' is unknown"):
+        OutputConfig.from_options(options)
+
+
+def test_the_region_of_an_arn_must_be_the_region() -> None:
+    arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/logs"
+    assert "ARN in option stream says 'eu-west-1'" in error_of(stream=arn)
+    assert parse(stream=arn, region="eu-west-1").stream == arn
+
+
+def test_describe_lists_the_effective_options() -> None:
+    assert OutputConfig.from_options(REQUIRED).describe() == (
+        "region=us-west-2 stream=logs append_newline=false time_key_format=%Y-%m-%dT%H:%M:%S "
+        "http_request_timeout=30 max_record_size=1048576 experimental_concurrency=0 "
+        "experimental_concurrency_retries=4 compression=none aggregation=false"
+    )
+
+
+def test_describe_writes_values_as_they_are_given() -> None:
+    line = parse(
+        partition_key="kubernetes->pod_name",
+        data_keys="a, b",
+        log_key="my key",
+        replace_dots="\x1b",
+        http_request_timeout="0.25",
+    ).describe()
+
+    for part in (
+        "partition_key=kubernetes->pod_name",
+        "data_keys=a,b",
+        'log_key="my key"',
+        "replace_dots=\\x1b",
+        "http_request_timeout=0.25",
+    ):
+        assert part in line
+    assert line.isprintable()
+
+
+SECRETS = {
+    "external_id": "tell-nobody",
+    "endpoint": "https://user:tell-nobody@proxy.example:8443/path",
+    "sts_endpoint": "http://tell-nobody@localhost",
+}
+
+
+def test_secrets_are_masked_wherever_a_config_is_shown() -> None:
+    config = parse(**SECRETS)
+
+    assert config.external_id == "tell-nobody"
+    for shown in (config.describe(), repr(config), str(config), f"{config}"):
+        assert "tell-nobody" not in shown
+        assert "external_id=***" in shown
+        assert "endpoint=https://***@proxy.example:8443/path" in shown
+        assert "sts_endpoint=http://***@localhost" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("external_id", "tell-nobody "),
+        ("endpoint", "https://user:tell-nobody@"),
+        ("endpoint", "https://user:tell-nobody@host:0"),
+        ("endpoint", "https://user:tell/tell-nobody@host"),
+        ("endpoint", "https://user:tell-nobody?@host"),
+        ("endpoint", "user:tell-nobody://x@host"),
+        ("sts_endpoint", "ftp://user:tell-nobody\n@host"),
+    ],
+)
+def test_secrets_are_masked_in_errors(name: str, text: str) -> None:
+    message = error_of(**{name: text})
+    assert "tell-nobody" not in message
+    assert "***" in message
+
+
+def test_no_warnings_by_default() -> None:
+    assert OutputConfig.from_options(REQUIRED).warnings() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"log_key": "log", "data_keys": "a,b"},
+        {"log_key": "log", "data_keys": "a,b", "time_key": "time"},
+        {"log_key": "a.b", "replace_dots": "_"},
+        {"log_key": "a.b", "data_keys": "a.b", "replace_dots": "_"},
+    ],
+)
+def test_warning_about_a_log_key_that_no_record_can_have(options: dict[str, str]) -> None:
+    (warning,) = parse(**options).warnings()
+    assert "every record will be skipped" in warning
+    assert f"'{options['log_key']}'" in warning
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"log_key": "log"},
+        {"log_key": "log", "data_keys": "a, log"},
+        {"log_key": "time", "data_keys": "a", "time_key": "time"},
+        {"log_key": "a_b", "data_keys": "a.b", "replace_dots": "_"},
+        {"log_key": "my_time", "data_keys": "a", "time_key": "my.time", "replace_dots": "_"},
+        {"log_key": "a.b"},
+        {"log_key": "a..b", "replace_dots": ".."},
+    ],
+)
+def test_no_warning_about_a_log_key_that_a_record_can_have(options: dict[str, str]) -> None:
+    assert parse(**options).warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"time_key_format": "%s"}, "no effect without time_key"),
+        ({"external_id": "abc"}, "no effect without role_arn"),
+        ({"experimental_concurrency": "1"}, "lost when the process dies"),
+        ({"partition_key": "a -> b"}, "spaces in the path of partition_key"),
+    ],
+)
+def test_other_warnings(options: dict[str, str], text: str) -> None:
+    (warning,) = parse(**options).warnings()
+    assert text in warning
