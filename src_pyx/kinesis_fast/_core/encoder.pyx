@@ -17,7 +17,7 @@ from kinesis_fast._core.status cimport (
     STATUS_TOO_DEEP, STATUS_TRUNCATED,
 )
 from kinesis_fast._core.text cimport text_of
-from kinesis_fast._core.times cimport MAX_SUBSECONDS, render_time, reset_time
+from kinesis_fast._core.times cimport MAX_SUBSECONDS, TIME_TEXT_MAX, render_time, reset_time
 
 from kinesis_fast._core.tally import Tally
 
@@ -99,7 +99,8 @@ cdef class Encoder:
             raise ValueError("the sub-second digits do not fit the time format")
         moment.second = moment.nanosecond = 0
         reset_time(&time)
-        if render_time(&self.time_format, &time, moment).n == 0:
+        # Names of days and months differ in length: half of the room is left for longer ones.
+        if not 0 < render_time(&self.time_format, &time, moment).n <= <size_t> TIME_TEXT_MAX / 2:
             raise ValueError("the time format gives no text, or too long a text")
 
     def requests(self, chunk, *, uint64_t now_ns, uint64_t seed):

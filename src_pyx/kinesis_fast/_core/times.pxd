@@ -5,7 +5,7 @@ from kinesis_fast._core.events cimport Moment
 from kinesis_fast._core.text cimport Text
 
 cdef enum:
-    TIME_TEXT_MAX = 8192        # bytes of a formatted time
+    TIME_TEXT_MAX = 16384       # bytes of a formatted time
     MAX_SUBSECONDS = 128        # sub-second directives in a format
 
 
