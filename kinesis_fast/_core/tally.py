@@ -15,6 +15,6 @@ class Tally(NamedTuple):
     malformed_at: int  # byte offset of that tail in the chunk, or -1
     group_markers: int  # events that open or close a group; they are no records
     truncated: int  # records cut to the size limit
-    bad_times: int  # events without a usable time
+    bad_times: int  # records that got the current time, their own being unusable
     nan_values: int  # NaN and infinities sent as null
     random_keys: int  # records without the configured partition key

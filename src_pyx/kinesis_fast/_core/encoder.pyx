@@ -277,21 +277,21 @@ cdef class RequestStream:
         cdef Text time
         cdef Found found
         cdef Status status
+        cdef bint has_time_key = self.encoder.shape.time_key.data != NULL
         time.data = NULL
         time.n = 0
-        if self.encoder.shape.time_key.data != NULL:
+        if has_time_key:
             time = render_time(&self.encoder.time_format, &self.time,
                                event.time if event.has_time else self.now)
         self.data.n = 0
         status = write_record(&self.encoder.shape, &self.cursor, time, &self.data, &found)
         if status == STATUS_OK:
             self.choose_key(&found, time)
-            status = self.finish_record(&found)
-        elif status != STATUS_TRUNCATED and status != STATUS_NO_MEMORY:
-            status = self.skip_body(body, status)
-        if status == STATUS_OK:
-            self.counts.bad_times += not event.has_time
-        return status
+            self.counts.bad_times += has_time_key and not event.has_time
+            return self.finish_record(&found)
+        if status == STATUS_TRUNCATED or status == STATUS_NO_MEMORY:
+            return status
+        return self.skip_body(body, status)
 
     cdef Status skip_body(self, Cursor body, Status reason) noexcept nogil:
         """Step over a body that makes no record, and count why."""
