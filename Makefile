@@ -1,0 +1,102 @@
+# Everything runs in virtual environments made here. What the machine has to have is Python >= 3.11 with
+# its C headers and a C++ compiler. What is tested is the built wheel, installed, never the source tree.
+
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11  # the first that fits is taken
+FITS := import ensurepip, os, sys, sysconfig, venv; headers = sysconfig.get_path("include"); \
+	sys.exit(sys.version_info < (3, 11) or not os.path.exists(headers + "/Python.h"))
+
+VENV := .venv
+COVERAGE := .venv-coverage
+SANITIZE := .venv-sanitize
+SOURCES := $(shell find kinesis_fast src_pyx -name __pycache__ -prune -o -print) \
+	setup.py pyproject.toml MANIFEST.in README.md LICENSE
+FAST_TESTS := --ignore=tests/packaging
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SECONDARY:
+.PHONY: help demo test test-long bench bench-short lint format coverage sanitize wheel sdist clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
+		while read -r make target text; do printf '%s %-12s %s\n' "$$make" "$$target" "$$text"; done
+
+demo: $(VENV)/installed $(VENV)/local.extra  ## captured chunks into a local Kinesis, read back and compared
+	$(VENV)/bin/kinesis-fast demo
+
+test: $(VENV)/installed $(VENV)/test.extra  ## the fast tests
+	$(VENV)/bin/pytest
+
+test-long: $(VENV)/installed $(VENV)/test.extra  ## the tests that take minutes
+	$(VENV)/bin/pytest -m long
+
+bench: $(VENV)/installed $(VENV)/bench.group  ## all benchmarks
+	$(VENV)/bin/python benchmarks/run.py
+
+bench-short: $(VENV)/installed $(VENV)/bench.group  ## the benchmarks, fewer rounds
+	$(VENV)/bin/python benchmarks/run.py --short
+
+lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+lint: $(VENV)/installed $(VENV)/test.extra $(VENV)/lint.group  ## ruff, mypy --strict, cython-lint
+	ruff check
+	ruff format --check
+	mypy
+	cython-lint src_pyx
+
+format: $(VENV)/created $(VENV)/lint.group  ## let ruff mend and lay out the Python files
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+coverage: $(COVERAGE)/installed $(COVERAGE)/test.extra $(COVERAGE)/coverage.group  ## covered lines, Python and .pyx
+	find build/coverage -name '*.gcda' -delete
+	$(COVERAGE)/bin/coverage run $(COVERAGE)/bin/pytest $(FAST_TESTS)
+	$(COVERAGE)/bin/coverage combine --quiet
+	$(COVERAGE)/bin/coverage report
+	$(COVERAGE)/bin/python tools/compiled_coverage.py build/coverage
+
+sanitize: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## the tests of the core under ASan and UBSan
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+		$(SANITIZE)/bin/pytest --capture=sys tests/core
+
+wheel: $(VENV)/installed $(VENV)/test.extra  ## dist/*.whl, built from scratch
+	rm -rf build/release dist/*.whl
+	$(VENV)/bin/pyproject-build --wheel
+
+sdist: $(VENV)/installed $(VENV)/test.extra  ## dist/*.tar.gz
+	rm -rf dist/*.tar.gz
+	$(VENV)/bin/pyproject-build --sdist
+
+clean:  ## remove all that was built, the virtual environments too
+	rm -rf build dist *.egg-info .coverage* $(VENV) $(COVERAGE) $(SANITIZE)
+
+# --- the virtual environments; each file is the stamp of one step ---
+
+%/created:
+	@command -v $(firstword $(CXX)) >/dev/null || command -v c++ >/dev/null || { \
+		echo "make: no C++ compiler found; install one (Debian: apt-get install g++)" >&2; exit 1; }
+	@for python in $(PYTHON); do \
+		if $$python -c '$(FITS)' 2>/dev/null; then exec $$python -m venv --clear $*; fi; done; \
+	echo "make: no Python >= 3.11 with venv and C headers (Debian: apt-get install python3-venv" \
+		"python3-dev) among: $(strip $(PYTHON)); name one with make PYTHON=/path/to/python" >&2; exit 1
+	$*/bin/pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
+	@touch $@
+
+$(COVERAGE)/installed: export KINESIS_FAST_BUILD := coverage
+$(SANITIZE)/installed: export KINESIS_FAST_BUILD := sanitize
+
+# Compiled modules are kept for the next build, files that were removed from the tree must not be.
+%/installed: %/created $(SOURCES)
+	@if [ -d build ]; then find build -path '*/lib*/*' -type f ! -name '*.so' -delete; fi
+	$*/bin/pip --quiet install .
+	@touch $@
+
+# What an extra or a dependency group adds to an environment that has the package already.
+%.extra: pyproject.toml
+	$(@D)/bin/pip --quiet install 'kinesis-fast[$(basename $(@F))]'
+	@touch $@
+
+%.group: pyproject.toml
+	$(@D)/bin/pip --quiet install --group $(basename $(@F))
+	@touch $@

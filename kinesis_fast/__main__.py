@@ -1,0 +1,8 @@
+"""Lets `python -m kinesis_fast` be the command `kinesis-fast`."""
+
+import sys
+
+from kinesis_fast.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""The command `kinesis-fast`; each of its commands is a module of that name, loaded when used."""
+
+import importlib
+import os
+import sys
+import traceback
+from argparse import REMAINDER
+from collections.abc import Sequence
+
+from kinesis_fast import __version__
+from kinesis_fast.cli.common import (
+    EXIT_BROKEN_PIPE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_WRONG_USE,
+    Parser,
+    UsageError,
+    complain,
+)
+from kinesis_fast.errors import ConfigError, KinesisFastError
+
+COMMANDS = {
+    "demo": "play captured Fluent Bit chunks into a local Kinesis, read them back and compare",
+    "send": "send a file or a pipe into a stream",
+    "preview": "show the records that would be sent, without any network",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    argv: the arguments after the command's name, sys.argv's by default.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse: --help, --version, wrong arguments
+        return stop.code if isinstance(stop.code, int) else EXIT_WRONG_USE
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _failed(error, debug)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments:
+        _parser().print_help(sys.stderr)
+        return EXIT_WRONG_USE
+    parsed = _parser().parse_args(arguments)
+    command = importlib.import_module(f"{__name__}.{parsed.command}")
+    return int(command.run(command.parser().parse_args(parsed.arguments)))
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    if isinstance(error, (UsageError, ConfigError)):
+        complain(str(error))
+        return EXIT_WRONG_USE
+    if isinstance(error, (KinesisFastError, ImportError)):
+        complain(str(error))
+        return EXIT_FAILED
+    hint = "" if debug else "; --debug shows where"
+    complain(f"unexpected {type(error).__name__}: {error}{hint}")
+    return EXIT_FAILED
+
+
+def _parser() -> Parser:
+    width = max(map(len, COMMANDS))
+    parser = Parser(
+        prog="kinesis-fast",
+        usage="kinesis-fast [--version] [--debug] COMMAND ...",
+        description="Fluent Bit chunks, JSON or plain lines into Amazon Kinesis Data Streams.",
+        epilog="commands:\n"
+        + "".join(f"  {name:{width}}  {text}\n" for name, text in COMMANDS.items())
+        + "\n`kinesis-fast COMMAND --help` tells more about a command.\n"
+        "\nexit codes:\n"
+        "  0  everything was delivered\n"
+        "  1  something was not; the last lines say what\n"
+        "  2  wrong use: an argument or an option\n"
+        "  130  Ctrl-C",
+    )
+    parser.add_argument("--version", action="version", version=f"kinesis-fast {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
+    parser.add_argument("arguments", nargs=REMAINDER, metavar="...", help="its arguments")
+    return parser

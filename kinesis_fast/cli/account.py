@@ -1,0 +1,77 @@
+"""The account of `send`: what became of every record of the input."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kinesis_fast.cli.common import counted, megabytes
+from kinesis_fast.stats import SKIP_REASONS
+
+
+@dataclass(frozen=True)
+class Account:
+    """in = delivered + skipped + bad lines + dead + unknown + not sent.
+
+    Attributes:
+        stats: the counters of the output, after its end.
+        n_bytes: bytes of the input that were read.
+        n_bad_lines: lines of the input that are no record.
+        n_unsent: records that were read and not taken by the output.
+        unread_from: byte of the input from which nothing was read, None when all was.
+    """
+
+    stats: Mapping[str, int]
+    n_bytes: int
+    n_bad_lines: int
+    n_unsent: int
+    unread_from: int | None
+
+    @property
+    def n_records(self) -> int:
+        """Records that were read; what the output gave back was counted when it was taken."""
+        taken = self.stats["in"] - self.stats["returned"]
+        return taken + self.n_bad_lines + self.n_unsent
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the input arrived, save for records that the options leave out."""
+        lost = self.stats["dead"] + self.stats["pending"] + self.stats["skipped_malformed"]
+        return not (lost or self.n_bad_lines or self.n_unsent or self.unread_from is not None)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the account, line by line; rows of nothing are left out."""
+        stats = self.stats
+        yield _row("in", self.n_records, f"{megabytes(self.n_bytes)} read")
+        yield _row("delivered", stats["delivered"], self._about_delivery())
+        rows = (
+            ("skipped", stats["skipped"], self._skip_reasons()),
+            ("bad lines", self.n_bad_lines, "not sent"),
+            ("dead", stats["dead"], "refused by the service or given up after retries"),
+            ("unknown", stats["pending"], "in flight at the end; they may have arrived"),
+            ("not sent", self.n_unsent, "read, but not handed to the service"),
+        )
+        yield from (_row(*row) for row in rows if row[1])
+        if stats["truncated"]:
+            yield f"cut to max_record_size: {counted(stats['truncated'], 'record')}"
+        if self.unread_from is not None:
+            yield f"the input from byte {self.unread_from:,} on was not read"
+        yield f"delivered {stats['delivered']} of {self.n_records}"
+
+    def _about_delivery(self) -> str:
+        stats = self.stats
+        text = f"{megabytes(stats['bytes_delivered'])}, {counted(stats['requests'], 'request')}"
+        if stats["retried"]:
+            text += f", {stats['retried']:,} sent again"
+        if stats["throttles"]:
+            text += f", {counted(stats['throttles'], 'answer')} to slow down"
+        return text
+
+    def _skip_reasons(self) -> str:
+        return ", ".join(
+            f"{self.stats[reason]:,} {reason.removeprefix('skipped_').replace('_', ' ')}"
+            for reason in SKIP_REASONS
+            if self.stats[reason]
+        )
+
+
+def _row(name: str, number: int, remark: str) -> str:
+    return f"{name:<10}{number:>12,}   {remark}"

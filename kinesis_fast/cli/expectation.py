@@ -1,0 +1,144 @@
+"""What the demo plays, what a stream should hold afterwards, and what of that it does hold."""
+
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+import msgpack
+
+from kinesis_fast.config import OutputConfig
+from kinesis_fast.encoder import RecordEncoder
+from kinesis_fast.limits import RANDOM_KEY_LENGTH
+
+RANDOM_KEY: Final = re.compile(f"[a-zA-Z0-9]{{{RANDOM_KEY_LENGTH}}}")
+
+
+class Expected(NamedTuple):
+    """A record that the stream should hold; a partition key of None stands for a random one."""
+
+    data: bytes
+    partition_key: str | None
+
+
+class Sample(NamedTuple):
+    """A captured chunk, the options it is played with, and what should become of its events."""
+
+    name: str
+    options: dict[str, str]
+    chunk: bytes
+    expected: list[Expected]
+
+
+class Signature(NamedTuple):
+    """What two records have in common that differ only in the order of their JSON keys."""
+
+    content: str | bytes
+    has_newline: bool
+    partition_key: str | None
+
+
+def load_samples() -> list[Sample]:
+    """Load the samples of the package; tools/make_samples.py made them."""
+    directory = files("kinesis_fast") / "samples"
+    index = json.loads((directory / "index.json").read_text("utf-8"))
+    return [
+        Sample(
+            entry["name"],
+            entry["options"],
+            gzip.decompress((directory / f"{entry['name']}.msgpack.gz").read_bytes()),
+            list(_read_expected((directory / f"{entry['name']}.expected.jsonl.gz").read_bytes())),
+        )
+        for entry in index
+    ]
+
+
+def _read_expected(content: bytes) -> Iterator[Expected]:
+    for line in gzip.decompress(content).splitlines():
+        entry = json.loads(line)
+        yield Expected(entry["data"].encode(), entry["partition_key"])
+
+
+def first_events(chunk: bytes, number: int) -> bytes:
+    """Return the first events of a chunk that holds at least as many."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(chunk)
+    for _ in range(number):
+        unpacker.skip()
+    return chunk[: unpacker.tell()]
+
+
+def expected_of_encoder(config: OutputConfig, chunk: bytes) -> list[Expected]:
+    """Return what the encoder itself makes of a chunk, for options without packaged records.
+
+    A partition key that differs between two encodings is a random one.
+    """
+    encoder = RecordEncoder(config)
+    twice = zip(encoder.records(chunk), encoder.records(chunk), strict=True)
+    return [
+        Expected(
+            once.data, once.partition_key if once.partition_key == again.partition_key else None
+        )
+        for once, again in twice
+    ]
+
+
+def signature(data: bytes, partition_key: str | None) -> Signature:
+    """Return the signature of a record; data that is no JSON is compared byte by byte."""
+    has_newline = data.endswith(b"\n")
+    text = data[:-1] if has_newline else data
+    try:
+        # Digits count as they are written: 100 is not 1e2, and 0.1 not 0.10.
+        parsed = json.loads(text, parse_int=_digits, parse_float=_digits)
+    except ValueError:
+        return Signature(text, has_newline, partition_key)
+    return Signature(json.dumps(parsed, sort_keys=True), has_newline, partition_key)
+
+
+def _digits(text: str) -> dict[str, str]:
+    return {"\0digits": text}
+
+
+class Comparison:
+    """Which of the expected records have arrived, and what has arrived besides."""
+
+    def __init__(self) -> None:
+        self._open: dict[Signature, Counter[str]] = {}
+        self.expected: Counter[str] = Counter()
+        self.delivered: Counter[str] = Counter()
+        self.unexpected: list[Expected] = []
+
+    def expect(self, sample: str, records: Iterable[Expected]) -> None:
+        """Add records of a sample that should arrive."""
+        for record in records:
+            self.expected[sample] += 1
+            self._open.setdefault(signature(*record), Counter())[sample] += 1
+
+    def arrive(self, data: bytes, partition_key: str) -> str | None:
+        """Compare a record that has arrived; returns the sample it is of, None if nobody waits."""
+        keys = (partition_key, None) if RANDOM_KEY.fullmatch(partition_key) else (partition_key,)
+        for key in keys:
+            waiting = self._open.get(signature(data, key))
+            if waiting:
+                sample = next(iter(waiting))
+                self.delivered[sample] += 1
+                waiting[sample] -= 1
+                if not waiting[sample]:
+                    del waiting[sample]
+                return sample
+        self.unexpected.append(Expected(data, partition_key))
+        return None
+
+    def missing(self) -> Iterator[tuple[str, Signature]]:
+        """Yield the sample and the signature of each record that has not arrived."""
+        for wanted, waiting in self._open.items():
+            for sample in waiting.elements():
+                yield sample, wanted
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the stream holds every expected record and no other."""
+        return self.delivered == self.expected and not self.unexpected

@@ -1,0 +1,189 @@
+"""The flush contract: a chunk comes in, OK or RETRY goes back, and the account is right."""
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from enum import IntEnum
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from kinesis_fast import logs
+from kinesis_fast.config import OutputConfig
+from kinesis_fast.delivery import REAL_TIME, Timing, Tools
+from kinesis_fast.encoder import RecordEncoder
+from kinesis_fast.errors import ClosedError
+from kinesis_fast.limits import CLOSE_TIMEOUT_S
+from kinesis_fast.sender import Chunk, Encoder, Sender
+from kinesis_fast.stats import Stats
+from kinesis_fast.transport import Transport
+from kinesis_fast.transport.botocore_client import BotocoreTransport
+from kinesis_fast.transport.session import open_transport
+from kinesis_fast.watchdog import Watchdog, send_failure_timeout
+
+
+class FlushResult(IntEnum):
+    """What becomes of a chunk, in Fluent Bit's numbers."""
+
+    ERROR = 0
+    OK = 1
+    RETRY = 2
+
+
+class _Parts(NamedTuple):
+    """What an output has in each process that uses it."""
+
+    sender: Sender
+    watchdog: Watchdog
+    own_transport: BotocoreTransport | None
+
+
+class KinesisOutput:
+    """Delivers chunks to one stream; every method may be called by several threads at once.
+
+    In a forked child it starts anew: counters at zero, connections of its own, and nothing of
+    what the parent has in flight. Only a `transport` that was passed in stays the same.
+
+    Args:
+        config: what to send where.
+        transport: how to send; the one that the configuration asks for by default.
+        on_send_failure: called with the reason when SEND_FAILURE_TIMEOUT has passed, even while a
+            request hangs. `watchdog.exit_process` is what a host process wants.
+        make_encoder: makes requests of chunks.
+        timing: clock and waits.
+
+    Raises:
+        ConfigError: profile, region or endpoint are of no use, or SEND_FAILURE_TIMEOUT is wrong.
+    """
+
+    def __init__(
+        self,
+        config: OutputConfig,
+        transport: Transport | None = None,
+        *,
+        on_send_failure: Callable[[str], object] | None = None,
+        make_encoder: Callable[[OutputConfig], Encoder] = RecordEncoder,
+        timing: Timing = REAL_TIME,
+    ) -> None:
+        logs.configure()
+        logs.LOGGER.info("%s", config.describe())
+        for text in config.warnings():
+            logs.LOGGER.warning("%s", text)
+        self._config = config
+        self._given_transport = transport
+        self._on_send_failure = on_send_failure
+        self._make_encoder = make_encoder
+        self._timing = timing
+        self._closed = False
+        self._start_anew()
+        self._open_sender()
+        _OUTPUTS.add(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def flush(self, chunk: Chunk, tag: str = "") -> FlushResult:
+        """Deliver one chunk.
+
+        Args:
+            chunk: msgpack events, bytes-like, unchanged until this returns and not held longer.
+            tag: Fluent Bit's name for the source, used in log lines.
+
+        Returns:
+            OK when every record is acknowledged, or skipped or dead for a reason that stands in
+            `stats`; with experimental_concurrency when the chunk was taken over. RETRY when the
+            chunk is to be brought again. ERROR, for what can never succeed, is not needed here.
+
+        Raises:
+            ClosedError: after close().
+            SendFailureTimeout: SEND_FAILURE_TIMEOUT has passed; what is left counts as returned.
+            TypeError: the chunk is not bytes-like.
+        """
+        sender = self._open_sender()
+        if self._config.experimental_concurrency:
+            done = sender.take_over(chunk, tag)
+        else:
+            done = sender.deliver(chunk, tag)
+        return FlushResult.OK if done else FlushResult.RETRY
+
+    def stats(self) -> dict[str, int]:
+        """Return the counters as they are now; `kinesis_fast.stats` says what they count."""
+        return self._stats.snapshot()
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Wait for what is in flight; flush raises from now on. A second call does nothing.
+
+        Args:
+            timeout_s: seconds to wait at most. What is left then stays pending; a line says so.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            parts = self._parts
+        if parts is None:
+            return
+        idle = parts.sender.close(timeout_s)
+        parts.watchdog.close()
+        n_left = self._stats.snapshot()["pending"]
+        if n_left:
+            logs.LOGGER.error("closed with %d records that were not delivered", n_left)
+        if idle and parts.own_transport is not None:
+            parts.own_transport.close()
+
+    def _start_anew(self) -> None:
+        """Forget counters, locks, connections and all that is in flight, without touching them."""
+        self._lock = threading.Lock()
+        self._stats = Stats()
+        self._parts: _Parts | None = None
+
+    def _open_sender(self) -> Sender:
+        """Return the sender; at the start and after a fork there is none, so it makes one."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError("flush() after close(): this output takes no more chunks")
+            if self._parts is None:
+                self._parts = self._make_parts()
+            return self._parts.sender
+
+    def _make_parts(self) -> _Parts:
+        config = self._config
+        watchdog = Watchdog(
+            send_failure_timeout(), clock=self._timing.clock, on_expired=self._on_send_failure
+        )
+        transport, own_transport = self._given_transport, None
+        if transport is None:
+            transport = own_transport = open_transport(config)
+        tools = Tools(
+            transport,
+            config.http_request_timeout or None,
+            self._stats,
+            watchdog,
+            self._timing,
+        )
+        sender = Sender(
+            self._make_encoder(config),
+            tools,
+            config.experimental_concurrency,
+            config.experimental_concurrency_retries,
+        )
+        return _Parts(sender, watchdog, own_transport)
+
+
+_OUTPUTS: weakref.WeakSet[KinesisOutput] = weakref.WeakSet()
+
+
+def _start_anew_in_child() -> None:
+    for output in list(_OUTPUTS):
+        output._start_anew()
+
+
+os.register_at_fork(after_in_child=_start_anew_in_child)

@@ -1,0 +1,301 @@
+"""What an answer of the service means and how long to wait: pure functions, no state.
+
+Facts about PutRecords are from its page in the Kinesis Data Streams API reference and from the
+list of errors common to all actions there.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from kinesis_fast.errors import TransportError
+from kinesis_fast.limits import BACKOFF_BASE_S, BACKOFF_CAP_S, MAX_ATTEMPTS, RETRY_BUDGET_S
+from kinesis_fast.transport import NotSentError, Response
+
+
+class Outcome(Enum):
+    """What is to be done with a request after an attempt."""
+
+    SETTLED = "every entry is acknowledged"
+    PARTIAL = "some entries failed: send those again"
+    AGAIN = "the whole request failed for a reason that may pass: send it again"
+    REFUSED = "the service refuses the content: find the record that is to blame"
+    BLOCKED = "it will fail again until somebody does something: give the chunk back"
+
+
+class Verdict(NamedTuple):
+    """What an attempt led to.
+
+    Attributes:
+        outcome: what is to be done.
+        failed: for PARTIAL the indexes of the entries that failed, ascending, never empty.
+        throttled: the service had to slow us down, for one entry at least.
+        reason: what failed, in the words of the service, unescaped; empty when SETTLED.
+        hint: what somebody can do about it; may be empty.
+    """
+
+    outcome: Outcome
+    failed: Sequence[int] = ()
+    throttled: bool = False
+    reason: str = ""
+    hint: str = ""
+
+
+SETTLED: Final = Verdict(Outcome.SETTLED)
+
+OK_STATUS = range(200, 300)
+REDIRECT_STATUS = range(300, 400)
+SERVER_ERROR_STATUS = range(500, 600)
+REQUEST_TIMEOUT, TOO_LARGE, TOO_MANY_REQUESTS = 408, 413, 429
+MAX_DOUBLINGS = 60  # of a wait; the bound is reached long before, and a float holds no 2 ** 1024
+MAX_QUOTED = 200  # characters of an answer that is quoted in a reason
+
+THROTTLE_CODES: Final = frozenset(
+    {
+        "KMSThrottlingException",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+PASSING_CODES: Final = frozenset(
+    {"InternalFailure", "InternalFailureException", "ServiceUnavailable"}
+)
+CONTENT_CODES: Final = frozenset(
+    {"InvalidArgumentException", "ValidationError", "ValidationException"}
+)
+SIZE_CODES: Final = frozenset(
+    {"RequestEntityTooLarge", "RequestEntityTooLargeException", "RequestTooLarge"}
+)
+
+THROTTLE_HINT: Final = "the stream takes no more: add shards or spread the partition keys"
+SERVICE_HINT: Final = "the service has trouble of its own; it usually passes"
+NOT_KINESIS_HINT: Final = "this answer is not from Kinesis: check endpoint and proxy"
+OTHER_HINT: Final = "no known error; the message of the service has to say it"
+KEY_HINT: Final = "check the KMS key of the stream and the permission kms:GenerateDataKey"
+EXPIRED_HINT: Final = "the credentials have expired: renew them, or use a role that renews itself"
+WRONG_KEY_HINT: Final = "these credentials are not valid: check access key, secret key and profile"
+CLOCK_HINT: Final = "check the secret key, the option region and the clock of this machine"
+
+HINTS: Final[Mapping[str, str]] = {
+    "AccessDenied": "allow kinesis:PutRecords on the stream for these credentials",
+    "AccessDeniedException": "allow kinesis:PutRecords on the stream for these credentials",
+    "ExpiredToken": EXPIRED_HINT,
+    "ExpiredTokenException": EXPIRED_HINT,
+    "IncompleteSignature": CLOCK_HINT,
+    "IncompleteSignatureException": CLOCK_HINT,
+    "InvalidAccessKeyId": WRONG_KEY_HINT,
+    "InvalidClientTokenId": WRONG_KEY_HINT,
+    "InvalidSignatureException": CLOCK_HINT,
+    "KMSAccessDeniedException": KEY_HINT,
+    "KMSDisabledException": "enable the KMS key of the stream",
+    "KMSInvalidStateException": "the KMS key of the stream is in no usable state: see its status",
+    "KMSNotFoundException": "the KMS key of the stream does not exist (any more)",
+    "KMSOptInRequired": "subscribe the account to KMS",
+    "MissingAuthenticationToken": WRONG_KEY_HINT,
+    "MissingAuthenticationTokenException": WRONG_KEY_HINT,
+    "NotAuthorized": "allow kinesis:PutRecords on the stream for these credentials",
+    "OptInRequired": "subscribe the account to Kinesis, or enable the region for it",
+    "RequestExpired": CLOCK_HINT,
+    "RequestTimeTooSkewed": CLOCK_HINT,
+    "ResourceInUseException": "the stream is being created or deleted: wait until it is active",
+    "ResourceNotFoundException": "no such stream in this account: check stream, region, role_arn",
+    "SignatureDoesNotMatch": CLOCK_HINT,
+    "UnknownOperationException": NOT_KINESIS_HINT,
+    "UnrecognizedClientException": WRONG_KEY_HINT,
+}
+REDIRECT_HINT: Final = "the endpoint has moved: check endpoint"
+STREAM_HINT: Final = "check the option stream: a name of [a-zA-Z0-9_.-]{1,128} or a stream ARN"
+
+ANY_VALUE = re.compile(r"\bvalue '.*?' at '", re.IGNORECASE | re.DOTALL)
+STREAM_MEMBER = re.compile(r"stream[ _]?(name|arn|id)\b", re.IGNORECASE)
+SIZE_COMPLAINT = re.compile(r"exceed.*\b(size|bytes|[km]i?b)\b|\bsize\b.*exceed|too large", re.I)
+
+
+def classify(response: Response, n_records: int) -> Verdict:
+    """Tell what an answer to PutRecords means.
+
+    Args:
+        response: the answer as it came.
+        n_records: number of entries in the request, at least 1.
+    """
+    if response.status not in OK_STATUS:
+        return _classify_error(response)
+    if _all_accepted(response.body, n_records):
+        return SETTLED
+    return _classify_entries(response.body, n_records)
+
+
+def classify_exception(error: Exception) -> Verdict:
+    """Tell what it means that there was no answer.
+
+    Args:
+        error: what the transport raised; anything but a NotSentError may pass.
+    """
+    if isinstance(error, NotSentError):
+        return Verdict(Outcome.BLOCKED, reason=str(error))
+    if isinstance(error, TransportError):
+        return Verdict(Outcome.AGAIN, reason=str(error))
+    return Verdict(Outcome.AGAIN, reason=f"{type(error).__name__}: {error}")
+
+
+def pause_s(attempts: int, spent_s: float, random: Callable[[], float]) -> float | None:
+    """Say how long to wait before the next attempt of a request within a flush.
+
+    Args:
+        attempts: attempts made so far, at least 1.
+        spent_s: seconds since the first of them failed.
+        random: gives a float from 0 up to, not including, 1.
+
+    Returns:
+        Seconds, or None when MAX_ATTEMPTS or RETRY_BUDGET_S allow no further attempt.
+    """
+    wait_s = backoff_s(attempts, BACKOFF_BASE_S, BACKOFF_CAP_S, random)
+    if attempts >= MAX_ATTEMPTS or spent_s + wait_s > RETRY_BUDGET_S:
+        return None
+    return wait_s
+
+
+def backoff_s(failures: int, base_s: float, cap_s: float, random: Callable[[], float]) -> float:
+    """Draw a wait between 0 and a bound that doubles with every failure (full jitter).
+
+    Args:
+        failures: how often it failed so far, at least 1.
+        base_s: the bound after the first failure, seconds.
+        cap_s: the highest bound, seconds.
+        random: gives a float from 0 up to, not including, 1.
+    """
+    doublings = min(failures - 1, MAX_DOUBLINGS)
+    return random() * min(cap_s, base_s * 2.0**doublings)
+
+
+def halves(n_records: int) -> tuple[range, range]:
+    """Cut the indexes of a request of at least two entries into two parts, neither empty."""
+    middle = n_records // 2
+    return range(middle), range(middle, n_records)
+
+
+def _all_accepted(body: bytes, n_records: int) -> bool:
+    """Recognise the usual good answer, written without white space, without parsing it."""
+    return (
+        body.startswith(b"{")
+        and body.endswith(b"}")
+        and body.rfind(b"]") > body.rfind(b"{")
+        and body.count(b"{") == n_records + 1
+        and (b'"FailedRecordCount":0,' in body or b'"FailedRecordCount":0}' in body)
+        and b'"ErrorCode"' not in body
+        and body.count(b'"SequenceNumber":"') == n_records
+    )
+
+
+def _classify_entries(body: bytes, n_records: int) -> Verdict:
+    answer = _parsed(body)
+    entries = answer.get("Records") if isinstance(answer, dict) else None
+    if not isinstance(entries, list):
+        return _unknown(f"HTTP 200 without PutRecords' answer: {_quoted(body)}")
+    if len(entries) != n_records:
+        return _unknown(f"the answer is about {len(entries)} records instead of {n_records}")
+    failed = [index for index, entry in enumerate(entries) if not _accepted(entry)]
+    if not failed:
+        return SETTLED
+    codes = Counter(_entry_code(entries[index]) for index in failed)
+    throttled = any(code in THROTTLE_CODES for code in codes)
+    counts = ", ".join(f"{count} x {code}" for code, count in codes.most_common())
+    return Verdict(
+        Outcome.PARTIAL,
+        failed,
+        throttled,
+        f"{len(failed)} of {n_records} records not accepted ({counts}): "
+        f"{_entry_message(entries[failed[0]])}",
+        THROTTLE_HINT if throttled else SERVICE_HINT,
+    )
+
+
+def _accepted(entry: Any) -> bool:
+    """An entry is acknowledged by its sequence number, never by the mere absence of an error."""
+    return (
+        isinstance(entry, dict)
+        and not entry.get("ErrorCode")
+        and isinstance(entry.get("SequenceNumber"), str)
+        and bool(entry["SequenceNumber"])
+    )
+
+
+def _entry_code(entry: Any) -> str:
+    code = entry.get("ErrorCode") if isinstance(entry, dict) else None
+    return str(code) if code else "no sequence number"
+
+
+def _entry_message(entry: Any) -> str:
+    message = entry.get("ErrorMessage") if isinstance(entry, dict) else None
+    return str(message)[:MAX_QUOTED] if message else "no message"
+
+
+def _classify_error(response: Response) -> Verdict:
+    status = response.status
+    code, message = _error_of(response)
+    reason = f"{code} (HTTP {status}): {message}" if code else f"HTTP {status}: {message}"
+    if code in THROTTLE_CODES or status == TOO_MANY_REQUESTS:
+        return Verdict(Outcome.AGAIN, (), True, reason, THROTTLE_HINT)
+    if code in PASSING_CODES or status in SERVER_ERROR_STATUS or status == REQUEST_TIMEOUT:
+        return Verdict(Outcome.AGAIN, reason=reason, hint=SERVICE_HINT)
+    if _is_about_content(status, code, message):
+        return Verdict(Outcome.REFUSED, reason=reason)
+    return Verdict(Outcome.BLOCKED, reason=reason, hint=_blocking_hint(status, code))
+
+
+def _is_about_content(status: int, code: str, message: str) -> bool:
+    if status == TOO_LARGE or code in SIZE_CODES:
+        return True
+    if code in CONTENT_CODES:
+        return not _names_stream(message)
+    return code != "" and code not in HINTS and bool(SIZE_COMPLAINT.search(message))
+
+
+def _blocking_hint(status: int, code: str) -> str:
+    if status in REDIRECT_STATUS:
+        return REDIRECT_HINT
+    if code in CONTENT_CODES:
+        return STREAM_HINT
+    return HINTS.get(code, OTHER_HINT) if code else NOT_KINESIS_HINT
+
+
+def _names_stream(message: str) -> bool:
+    """Whether a complaint is about the stream. Values are quoted in it and may say anything."""
+    return bool(STREAM_MEMBER.search(ANY_VALUE.sub("at '", message)))
+
+
+def _error_of(response: Response) -> tuple[str, str]:
+    """The error's code without its namespace and its message, as the JSON 1.1 protocol has them."""
+    answer = _parsed(response.body)
+    fields: dict[str, Any] = answer if isinstance(answer, dict) else {}
+    code = fields.get("__type") or fields.get("code") or _header(response, "x-amzn-errortype")
+    message = fields.get("message") or fields.get("Message") or _quoted(response.body)
+    return str(code).rpartition("#")[2].partition(":")[0].strip(), str(message)
+
+
+def _header(response: Response, name: str) -> str:
+    return next((str(v) for k, v in response.headers.items() if k.lower() == name), "")
+
+
+def _unknown(reason: str) -> Verdict:
+    """Nobody knows what became of the entries, so they count as failed."""
+    return Verdict(Outcome.AGAIN, reason=reason, hint=NOT_KINESIS_HINT)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _quoted(body: bytes) -> str:
+    return body[:MAX_QUOTED].decode("utf-8", "replace") or "empty body"

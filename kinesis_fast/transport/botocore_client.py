@@ -1,0 +1,128 @@
+"""Finished bodies through a boto3 client: botocore signs, connects and renews credentials.
+
+The client is called without records. The body takes its place in botocore's ``before-call`` event
+and the raw answer is taken out in ``before-parse``, so botocore neither writes nor parses entries.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    SSLError,
+)
+
+from kinesis_fast.errors import TransportError
+from kinesis_fast.transport import NotSentError, Response
+
+TOO_MANY_REQUESTS = 429
+SERVER_ERROR = 500
+EMPTY_ANSWER = b"{}"
+USER_INFO = re.compile(r"//[^/@\s\"]+@")  # of a URL: it may be a password
+# The first that fits counts: what botocore raised, whether it may pass, what to do.
+ADVICE: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
+    (NoCredentialsError, NotSentError, "give the process AWS credentials, or set profile"),
+    (SSLError, TransportError, "check endpoint and AWS_CA_BUNDLE"),
+    (ConnectionError, TransportError, "check the network, the proxy, region and endpoint"),
+    (HTTPClientError, TransportError, "check the network, the proxy, region and endpoint"),
+    (MetadataRetrievalError, TransportError, "the source of the credentials does not answer"),
+    (BotoCoreError, NotSentError, "check credentials, profile, role_arn, region and endpoint"),
+)
+
+
+class _Exchange(threading.local):
+    """What the event handlers hand over within one call; each thread has its own."""
+
+    body: memoryview | None = None
+    timeout_s: float | None = None
+    response: Response | None = None
+
+
+class BotocoreTransport:
+    """Sends bodies to one stream.
+
+    Args:
+        make_client: makes the boto3 client, with SDK retries and parameter validation off. Called
+            here, and again after credentials were missing: a client that found none has none ever.
+        stream: name or ARN of the stream; botocore chooses the endpoint by it.
+    """
+
+    def __init__(self, make_client: Callable[[], Any], stream: str) -> None:
+        self._make_client = make_client
+        self._target = {"StreamARN" if stream.startswith("arn:") else "StreamName": stream}
+        self._exchange = _Exchange()
+        self._client: Any = self._new_client()
+
+    def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
+        """Post one body; see `kinesis_fast.transport.Transport`."""
+        exchange = self._exchange
+        exchange.body, exchange.timeout_s, exchange.response = body, timeout_s, None
+        try:
+            if self._client is None:
+                self._client = self._new_client()
+            self._client.put_records(Records=[], **self._target)
+        except Exception as error:
+            # An answer that botocore makes an exception of is an answer all the same.
+            if exchange.response is None:
+                if isinstance(error, NoCredentialsError):
+                    self._client = None
+                raise explain(error) from error
+        finally:
+            response = exchange.response
+            exchange.body = exchange.response = None
+        if response is None:
+            raise TransportError("botocore took the request for done without an answer")
+        return response
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def _new_client(self) -> Any:
+        client = self._make_client()
+        events = client.meta.events
+        events.register("before-call.kinesis.PutRecords", self._put_body)
+        events.register("before-parse.kinesis.PutRecords", self._take_answer)
+        return client
+
+    def _put_body(self, params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+        params["body"] = self._exchange.body
+        if self._exchange.timeout_s is not None:
+            context["read_timeout"] = self._exchange.timeout_s
+
+    def _take_answer(self, response_dict: dict[str, Any], **_: object) -> None:
+        self._exchange.response = Response(
+            response_dict["status_code"], response_dict["headers"], response_dict["body"]
+        )
+        response_dict["body"] = EMPTY_ANSWER
+
+
+def explain(error: Exception) -> TransportError:
+    """Turn what botocore raised instead of an answer into a short text that says what to do."""
+    text = USER_INFO.sub("//***@", f"{type(error).__name__}: {error}")
+    if isinstance(error, ClientError):
+        return _explain_sts(error.response, text)
+    for kind, outcome, advice in ADVICE:
+        if isinstance(error, kind):
+            return outcome(f"{text}; {advice}")
+    return TransportError(text)
+
+
+def _explain_sts(answer: Mapping[str, Any], text: str) -> TransportError:
+    """An answer that is not PutRecords' own came from STS, asked for a role's credentials."""
+    status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    throttled = "throttl" in str(answer.get("Error", {}).get("Code", "")).lower()
+    if throttled or status >= SERVER_ERROR or status == TOO_MANY_REQUESTS:
+        return TransportError(f"{text}; STS is busy")
+    return NotSentError(
+        f"{text}; check role_arn, external_id, EKS_POD_EXECUTION_ROLE, the credentials in use and "
+        "the trust policy of the role"
+    )

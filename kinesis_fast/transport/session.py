@@ -1,0 +1,126 @@
+"""The boto3 client for Kinesis: region, endpoint, profile, roles, time-outs."""
+
+import os
+from functools import partial
+from typing import Any
+
+import boto3
+import botocore
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+import kinesis_fast
+from kinesis_fast.config import OutputConfig
+from kinesis_fast.errors import ConfigError
+from kinesis_fast.transport.botocore_client import BotocoreTransport
+
+EKS_ROLE_VARIABLE = "EKS_POD_EXECUTION_ROLE"
+ROLE_SESSION_NAME = "kinesis-fast"
+# Threads that may send at once without opening a connection per request; a free slot costs nothing.
+POOL_CONNECTIONS = 64
+
+
+def open_transport(config: OutputConfig) -> BotocoreTransport:
+    """Make the transport that a configuration asks for.
+
+    Args:
+        config: region, stream, endpoint, profile, role and time-out are read.
+
+    Raises:
+        ConfigError: the profile does not exist, or botocore refuses region or endpoint.
+    """
+    return BotocoreTransport(partial(make_client, config), config.stream)
+
+
+def make_client(config: OutputConfig) -> Any:
+    """Make a boto3 client for Kinesis without SDK retries and without parameter validation."""
+    try:
+        return _session(config).client(
+            "kinesis",
+            region_name=config.region,
+            endpoint_url=config.endpoint,
+            config=_client_config(config),
+        )
+    except ProfileNotFound as error:
+        known = botocore.session.Session().available_profiles
+        raise ConfigError(
+            f"profile: {config.profile!r} is in no AWS configuration file; "
+            f"known profiles: {', '.join(known) or 'none'}"
+        ) from error
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError(f"the client for Kinesis cannot be made: {error}") from error
+
+
+def _client_config(config: OutputConfig) -> Config:
+    timeout_s = config.http_request_timeout or None
+    return Config(
+        connect_timeout=timeout_s,
+        read_timeout=timeout_s,
+        max_pool_connections=POOL_CONNECTIONS,
+        parameter_validation=False,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        # A fixed text: botocore would put its own together anew, twice for each request.
+        user_agent=f"kinesis-fast/{kinesis_fast.__version__} Botocore/{botocore.__version__}",
+    )
+
+
+def _session(config: OutputConfig) -> boto3.Session:
+    """The default chain, or the last of a chain of roles that starts there."""
+    session = botocore.session.Session(profile=config.profile)
+    eks_role = os.environ.get(EKS_ROLE_VARIABLE)
+    if eks_role:
+        session = _assuming(session, config, {"RoleArn": eks_role})
+    if config.role_arn:
+        external = {"ExternalId": config.external_id} if config.external_id else {}
+        session = _assuming(session, config, {"RoleArn": config.role_arn, **external})
+    return boto3.Session(botocore_session=session)
+
+
+def _assuming(
+    source: botocore.session.Session, config: OutputConfig, role: dict[str, str]
+) -> botocore.session.Session:
+    session = botocore.session.Session(profile=config.profile)
+    resolver = CredentialResolver([_RoleProvider(source, config, role)])
+    session.register_component("credential_provider", resolver)
+    return session
+
+
+class _RoleProvider:
+    """What botocore asks for credentials: those of a role, renewed before they expire."""
+
+    METHOD = "assume-role-option"
+
+    def __init__(
+        self, source: botocore.session.Session, config: OutputConfig, role: dict[str, str]
+    ) -> None:
+        self._source = source
+        self._config = config
+        self._role = role
+
+    def load(self) -> DeferredRefreshableCredentials | None:
+        """Credentials that ask STS when they are first needed, None when the source has none."""
+        credentials = self._source.get_credentials()
+        if credentials is None:
+            return None
+        fetcher = AssumeRoleCredentialFetcher(
+            self._create_client,
+            credentials,
+            self._role["RoleArn"],
+            extra_args={**self._role, "RoleSessionName": ROLE_SESSION_NAME},
+        )
+        return DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
+
+    def _create_client(self, service: str, **credentials: str) -> Any:
+        return self._source.create_client(
+            service,
+            region_name=self._config.region,
+            endpoint_url=self._config.sts_endpoint,
+            config=_client_config(self._config),
+            **credentials,
+        )

@@ -1,0 +1,74 @@
+"""Compiles src_pyx/kinesis_fast/_core/*.pyx; all else about the package stands in pyproject.toml.
+
+KINESIS_FAST_BUILD in the environment picks the kind of build: `release` (the default), `sanitize`
+(ASan + UBSan; run it with libasan preloaded) or `coverage` (gcov counts lines of the .pyx files).
+"""
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+SOURCES = Path("src_pyx")
+EXPORTS = SOURCES / "exports.map"
+STABLE_ABI_MACRO, STABLE_ABI_TAG = ("Py_LIMITED_API", "0x030B0000"), "cp311"
+SANITIZERS = "-fsanitize=address,undefined"
+
+# kind of build -> (flags to compile with, flags to link with)
+# Never -Ofast: it would switch the floating-point mode of the whole host process.
+FLAGS: dict[str, tuple[list[str], list[str]]] = {
+    "release": (["-O3", "-g0"], []),
+    "sanitize": (
+        ["-O1", "-g", SANITIZERS, "-fno-sanitize-recover", "-fno-wrapv", "-fno-omit-frame-pointer"],
+        [SANITIZERS],
+    ),
+    "coverage": (["-O0", "-g", "--coverage"], ["--coverage"]),
+}
+
+kind = os.environ.get("KINESIS_FAST_BUILD") or "release"
+if kind not in FLAGS:
+    sys.exit(f"KINESIS_FAST_BUILD is {kind!r}; allowed: {', '.join(FLAGS)}")
+compile_flags, link_flags = FLAGS[kind]
+
+# A host process may bring a C++ library of its own: ours is linked in, and none of it is exported.
+if sys.platform == "linux":
+    link_flags += ["-static-libstdc++", "-static-libgcc", f"-Wl,--version-script={EXPORTS}"]
+
+# The stable ABI serves every Python from 3.11 on, but not the free-threaded interpreters.
+stable_abi = not sysconfig.get_config_var("Py_GIL_DISABLED")
+# Each kind of build has its own directory, so that none picks up another's objects.
+build_base = Path("build", kind if stable_abi else f"{kind}-free-threaded")
+
+
+def extension(source: Path) -> Extension:
+    """Describe the module compiled from one .pyx file, named after its place below src_pyx."""
+    return Extension(
+        ".".join(source.relative_to(SOURCES).with_suffix("").parts),
+        [str(source)],
+        language="c++",
+        include_dirs=[str(SOURCES)],
+        depends=[str(EXPORTS), *(str(path) for path in sorted(SOURCES.glob("kernels/*.h*")))],
+        define_macros=[STABLE_ABI_MACRO] if stable_abi else [],
+        py_limited_api=stable_abi,
+        extra_compile_args=["-std=c++17", "-fvisibility=hidden", *compile_flags],
+        extra_link_args=link_flags,
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(path) for path in sorted(SOURCES.glob("kinesis_fast/_core/*.pyx"))],
+        build_dir=str(build_base / "cython"),
+        include_path=[str(SOURCES)],
+        emit_linenums=kind == "coverage",
+        compiler_directives={"language_level": 3, "freethreading_compatible": True},
+    ),
+    options={
+        "build": {"build_base": str(build_base)},
+        "build_ext": {"parallel": os.cpu_count()},
+        "bdist_wheel": {"py_limited_api": STABLE_ABI_TAG} if stable_abi else {},
+    },
+)

@@ -1,0 +1,20 @@
+"""Shared set-up of the command's tests."""
+
+from collections.abc import Iterator
+
+import pytest
+from local_stream import local_kinesis, stream
+
+from kinesis_fast.logs import LOGGER
+
+__all__ = ["local_kinesis", "stream"]
+
+
+@pytest.fixture(autouse=True)
+def logger_as_before() -> Iterator[None]:
+    """Take back what the command does to the logger of the process."""
+    handlers, level, propagate = list(LOGGER.handlers), LOGGER.level, LOGGER.propagate
+    yield
+    LOGGER.handlers[:] = handlers
+    LOGGER.setLevel(level)
+    LOGGER.propagate = propagate

@@ -1,0 +1,52 @@
+"""The account of `send`: every record of the input in one row."""
+
+from collections import Counter
+
+from kinesis_fast.cli.account import Account
+
+
+def account(
+    n_bad_lines: int = 0, n_unsent: int = 0, unread_from: int | None = None, **stats: int
+) -> Account:
+    return Account(Counter(stats), 1_500_000, n_bad_lines, n_unsent, unread_from)
+
+
+def test_rows_of_nothing_are_left_out() -> None:
+    counters = {"in": 12_000, "delivered": 12_000, "requests": 1, "bytes_delivered": 2_000_000}
+    assert list(account(**counters).lines()) == [
+        "in              12,000   1.5 MB read",
+        "delivered       12,000   2.0 MB, 1 request",
+        "delivered 12000 of 12000",
+    ]
+    assert account(**counters).is_complete
+
+
+def test_every_record_is_in_a_row_and_what_was_given_back_counts_once() -> None:
+    counters = {
+        **{"in": 90, "returned": 40, "delivered": 30, "dead": 4, "pending": 5, "skipped": 11},
+        **{"skipped_not_map": 8, "skipped_no_log_key": 3, "truncated": 1, "requests": 7},
+        **{"retried": 2, "throttles": 1, "bytes_delivered": 999},
+    }
+    lines = list(account(n_bad_lines=6, n_unsent=7, unread_from=12345, **counters).lines())
+    assert lines == [
+        "in                  63   1.5 MB read",
+        "delivered           30   999 bytes, 7 requests, 2 sent again, 1 answer to slow down",
+        "skipped             11   8 not map, 3 no log key",
+        "bad lines            6   not sent",
+        "dead                 4   refused by the service or given up after retries",
+        "unknown              5   in flight at the end; they may have arrived",
+        "not sent             7   read, but not handed to the service",
+        "cut to max_record_size: 1 record",
+        "the input from byte 12,345 on was not read",
+        "delivered 30 of 63",
+    ]
+
+
+def test_records_that_the_options_leave_out_are_no_failure() -> None:
+    assert account(skipped=3, skipped_no_log_key=2, skipped_not_map=1).is_complete
+    assert not account(skipped=1, skipped_malformed=1).is_complete
+    assert not account(dead=1).is_complete
+    assert not account(pending=1).is_complete
+    assert not account(n_bad_lines=1).is_complete
+    assert not account(n_unsent=1).is_complete
+    assert not account(unread_from=0).is_complete

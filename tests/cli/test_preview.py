@@ -1,0 +1,104 @@
+"""`kinesis-fast preview`, as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from chunks import DATA, chunk_of, load_chunk, load_golden, output_config
+from command import run_command
+
+from kinesis_fast import RecordEncoder
+from kinesis_fast.cli import main
+
+CHUNKS = DATA / "chunks"
+
+
+def test_it_shows_size_key_and_data(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["-p", "partition_key=host", "-p", "append_newline=true", "--limit", "2"]
+    assert main(["preview", str(CHUNKS / "access_1.msgpack"), *arguments]) == 0
+    captured = capsys.readouterr()
+    head, data, *_ = captured.out.splitlines()
+    assert head == '#1  234 bytes  partition key "136.11.162.93"'
+    assert data.endswith("\\n")
+    record = json.loads(data.removesuffix("\\n"))
+    golden = load_golden("access_1", "plain").rows[0].data
+    assert golden is not None
+    assert record == json.loads(golden)
+    assert len(captured.out.splitlines()) == 4
+    assert captured.err.startswith("2 records, ")
+
+
+def test_random_keys_are_called_random(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preview", str(CHUNKS / "fwd_weird_0.msgpack"), "-p", "partition_key=pk"]) == 0
+    heads = capsys.readouterr().out.splitlines()[::2]
+    assert heads[0].endswith("partition key random")
+    assert heads[24].endswith('partition key "key-1"')
+    assert sum(head.endswith("random") for head in heads) == 45
+
+
+def test_raw_is_the_data_byte_for_byte() -> None:
+    options = {"append_newline": "true", "time_key": "t"}
+    done = run_command("preview", str(CHUNKS / "k8s_1.msgpack"), "--raw", options=options)
+    encoder = RecordEncoder(output_config(options))
+    expected = b"".join(record.data for record in encoder.records(load_chunk("k8s_1")))
+    assert done.stdout.encode() == expected
+    assert done.returncode == 0
+    assert done.stderr.startswith("1,657 records, ")
+
+
+def test_control_characters_are_escaped_even_in_a_pipe(tmp_path: Path) -> None:
+    file = tmp_path / "evil.msgpack"
+    file.write_bytes(chunk_of([{"log": "\x1b]0;title\x07 \u202e \x9b2J", "k": "\x1b[31m"}]))
+    options = {"log_key": "log", "partition_key": "k"}
+    done = run_command("preview", str(file), options=options)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.stdout.splitlines() == [
+        '#1  24 bytes  partition key "\\x1b[31m"',
+        "\\x1b]0;title\\x07 \\u202e \\x9b2J",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "good", "offset"), [("hm_garbage", 1, 17), ("hm_trunc", 1, 17), ("hm_empty", 0, None)]
+)
+def test_a_malformed_tail_is_reported_with_its_place(
+    chunk: str, good: int, offset: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["preview", str(CHUNKS / f"{chunk}.msgpack")])
+    captured = capsys.readouterr()
+    assert captured.out.count("partition key") == good
+    assert code == (0 if offset is None else 1)
+    if offset is not None:
+        assert f"malformed from byte {offset} on" in captured.err
+        assert "1 malformed" in captured.err
+
+
+def test_the_place_of_a_malformed_tail_counts_from_the_begin_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "long.msgpack"
+    long = load_chunk("access_0")
+    file.write_bytes(long + b"\xc1")
+    assert main(["preview", str(file), "--raw"]) == 1
+    captured = capsys.readouterr()
+    assert f"malformed from byte {len(long)} on" in captured.err
+    assert "11,602 records, " in captured.err
+
+
+def test_what_is_left_out_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preview", str(CHUNKS / "hm_nonmap.msgpack"), "-p", "log_key=log"]) == 0
+    assert "1 not map" in capsys.readouterr().err
+    assert main(["preview", str(CHUNKS / "fwd_weird_0.msgpack"), "-p", "log_key=log"]) == 0
+    assert "24 records" in (text := capsys.readouterr().err)
+    assert "28 no log key" in text
+
+
+def test_stdin_and_other_formats() -> None:
+    done = run_command("preview", "-", "--format", "jsonl", stdin=b'{"a": 1}\noops\n{"a": 2}')
+    assert done.returncode == 1
+    assert [json.loads(line)["a"] for line in done.stdout.splitlines()[1::2]] == [1, 2]
+    assert "line 2: no JSON" in done.stderr
+    assert "1 bad lines" in done.stderr
+    done = run_command("preview", "-", "--format", "lines", "--raw", stdin=b"a\nb")
+    assert (done.returncode, done.stdout) == (0, '{"log":"a"}{"log":"b"}')

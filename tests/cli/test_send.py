@@ -1,0 +1,306 @@
+"""`kinesis-fast send`, as a user types it."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from chunks import DATA, load_chunk, output_config
+from command import COMMAND, as_arguments, lines, rows, run_command, start_command
+from local_stream import LocalStream
+from slow_service import SlowService
+
+from kinesis_fast import RecordEncoder
+from kinesis_fast.cli import main
+from kinesis_fast.cli.progress import CLEAR_LINE
+from kinesis_fast.local import LocalKinesis
+
+CHUNKS = DATA / "chunks"
+TIMEOUT_S = 60
+PATIENCE_S = 15.0
+NO_RETRY = {"experimental_concurrency_retries": "0"}
+
+
+def data_of(stream: LocalStream) -> list[bytes]:
+    """Return the data of all records of a stream, sorted."""
+    return sorted(record.data for record in stream.read())
+
+
+def encoded(chunk: bytes, **options: str) -> list[bytes]:
+    """Return the data of the records of a chunk, sorted."""
+    encoder = RecordEncoder(output_config(options))
+    return sorted(record.data for record in encoder.records(chunk))
+
+
+def log_lines(texts: list[str]) -> list[bytes]:
+    """Return the records of lines of text, sorted."""
+    return sorted(json.dumps({"log": text}, separators=(",", ":")).encode() for text in texts)
+
+
+@pytest.mark.parametrize("concurrency", ["0", "4"])
+def test_a_file_of_events(
+    stream: LocalStream, concurrency: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {**stream.target, "experimental_concurrency": concurrency}
+    file = str(CHUNKS / "access_0.msgpack")
+    assert main(["send", file, "--format", "msgpack", *as_arguments(options)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert rows(captured.out) == {"in": 11_602, "delivered": 11_602}
+    assert captured.out.endswith("\ndelivered 11602 of 11602\n")
+    assert data_of(stream) == encoded(load_chunk("access_0"))
+
+
+def test_lines_from_a_pipe(stream: LocalStream) -> None:
+    done = run_command("send", "--format", "lines", stdin=lines(2000), options=stream.target)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(done.stdout) == {"in": 2000, "delivered": 2000}
+    assert data_of(stream) == log_lines([f"line {number}" for number in range(2000)])
+
+
+def test_a_slow_pipe_does_not_have_to_wait_for_a_full_chunk(stream: LocalStream) -> None:
+    with start_command("send", "-", "--format", "lines", *as_arguments(stream.target)) as process:
+        assert process.stdin is not None
+        for number in range(3):
+            process.stdin.write(f"line {number}\n")
+            process.stdin.flush()
+            deadline = time.monotonic() + PATIENCE_S
+            while len(stream.read()) <= number:
+                assert time.monotonic() < deadline, "the line does not arrive"
+                time.sleep(0.1)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, err) == (0, "")
+    assert rows(out) == {"in": 3, "delivered": 3}
+
+
+def test_bad_lines_are_named_counted_and_left_out(stream: LocalStream) -> None:
+    content = b'{"n": 1}\n{"n": \n{"n": 2}\n' + b"oops\n" * 20
+    done = run_command("send", "-", "--format", "jsonl", stdin=content, options=stream.target)
+    assert done.returncode == 1
+    assert data_of(stream) == [b'{"n":1}', b'{"n":2}']
+    assert rows(done.stdout) == {"in": 23, "delivered": 2, "bad lines": 21}
+    complaints = done.stderr.splitlines()
+    assert complaints[0].startswith("kinesis-fast: line 2: no JSON: ")
+    assert len(complaints) == 11
+    assert complaints[-1] == "kinesis-fast: further lines that are no record are counted only"
+
+
+def test_a_malformed_file_is_sent_up_to_there(stream: LocalStream, tmp_path: Path) -> None:
+    good = load_chunk("access_1")
+    file = tmp_path / "cut.msgpack"
+    file.write_bytes(good + b"\xc1" + good)
+    done = run_command("send", str(file), "--format", "msgpack", options=stream.target)
+    assert done.returncode == 1
+    assert f"malformed from byte {len(good):,} on" in done.stderr
+    assert rows(done.stdout) == {"in": 399, "delivered": 398, "skipped": 1}
+    assert data_of(stream) == encoded(good)
+
+
+def test_records_that_the_options_leave_out_are_told_and_no_failure(stream: LocalStream) -> None:
+    options = {**stream.target, "log_key": "log"}
+    file = str(CHUNKS / "fwd_weird_0.msgpack")
+    done = run_command("send", file, "--format", "msgpack", options=options)
+    assert done.returncode == 0
+    assert rows(done.stdout) == {"in": 52, "delivered": 24, "skipped": 28}
+    assert "28 no log key" in done.stdout
+
+
+def test_a_record_that_the_service_refuses_is_dead_and_the_rest_arrives(
+    stream: LocalStream,
+) -> None:
+    options = {**stream.target, "max_record_size": str(2 * 1024 * 1024)}
+    content = lines(500) + b"x" * 1_500_000 + b"\n" + lines(500, "more")
+    done = run_command("send", "-", "--format", "lines", stdin=content, options=options)
+    assert done.returncode == 1
+    assert rows(done.stdout) == {"in": 1001, "delivered": 1000, "dead": 1}
+    assert len(stream.read()) == 1000
+
+
+def test_it_stops_when_nothing_arrives(stream: LocalStream) -> None:
+    options = {**stream.target, **NO_RETRY, "stream": "no-such-stream"}
+    content = lines(1000, "x" * 5000)
+    done = run_command("send", "-", "--format", "lines", stdin=content, options=options)
+    assert done.returncode == 1
+    assert "nothing arrives, so sending stops here" in done.stderr
+    assert "no-such-stream" in done.stderr
+    found = rows(done.stdout)
+    assert found["delivered"] == 0
+    assert found["dead"] > 0
+    assert found["not sent"] > 0
+    assert found["in"] == found["dead"] + found["not sent"]
+    assert "the input from byte" in done.stdout
+
+
+def test_what_has_arrived_of_a_chunk_is_not_sent_again() -> None:
+    with SlowService(n_throttled=5) as service:
+        service.release()
+        done = run_command("send", "--format", "lines", stdin=lines(300), options=service.target)
+    assert done.returncode == 0
+    assert "tried 4 times" in done.stderr
+    assert rows(done.stdout) == {"in": 300, "delivered": 300}
+    assert "6 requests, 5 sent again, 5 answers to slow down" in done.stdout
+    assert sorted(service.accepted) == log_lines([f"line {number}" for number in range(300)])
+
+
+def test_local_starts_a_kinesis_of_its_own_and_tells_what_arrived() -> None:
+    file = str(CHUNKS / "access_1.msgpack")
+    done = run_command("send", file, "--format", "msgpack", "--local")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(done.stdout)["delivered"] == 398
+    shards = [line.split() for line in done.stdout.splitlines() if line.startswith("shardId-")]
+    assert len(shards) == 4
+    assert sum(int(number) for _, number in shards) == 398
+    assert done.stdout.endswith("arrived in the local Kinesis: 398 records\n")
+
+
+def test_local_takes_region_stream_and_large_records() -> None:
+    options = {"region": "eu-central-1", "stream": "mine", "max_record_size": "10485760"}
+    content = b"x" * 9_000_000 + b"\n"
+    done = run_command("send", "--format", "lines", "--local", stdin=content, options=options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("arrived in the local Kinesis: 1 record\n")
+
+
+def test_local_fails_when_something_else_arrived(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read_all = LocalKinesis.read_all
+    monkeypatch.setattr(LocalKinesis, "read_all", lambda self, name: read_all(self, name)[1:])
+    file = str(CHUNKS / "access_1.msgpack")
+    assert main(["send", file, "--format", "msgpack", "--local"]) == 1
+    assert "arrived in the local Kinesis: 397 records" in capsys.readouterr().out
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    """Read the standard error of a process up to a line that contains some text."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    pytest.fail(f"the process ended without a line about {text!r}")
+
+
+def test_ctrl_c_finishes_what_is_in_flight_and_tells_what_was_not_sent(tmp_path: Path) -> None:
+    file = tmp_path / "long.log"
+    file.write_bytes(lines(1500, "x" * 2000))
+    with (
+        SlowService() as service,
+        start_command(
+            "send", str(file), "--format", "lines", *as_arguments(service.target)
+        ) as process,
+    ):
+        assert service.arrived.wait(PATIENCE_S)
+        time.sleep(0.5)  # so that a second chunk is in hand as well
+        process.send_signal(signal.SIGINT)
+        wait_for_line(process, "interrupted: finishing what is in flight")
+        service.release()
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert err == ""
+    assert process.returncode == 130
+    found = rows(out)
+    assert found["delivered"] > 0
+    assert found["in"] == found["delivered"] + found.get("not sent", 0) < 1500
+    read = len(b"".join(file.read_bytes().splitlines(keepends=True)[: found["in"]]))
+    assert f"the input from byte {read:,} on was not read" in out
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    with SlowService() as service:
+        process = start_command("send", "--format", "lines", *as_arguments(service.target))
+        with process:
+            assert process.stdin is not None
+            process.stdin.write("one\ntwo\n")
+            process.stdin.close()
+            assert service.arrived.wait(PATIENCE_S)
+            process.send_signal(signal.SIGINT)
+            wait_for_line(process, "interrupted: finishing what is in flight")
+            process.send_signal(signal.SIGINT)
+            assert process.stdout is not None
+            out = process.stdout.read()
+        assert process.wait(TIMEOUT_S) == 130
+    assert rows(out) == {"in": 2, "delivered": 0, "unknown": 2}
+
+
+def test_a_request_to_terminate_is_treated_alike(stream: LocalStream) -> None:
+    with start_command("send", "--format", "lines", *as_arguments(stream.target)) as process:
+        assert process.stdin is not None
+        process.stdin.write("one\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + PATIENCE_S
+        while not stream.read():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        out = process.stdout.read()
+    assert process.returncode == 143
+    assert rows(out) == {"in": 1, "delivered": 1}
+
+
+def test_a_terminal_gets_a_progress_bar(stream: LocalStream) -> None:
+    ours, theirs = pty.openpty()
+    file = str(CHUNKS / "access_0.msgpack")
+    arguments = ["send", file, "--format", "msgpack", *as_arguments(stream.target)]
+    with start_command(*arguments, stderr=theirs) as process:
+        os.close(theirs)
+        drawn = b""
+        while part := read_terminal(ours):
+            drawn += part
+        assert process.stdout is not None
+        out = process.stdout.read()
+    os.close(ours)
+    assert process.returncode == 0
+    text = drawn.decode()
+    assert f"{CLEAR_LINE}[#" in text
+    assert " records " in text
+    assert text.endswith(CLEAR_LINE)
+    assert rows(out) == {"in": 11_602, "delivered": 11_602}
+    assert "\x1b" not in out
+
+
+def read_terminal(descriptor: int) -> bytes:
+    """Read what a process wrote to its terminal; nothing when it has ended."""
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        return b""
+
+
+def test_memory_stays_bounded() -> None:
+    program = (
+        "import re, sys\n"
+        "from pathlib import Path\n"
+        "from kinesis_fast.cli import main, send\n"
+        "def peak():\n"
+        "    status = Path('/proc/self/status').read_text()\n"
+        "    return int(re.search(r'VmHWM:\\s+(\\d+) kB', status)[1])\n"
+        "before = peak()\n"
+        "code = main(sys.argv[1:])\n"
+        "print('grown', peak() - before, file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    content = lines(600, "x" * 99_990)
+    with SlowService() as service:
+        service.release()
+        arguments = ["send", "-", "--format", "lines", *as_arguments(service.target)]
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program, *arguments],
+            input=content,
+            capture_output=True,
+            env=LocalKinesis.environment(),
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(service.accepted) == 600
+    grown_kib = int(done.stderr.split()[-1])
+    assert grown_kib < len(content) / 1024 / 2
+
+
+def test_the_installed_script_is_what_is_tested() -> None:
+    assert Path(COMMAND).is_file()

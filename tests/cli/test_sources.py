@@ -1,0 +1,209 @@
+"""The readers behind `send` and `preview`: whatever the blocks, the events are the same."""
+
+import io
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import msgpack
+import pytest
+from chunks import chunk_of, load_chunk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinesis_fast.cli import sources
+from kinesis_fast.cli.common import UsageError
+from kinesis_fast.cli.sources import (
+    FORMATS,
+    MsgpackReader,
+    Reader,
+    blocks,
+    event_time,
+    opened,
+    size_of,
+)
+
+
+class BadLines(list[tuple[int, str]]):
+    """The lines that a reader complained about."""
+
+    def add(self, number: int, reason: str) -> None:
+        self.append((number, reason))
+
+
+def read(
+    input_format: str, parts: Iterable[bytes], bad_lines: BadLines | None = None
+) -> tuple[Reader, list[bytes]]:
+    """Feed a reader, and return it with the chunks it gave out after each part."""
+    reader = FORMATS[input_format]((BadLines() if bad_lines is None else bad_lines).add)
+    chunks = []
+    for part in parts:
+        reader.feed(part)
+        chunks.append(reader.take())
+    reader.finish()
+    chunks.append(reader.take())
+    return reader, chunks
+
+
+def bodies(chunk: bytes) -> list[Any]:
+    """Return the bodies of the events of a chunk."""
+    events = msgpack.Unpacker(io.BytesIO(chunk), unicode_errors="surrogateescape")
+    return [body for _, body in events]
+
+
+def pieces(content: bytes, size: int) -> list[bytes]:
+    """Return content in pieces."""
+    return [content[at : at + size] for at in range(0, len(content), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 5000])
+def test_msgpack_chunks_end_between_events_and_add_up(size: int) -> None:
+    content = load_chunk("fwd_weird_0")
+    reader, chunks = read("msgpack", pieces(content, size))
+    assert b"".join(chunks) == content
+    assert reader.position == len(content)
+    assert reader.broken_at is None
+    n_events = 0
+    for chunk in chunks:
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(chunk)
+        while unpacker.tell() < len(chunk):
+            unpacker.skip()
+            n_events += 1
+    assert n_events == 52
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_a_cut_off_event_is_the_tail_of_the_last_chunk(size: int) -> None:
+    whole, cut = chunk_of([{"a": 1}, {"b": 2}]), chunk_of([{"c": "long enough"}])[:-3]
+    reader, chunks = read("msgpack", pieces(whole + cut, size))
+    assert b"".join(chunks) == whole + cut
+    assert chunks[-1] == cut
+    assert reader.broken_at == len(whole)
+
+
+@pytest.mark.parametrize("garbage", [b"\xc1", b"hello", b"\x00", b"\xa5hello", b"\x93\x01\xc1"])
+def test_garbage_ends_the_reading_where_it_begins(garbage: bytes) -> None:
+    whole = chunk_of([{"a": 1}])
+    reader = MsgpackReader()
+    reader.feed(whole + garbage + whole)
+    assert reader.broken_at == len(whole)
+    assert reader.take() == whole + garbage + whole
+
+
+def test_an_event_without_end_is_not_collected_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_EVENT_BYTES", 10_000)
+    reader = MsgpackReader()
+    reader.feed(b"\x92\x00\xdb\xff\xff\xff\xff")
+    for _ in range(100):
+        if reader.broken_at is not None:
+            break
+        reader.feed(b"x" * 1000)
+    assert reader.broken_at == 0
+    assert reader.n_bytes < 12_000
+
+
+@given(st.lists(st.binary(max_size=20).filter(lambda b: b"\n" not in b)), st.integers(1, 30))
+def test_lines_are_the_same_in_any_blocks(texts: list[bytes], size: int) -> None:
+    content = b"\n".join(texts)
+    reader, chunks = read("lines", pieces(content, size))
+    expected = content.split(b"\n")
+    if expected[-1] == b"":
+        expected.pop()
+    found = [
+        body["log"].encode("utf-8", "surrogateescape") for chunk in chunks for body in bodies(chunk)
+    ]
+    assert found == [text.removesuffix(b"\r") for text in expected]
+    assert reader.position == len(content)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_the_last_line_needs_no_end(end: bytes) -> None:
+    _, chunks = read("lines", [b"one\r\n\nthr", b"ee" + end])
+    assert [body for chunk in chunks for body in bodies(chunk)] == [
+        {"log": "one"},
+        {"log": ""},
+        {"log": "three"},
+    ]
+
+
+def test_a_line_becomes_an_event_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: 1_700_000_000_123_456_789)
+    _, chunks = read("lines", [b"text\n"])
+    assert msgpack.unpackb(chunks[0]) == [event_time(1_700_000_000_123_456_789), {"log": "text"}]
+    assert event_time(1_700_000_000_123_456_789).data == bytes.fromhex("6553f100075bcd15")
+
+
+def test_json_objects_become_bodies() -> None:
+    _, chunks = read("jsonl", [b'{"a": [1, -2.5, null, "\xc3\xa9"]}\n  \n{"b": {}}\r\n{}'])
+    assert [body for chunk in chunks for body in bodies(chunk)] == [
+        {"a": [1, -2.5, None, "\u00e9"]},
+        {"b": {}},
+        {},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "no JSON: Expecting property name enclosed in double quotes at character 2"),
+        (b"[1]", "a JSON object is needed, this is an array"),
+        (b"17", "this is a number"),
+        (b'"x"', "this is a string"),
+        (b"null", "this is null"),
+        (b"true", "this is a boolean"),
+        (b'{"a": NaN}', "NaN is no number"),
+        (b'{"a": "\xff"}', "no UTF-8 at byte 8"),
+        (b'{"a": 18446744073709551616}', "Integer value out of range"),
+        (b'{"a": ' + b"[" * 100_000, "recursion"),
+    ],
+)
+def test_a_line_that_is_no_record_is_named_and_left_out(line: bytes, reason: str) -> None:
+    bad_lines = BadLines()
+    reader, chunks = read("jsonl", [b'{"a": 1}\n\n' + line + b'\n{"b": 2}\n'], bad_lines)
+    assert [body for chunk in chunks for body in bodies(chunk)] == [{"a": 1}, {"b": 2}]
+    assert [number for number, _ in bad_lines] == [3]
+    assert reason in bad_lines[0][1]
+    assert reader.broken_at is None
+
+
+def test_a_lone_surrogate_is_no_reason_to_lose_a_line() -> None:
+    bad_lines = BadLines()
+    _, chunks = read("jsonl", [b'{"a": "\\ud800"}\n'], bad_lines)
+    assert bad_lines == []
+    assert b"\xed\xa0\x80" in chunks[0]
+
+
+def test_a_line_without_end_is_not_collected_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1000)
+    bad_lines = BadLines()
+    content = b"one\n" + b"x" * 10_000 + b"\ntwo\n" + b"y" * 1001 + b"\n" + b"z" * 1000 + b"\n"
+    reader, chunks = read("lines", pieces(content + b"w" * 5000, 100), bad_lines)
+    found = [body["log"] for chunk in chunks for body in bodies(chunk)]
+    assert found == ["one", "two", "z" * 1000]
+    assert [number for number, _ in bad_lines] == [2, 4, 6]
+    assert "longer than 1,000 bytes" in bad_lines[0][1]
+    assert reader.position == len(content) + 5000
+
+
+def test_blocks_of_a_pipe_come_as_they_are_written() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as file, os.fdopen(writing, "wb", 0) as pipe:
+        coming = blocks(file)
+        pipe.write(b"one")
+        assert next(coming) == b"one"
+        assert next(coming) == b""  # idle
+        pipe.write(b"two")
+        assert next(coming) == b"two"
+        pipe.close()
+        assert list(coming) == []
+        assert size_of(file) is None
+
+
+def test_files_have_a_size_and_stdin_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(__file__) as file:
+        size = size_of(file)
+        assert size == sum(map(len, blocks(file)))
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="stdin is closed"), opened("-"):
+        pass

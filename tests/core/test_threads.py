@@ -1,0 +1,94 @@
+"""One encoder, one request, one stream in several threads."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+
+from chunks import event, load_chunk, output_config
+from encoded import requests_of
+
+from kinesis_fast import RecordEncoder
+from kinesis_fast._core.request import Request
+
+CHUNK = b"".join(event({"i": i}) for i in range(1200))
+
+
+def run_in_threads(n_threads: int, work: Callable[[int], None]) -> None:
+    failures: list[BaseException] = []
+
+    def guarded(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=guarded, args=(i,)) for i in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures, failures
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_many_threads_share_one_encoder() -> None:
+    shared = RecordEncoder(output_config({"partition_key": "pk", "time_key": "t"}))
+    chunks = [load_chunk(name) for name in ("fwd_weird_0", "dummy_0", "access_1", "x_otel_0")]
+    with_keys = [b"".join(event({"pk": f"{i}", "n": i}) for i in range(n)) for n in (700, 1500)]
+    expected = [[bytes(r.body) for r in shared.requests(chunk)] for chunk in with_keys]
+    counts = [sum(r.n_records for r in shared.requests(chunk)) for chunk in chunks]
+
+    def work(number: int) -> None:
+        for i in range(30):
+            at = (number + i) % 2
+            found = [bytes(request.body) for request in shared.requests(with_keys[at])]
+            assert found == expected[at]
+            at = (number + i) % len(chunks)
+            assert sum(r.n_records for r in shared.requests(chunks[at])) == counts[at]
+
+    run_in_threads(6, work)
+
+
+def test_requests_are_released_in_other_threads() -> None:
+    shared = RecordEncoder(output_config())
+    queues: list[list[Request]] = [[] for _ in range(4)]
+
+    def work(number: int) -> None:
+        for i in range(60):
+            for request in shared.requests(CHUNK):
+                part = request.subset([0, request.n_records - 1])
+                assert part.n_records == 2
+                queues[(number + i) % 4].append(request)
+            while queues[number]:
+                other = queues[number].pop()
+                assert len(json.loads(bytes(other.body))["Records"]) == other.n_records
+                other.release()
+
+    run_in_threads(4, work)
+
+
+def test_one_stream_in_several_threads_loses_nothing() -> None:
+    """A call while another is under way is refused, never mixed up with it."""
+    stream = requests_of(CHUNK * 40, output_config())
+    n_records: list[int] = []
+
+    def work(_: int) -> None:
+        while True:
+            try:
+                n_records.append(next(stream).n_records)
+            except RuntimeError:
+                continue
+            except StopIteration:
+                return
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        run_in_threads(4, work)
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert sum(n_records) == 48_000

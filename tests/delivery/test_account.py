@@ -1,0 +1,189 @@
+"""Random faults: every record is where a simple model says, and the account is always balanced."""
+
+import random
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from fake_transport import (
+    Answer,
+    FakeTime,
+    FakeTransport,
+    Step,
+    error,
+    fail,
+    fail_all,
+    raise_it,
+    raw,
+    refuse_if,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from outputs import assert_balanced, new_output, numbered, numbers
+
+from kinesis_fast import FlushResult, TransportError
+from kinesis_fast.transport import NotSentError
+
+BATCH, ATTEMPTS = 500, 4
+MAY_PASS = {
+    "lost": raise_it(TransportError("reset")),
+    "busy": error(503, "ServiceUnavailable"),
+    "throttled": error(400, "ProvisionedThroughputExceededException"),
+    "garbage": raw(b"garbage"),
+    "none": fail_all(),
+}
+BLOCKED = {"denied": error(400, "AccessDeniedException"), "unsent": raise_it(NotSentError("no"))}
+
+
+def every(nth: int) -> Step:
+    """Every nth entry fails."""
+    return lambda records: fail(*range(0, len(records), nth))(records)
+
+
+@dataclass
+class Model:
+    """A service and a sender in the plainest words."""
+
+    faults: list[str | int]
+    bad: frozenset[int]
+    kept: list[int] = field(default_factory=list)
+    dead: list[int] = field(default_factory=list)
+    resent: int = 0
+    requests: int = 0
+
+    def flush(self, batches: list[list[int]]) -> bool:
+        return all(self.deliver(batch, is_new=True) for batch in batches)
+
+    def deliver(self, batch: list[int], is_new: bool) -> bool:
+        for _ in range(ATTEMPTS):
+            self.requests += 1
+            self.resent += 0 if is_new else len(batch)
+            is_new = False
+            fault = self.faults.pop(0) if self.faults else "accept"
+            if fault in BLOCKED:
+                return False
+            if fault == "accept" and not self.bad & set(batch):
+                self.kept += batch
+                return True
+            if fault == "accept":
+                return self.divide(batch)
+            if isinstance(fault, int):
+                self.kept += [n for i, n in enumerate(batch) if i % fault]
+                batch = batch[::fault]
+        return False
+
+    def divide(self, batch: list[int]) -> bool:
+        if len(batch) == 1:
+            self.dead += batch
+            return True
+        half = len(batch) // 2
+        return self.deliver(batch[:half], False) and self.deliver(batch[half:], False)
+
+
+faults = st.sampled_from([*MAY_PASS, *BLOCKED, "accept", "accept", 2, 3, 7])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    n_records=st.one_of(st.integers(0, 20), st.integers(0, 1600)),
+    faults=st.lists(faults, max_size=20),
+    bad=st.frozensets(st.integers(0, 1600), max_size=4),
+)
+def test_a_flush_does_what_the_model_does(
+    n_records: int, faults: list[str | int], bad: frozenset[int]
+) -> None:
+    service = refuse_if(lambda data: numbers([data])[0] in bad)
+    named = {**MAY_PASS, **BLOCKED, "accept": service}
+    steps = [every(fault) if isinstance(fault, int) else named[fault] for fault in faults]
+    transport = FakeTransport(*steps, then=service)
+    output = new_output(transport, FakeTime())
+
+    batches = [list(range(n_records))[i : i + BATCH] for i in range(0, n_records, BATCH)]
+    model = Model(list(faults), bad)
+    settled = model.flush(batches)
+
+    result = output.flush(numbered(range(n_records)))
+    stats = output.stats()
+    assert_balanced(stats)
+    assert result is (FlushResult.OK if settled else FlushResult.RETRY)
+    assert numbers(transport.kept) == model.kept
+    assert stats["in"] == n_records
+    assert stats["delivered"] == len(model.kept) == len(set(model.kept))
+    assert stats["dead"] == len(model.dead)
+    assert stats["pending"] == 0
+    assert stats["retried"] == model.resent
+    assert stats["requests"] == model.requests
+
+
+def unreliable(seed: int) -> Step:
+    """Return a step that fails in every way now and then."""
+    chance = random.Random(seed)
+    lock = threading.Lock()
+    accept_good = refuse_if(lambda data: numbers([data])[0] % 400 == 7)
+    faults = [*MAY_PASS.values(), *BLOCKED.values(), every(2), every(3)]
+
+    def step(records: list[bytes]) -> Answer:
+        with lock:
+            way = chance.choice(faults) if chance.random() < 0.1 else accept_good
+        return way(records)
+
+    return step
+
+
+def watch(output_stats: Iterator[dict[str, int]], stop: threading.Event, seen: list[str]) -> None:
+    while not stop.is_set():
+        try:
+            assert_balanced(next(output_stats))
+        except AssertionError as failure:
+            seen.append(str(failure))
+            return
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Let threads change as often as possible."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless_threads")
+@pytest.mark.parametrize("concurrency", ["0", "3"])
+def test_the_account_is_balanced_at_any_moment(concurrency: str) -> None:
+    transport = FakeTransport(then=unreliable(1))
+    output = new_output(
+        transport,
+        FakeTime(chance=0.0),
+        experimental_concurrency=concurrency,
+        experimental_concurrency_retries="1",
+    )
+    stop = threading.Event()
+    seen: list[str] = []
+    snapshots = iter(output.stats, {})
+    watcher = threading.Thread(target=watch, args=(snapshots, stop, seen))
+    watcher.start()
+    chunk = numbered(range(1250)) + b"\x92\x00\x07" + b"\xc1"
+
+    def bring() -> None:
+        for _ in range(40):
+            output.flush(chunk)
+
+    threads = [threading.Thread(target=bring) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    output.close()
+    stop.set()
+    watcher.join()
+    assert seen == []
+    stats = output.stats()
+    assert_balanced(stats)
+    assert stats["in"] == 3 * 40 * 1252
+    assert stats["pending"] == 0
+    assert stats["delivered"] == len(transport.kept)
+    assert stats["returned"] > 0
+    assert stats["dead"] > 0

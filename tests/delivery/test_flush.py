@@ -1,0 +1,387 @@
+"""A flush that its host waits for: what is sent, what is sent again, when it gives up."""
+
+import logging
+
+import pytest
+from chunks import chunk_of, event, event_time, output_config
+from fake_transport import (
+    INTERNAL,
+    THROTTLED,
+    Answer,
+    FakeTime,
+    FakeTransport,
+    Step,
+    accept,
+    error,
+    fail,
+    fail_all,
+    fail_with,
+    raise_it,
+    raw,
+    refuse_if,
+)
+from outputs import assert_stats, new_output, numbered, numbers
+
+from kinesis_fast import (
+    ClosedError,
+    FlushResult,
+    KinesisOutput,
+    SendFailureTimeout,
+    TransportError,
+)
+from kinesis_fast.transport import NotSentError
+
+OK, RETRY = FlushResult.OK, FlushResult.RETRY
+
+
+def test_all_accepted_at_once() -> None:
+    transport = FakeTransport()
+    with new_output(transport) as output:
+        assert output.flush(numbered(range(1234)), "app.log") is OK
+    assert transport.sizes == [500, 500, 234]
+    assert numbers(transport.kept) == list(range(1234))
+    n_bytes = sum(len(data) + 8 for data in transport.kept)  # with a random key of 8
+    n_chunk = len(numbered(range(1234)))
+    assert_stats(output, in_=1234, delivered=1234, requests=3, retried=0, throttles=0)
+    assert_stats(output, bytes_in=n_chunk, bytes_delivered=n_bytes)
+
+
+def test_results_have_the_numbers_of_fluent_bit() -> None:
+    assert (FlushResult.ERROR, FlushResult.OK, FlushResult.RETRY) == (0, 1, 2)
+
+
+def test_an_empty_chunk_is_delivered() -> None:
+    transport = FakeTransport()
+    output = new_output(transport)
+    assert output.flush(b"") is OK
+    assert transport.requests == []
+    assert_stats(output, in_=0, requests=0)
+
+
+def test_the_time_out_of_the_configuration_goes_to_the_transport() -> None:
+    transport = FakeTransport()
+    new_output(transport, http_request_timeout="7").flush(numbered([1]))
+    new_output(transport, http_request_timeout="0").flush(numbered([1]))
+    assert transport.timeouts == [7.0, None]
+
+
+# --- some entries fail ---
+
+
+@pytest.mark.parametrize("code", [THROTTLED, INTERNAL, "KMSThrottlingException", "Unheard"])
+def test_only_what_failed_is_sent_again(code: str) -> None:
+    transport, time = FakeTransport(fail(1, 3, code=code), fail(1, code=code)), FakeTime()
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(5))) is OK
+    assert [numbers(request) for request in transport.requests] == [[0, 1, 2, 3, 4], [1, 3], [3]]
+    assert sorted(numbers(transport.kept)) == [0, 1, 2, 3, 4]
+    assert time.sleeps == [0.25, 0.5]
+    throttles = 0 if code in {INTERNAL, "Unheard"} else 2
+    assert_stats(output, in_=5, delivered=5, requests=3, retried=3, throttles=throttles)
+    assert_stats(output, bytes_delivered=sum(len(data) + 8 for data in transport.kept))
+
+
+def test_the_last_request_may_fail_partly_too() -> None:
+    # The Go plugin takes this for success and loses the records.
+    transport = FakeTransport(accept, then=fail(0, code=INTERNAL))
+    output = new_output(transport)
+    assert output.flush(numbered(range(501))) is RETRY
+    assert_stats(output, in_=501, delivered=500, returned=1)
+
+
+def test_attempts_are_counted_per_request_and_progress_does_not_reset_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    transport, time = FakeTransport(then=fail(0)), FakeTime()
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(1200)), "app.log") is RETRY
+    assert transport.sizes == [500, 1, 1, 1]
+    assert time.sleeps == [0.25, 0.5, 1.0]
+    assert_stats(output, in_=1200, delivered=499, returned=701, retried=3, throttles=4)
+    lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert lines == [
+        "chunk 'app.log': 701 records are given back; PutRecords tried 4 times: 1 of 1 records not "
+        "accepted (1 x ProvisionedThroughputExceededException): "
+        "ProvisionedThroughputExceededException on shard 0 "
+        "(the stream takes no more: add shards or spread the partition keys)"
+    ]
+
+
+def test_every_request_has_attempts_of_its_own() -> None:
+    hard = [fail(0), fail(0), fail(0), accept]
+    transport = FakeTransport(*hard, *hard, *hard)
+    output = new_output(transport)
+    assert output.flush(numbered(range(1500))) is OK
+    assert_stats(output, delivered=1500, requests=12, retried=9)
+
+
+def test_no_attempt_starts_after_the_budget() -> None:
+    time = FakeTime()
+
+    def slow(records: list[bytes]) -> Answer:
+        time.advance(2.4)
+        return fail(0)(records)
+
+    transport = FakeTransport(then=slow)
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(2))) is RETRY
+    # First failure at 2.4 s; 0.25 + 2.4 later the second, 0.5 + 2.4 s later the budget is gone.
+    assert transport.sizes == [2, 1, 1]
+    assert time.sleeps == [0.25, 0.5]
+
+
+# --- the whole request fails ---
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        raise_it(TransportError("connection refused")),
+        raise_it(TimeoutError()),
+        raise_it(KeyError("a bug of the transport")),
+        raise_it(MemoryError()),
+        error(500, "InternalFailure"),
+        error(503, "ServiceUnavailable"),
+        error(400, THROTTLED),
+        error(400, "LimitExceededException"),
+        error(400, "KMSThrottlingException"),
+        raw(b"", 502),
+        raw(b"<html>try again</html>"),
+        raw(b'{"FailedRecordCount":0,"Records":[]}'),
+    ],
+)
+def test_trouble_that_may_pass_is_waited_for(trouble: Step) -> None:
+    transport, time = FakeTransport(trouble, trouble), FakeTime()
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(3))) is OK
+    assert transport.sizes == [3, 3, 3]
+    assert time.sleeps == [0.25, 0.5]
+    assert_stats(output, in_=3, delivered=3, retried=6, requests=3)
+
+
+def test_trouble_that_lasts_gives_the_chunk_back(caplog: pytest.LogCaptureFixture) -> None:
+    transport = FakeTransport(accept, then=raise_it(TransportError("no route to\nhost")))
+    output = new_output(transport)
+    assert output.flush(numbered(range(1100)), "a") is RETRY
+    assert transport.sizes == [500, 500, 500, 500, 500]
+    assert_stats(output, in_=1100, delivered=500, returned=600)
+    assert caplog.messages[-1] == (
+        "chunk 'a': 600 records are given back; PutRecords tried 4 times: no route to\\nhost"
+    )
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        error(400, "AccessDeniedException"),
+        error(400, "ResourceNotFoundException"),
+        error(400, "ExpiredTokenException"),
+        error(403, "InvalidSignatureException"),
+        error(400, "UnrecognizedClientException"),
+        error(400, "KMSDisabledException"),
+        error(400, "ValidationException", "Value 'x y' at 'streamName' failed"),
+        raise_it(NotSentError("no credentials")),
+        raw(b"", 301),
+        raw(b"<html/>", 403),
+    ],
+)
+def test_what_needs_somebody_gives_the_chunk_back_at_once(
+    refusal: Step, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport, time = FakeTransport(accept, refusal), FakeTime()
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(1100))) is RETRY
+    assert transport.sizes == [500, 500]
+    assert time.sleeps == []
+    assert_stats(output, in_=1100, delivered=500, returned=600, dead=0)
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+def test_the_line_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    output = new_output(FakeTransport(then=error(400, "AccessDeniedException", "User: x\ty")))
+    output.flush(numbered(range(2)), "bad\x1btag")
+    assert caplog.messages[-1] == (
+        "chunk 'bad\\x1btag': 2 records are given back; PutRecords tried once: "
+        "AccessDeniedException (HTTP 400): User: x\\ty "
+        "(allow kinesis:PutRecords on the stream for these credentials)"
+    )
+
+
+def test_after_retry_the_next_flush_starts_afresh() -> None:
+    transport = FakeTransport(error(400, "AccessDeniedException"))
+    output = new_output(transport)
+    assert output.flush(numbered(range(3))) is RETRY
+    assert output.flush(numbered(range(3))) is OK
+    assert_stats(output, in_=6, returned=3, delivered=3, retried=0)
+
+
+# --- the content is refused ---
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "InvalidArgumentException"])
+@pytest.mark.parametrize("bad", [{0}, {499}, {250}, {3, 4}, {0, 250, 499}])
+def test_a_record_that_is_refused_stands_alone_in_the_end(code: str, bad: set[int]) -> None:
+    transport, time = FakeTransport(), FakeTime()
+    transport = FakeTransport(then=refuse_if(lambda data: numbers([data])[0] in bad, code))
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(500))) is OK
+    assert numbers(transport.kept) == [n for n in range(500) if n not in bad]
+    assert time.sleeps == []
+    assert_stats(output, in_=500, delivered=500 - len(bad), dead=len(bad))
+    assert len(transport.requests) <= 1 + len(bad) * 2 * 9  # two halves a level, 9 levels
+
+
+def test_a_request_that_is_too_large_is_halved() -> None:
+    def small_only(records: list[bytes]) -> Answer:
+        return accept(records) if len(records) <= 100 else raw(b"too large", 413)(records)
+
+    transport = FakeTransport(then=small_only)
+    output = new_output(transport)
+    assert output.flush(numbered(range(500))) is OK
+    assert max(transport.sizes[1:]) == 250
+    assert numbers(transport.kept) == list(range(500))
+    assert_stats(output, delivered=500, dead=0)
+
+
+def test_the_line_about_a_dead_record(caplog: pytest.LogCaptureFixture) -> None:
+    marker = event({}, event_time(-1))
+    chunk = event({"n": 0}) + marker + event({"n": 1}) + event({"n": 2})
+    step = refuse_if(lambda data: data == b'{"n":1}')
+    output = new_output(FakeTransport(then=step))
+    assert output.flush(chunk, "app") is OK
+    assert_stats(output, in_=3, delivered=2, dead=1, group_markers=1)
+    lines = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert lines == [
+        "event 2 of chunk 'app' (15 bytes) is refused by the service and lost: "
+        "ValidationException (HTTP 400): 1 validation error detected: at 'records'"
+    ]
+
+
+def test_many_dead_records_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    output = new_output(FakeTransport(then=error(400, "ValidationException", "bad\x00")))
+    assert output.flush(numbered(range(600)), "app") is OK
+    assert_stats(output, in_=600, delivered=0, dead=600)
+    lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(lines) == 11
+    assert all("bad\\x00" in line for line in lines[:10])
+    assert lines[10] == "chunk 'app': records refused by the service and lost: 600"
+
+
+def test_halves_can_fail_in_other_ways() -> None:
+    transport = FakeTransport(
+        error(400, "ValidationException"),
+        fail(1),  # the first half, 0 1 2
+        accept,  # 1
+        error(400, "AccessDeniedException"),  # the second half
+    )
+    output = new_output(transport)
+    assert output.flush(numbered(range(6))) is RETRY
+    assert [numbers(request) for request in transport.requests] == [
+        [0, 1, 2, 3, 4, 5],
+        [0, 1, 2],
+        [1],
+        [3, 4, 5],
+    ]
+    assert_stats(output, in_=6, delivered=3, returned=3, retried=7)
+
+
+def test_different_failures_in_a_row() -> None:
+    transport = FakeTransport(
+        raise_it(TransportError("reset")), fail_with({0: THROTTLED, 2: INTERNAL}), fail_all()
+    )
+    output = new_output(transport)
+    assert output.flush(numbered(range(4))) is OK
+    assert transport.sizes == [4, 4, 2, 2]
+    assert_stats(output, delivered=4, retried=8)
+
+
+# --- what happened to the records ---
+
+
+def test_one_warning_a_flush_says_what_happened(caplog: pytest.LogCaptureFixture) -> None:
+    bodies = [{"log": "x" * 2000, "k": "key"}, {"log": "b"}, 7, {"k": "key"}, {"log": "c"}]
+    chunk = chunk_of(bodies * 300)
+    output = new_output(FakeTransport(), partition_key="k", log_key="log", max_record_size="1024")
+    assert output.flush(chunk + b"\xc1rest", "app") is OK
+    assert_stats(output, in_=1501, delivered=900, skipped=601, random_keys=600, truncated=300)
+    assert_stats(output, skipped_not_map=300, skipped_no_log_key=300, skipped_malformed=1)
+    lines = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert lines == [
+        "chunk 'app': records skipped because the body of the event is no map: 300; "
+        "records skipped because log_key is missing: 300; "
+        "records with a random partition key because the configured one is missing: 600; "
+        "records cut to max_record_size: 300; "
+        f"malformed or cut off from byte {len(chunk)} on, the rest is skipped"
+    ]
+
+
+def test_records_after_the_last_request_are_accounted_for() -> None:
+    output = new_output(FakeTransport())
+    assert output.flush(chunk_of([7, 8])) is OK
+    assert_stats(output, in_=2, skipped=2, skipped_not_map=2, requests=0)
+
+
+def test_bytes_are_not_enough_for_a_chunk() -> None:
+    output = new_output(FakeTransport())
+    for chunk in ("text", 5, None, [b"a"]):
+        with pytest.raises(TypeError):
+            output.flush(chunk)  # type: ignore[arg-type]
+    assert not any(output.stats().values())
+    assert output.flush(numbered([1])) is OK
+
+
+# --- the end, and the watchdog ---
+
+
+def test_flush_after_close() -> None:
+    output = new_output(FakeTransport())
+    output.close()
+    output.close()
+    with pytest.raises(ClosedError):
+        output.flush(numbered([1]))
+    assert output.stats()["in"] == 0
+
+
+def test_nothing_acknowledged_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
+    transport, time = FakeTransport(then=error(400, "AccessDeniedException")), FakeTime()
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(700))) is RETRY
+    time.advance(9)
+    assert output.flush(numbered(range(700))) is RETRY
+    time.advance(1)
+    with pytest.raises(SendFailureTimeout):
+        output.flush(numbered(range(700)))
+    assert_stats(output, in_=2100, returned=2100)
+
+
+@pytest.mark.parametrize("progress", [accept, fail(0), fail(0, 1, 2, 3)])
+def test_progress_of_any_kind_resets_it(monkeypatch: pytest.MonkeyPatch, progress: Step) -> None:
+    monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
+    denied = error(400, "AccessDeniedException")
+    transport = FakeTransport(denied, progress, denied, denied)
+    time = FakeTime()
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(700))) is RETRY
+    time.advance(9)
+    assert output.flush(numbered(range(700))) is RETRY
+    time.advance(9)
+    assert output.flush(numbered(range(700))) is RETRY
+
+
+def test_what_a_host_process_wants_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
+    said: list[str] = []
+    time = FakeTime()
+    with KinesisOutput(
+        output_config(),
+        FakeTransport(then=error(400, "AccessDeniedException")),
+        on_send_failure=said.append,
+        timing=time.timing(),
+    ) as output:
+        output.flush(numbered([1]))
+        time.advance(10)
+        with pytest.raises(SendFailureTimeout):
+            output.flush(numbered([1]))
+    assert len(said) == 1
+    assert "SEND_FAILURE_TIMEOUT" in said[0]

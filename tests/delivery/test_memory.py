@@ -1,0 +1,241 @@
+"""Nobody holds the chunk after a flush, and no request is left behind, whatever happened."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import pytest
+from chunks import output_config
+from fake_transport import FakeTime, FakeTransport, accept, error, fail, raise_it
+from outputs import assert_stats, numbered
+
+from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
+from kinesis_fast._core.encoder import RequestStream
+from kinesis_fast._core.tally import Tally
+from kinesis_fast.delivery import Request
+from kinesis_fast.sender import Chunk
+from kinesis_fast.transport import Response
+
+
+class CountedRequest:
+    """A request that says whether its memory was given back."""
+
+    def __init__(self, request: Request, account: "Encoder") -> None:
+        self._request = request
+        self._account = account
+        account.n_requests += 1
+        self._number = account.n_requests
+        account.unreleased.add(self._number)
+
+    @property
+    def n_records(self) -> int:
+        return self._request.n_records
+
+    @property
+    def n_bytes(self) -> int:
+        return self._request.n_bytes
+
+    @property
+    def body(self) -> memoryview:
+        return self._request.body
+
+    def n_bytes_of(self, index: int, /) -> int:
+        return self._request.n_bytes_of(index)
+
+    def event_of(self, index: int, /) -> int:
+        return self._request.event_of(index)
+
+    def subset(self, indexes: Sequence[int], /) -> "CountedRequest":
+        self._account.call("subset")
+        return CountedRequest(self._request.subset(indexes), self._account)
+
+    def release(self) -> None:
+        self._request.release()
+        self._account.unreleased.discard(self._number)
+
+
+class CountedStream:
+    """A stream that fails when it is told to."""
+
+    def __init__(self, stream: RequestStream, account: "Encoder") -> None:
+        self._stream = stream
+        self._account = account
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> CountedRequest:
+        self._account.call("next")
+        return CountedRequest(next(self._stream), self._account)
+
+    def take_tally(self) -> Tally:
+        return self._stream.take_tally()
+
+    def count_rest(self) -> int:
+        self._account.call("count_rest")
+        return self._stream.count_rest()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class Encoder:
+    """The real encoder, and a failure at the nth call of a method."""
+
+    def __init__(self, config: OutputConfig) -> None:
+        self._encoder = RecordEncoder(config)
+        self.n_requests = 0
+        self.unreleased: set[int] = set()
+        self.fail_at: dict[str, int] = {}
+
+    def call(self, method: str) -> None:
+        left = self.fail_at.get(method)
+        if left is not None:
+            self.fail_at[method] = left - 1
+            if left == 1:
+                raise MemoryError(f"no memory in {method}")
+
+    def requests(self, chunk: Chunk, /) -> CountedStream:
+        self.call("requests")
+        return CountedStream(self._encoder.requests(chunk), self)
+
+    def count(self, chunk: Chunk, /) -> int:
+        return self._encoder.count(chunk)
+
+
+def new_output(
+    transport: FakeTransport, fail_at: dict[str, int] | None = None, **options: str
+) -> tuple[KinesisOutput, Encoder]:
+    encoder = Encoder(output_config(options))
+    encoder.fail_at = fail_at or {}
+    output = KinesisOutput(
+        output_config(options),
+        transport,
+        make_encoder=lambda _: encoder,
+        timing=FakeTime(chance=0.0).timing(),
+    )
+    return output, encoder
+
+
+@pytest.mark.parametrize(
+    "transport",
+    [
+        FakeTransport,
+        lambda: FakeTransport(fail(1), fail(0)),
+        lambda: FakeTransport(accept, then=fail(0)),
+        lambda: FakeTransport(then=raise_it(TimeoutError())),
+        lambda: FakeTransport(then=error(400, "AccessDeniedException")),
+        lambda: FakeTransport(error(400, "ValidationException")),
+    ],
+)
+def test_a_flush_leaves_nothing_behind(transport: Callable[[], FakeTransport]) -> None:
+    output, encoder = new_output(transport())
+    gc.disable()
+    try:
+        chunk = bytearray(numbered(range(1200)))
+        output.flush(chunk)
+        chunk.append(0)  # BufferError while somebody looks at it
+        assert encoder.unreleased == set()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("fail_at", "delivered"),
+    [
+        ({"requests": 1}, 0),
+        ({"next": 1}, 0),
+        ({"next": 2}, 500),
+        ({"subset": 1}, 500),
+        ({"next": 2, "count_rest": 1}, 500),
+    ],
+)
+def test_no_memory(fail_at: dict[str, int], delivered: int) -> None:
+    output, encoder = new_output(FakeTransport(accept, fail(1)), dict(fail_at))
+    chunk = bytearray(numbered(range(1200)))
+    with pytest.raises(MemoryError) as caught:
+        output.flush(chunk)
+    assert "no memory in" in str(caught.value)
+    assert_stats(output, delivered=delivered, pending=0, dead=0)
+    if "requests" in fail_at:
+        assert output.stats()["in"] == 0
+    elif "count_rest" not in fail_at:
+        assert_stats(output, in_=1200, returned=1200 - delivered)
+    assert encoder.unreleased == set()
+    chunk.append(0)
+
+
+def test_interruption_keeps_the_account() -> None:
+    output, encoder = new_output(FakeTransport(accept, raise_it(KeyboardInterrupt())))
+    chunk = bytearray(numbered(range(1200)))
+    with pytest.raises(KeyboardInterrupt):
+        output.flush(chunk)
+    assert_stats(output, in_=1200, delivered=500, returned=700)
+    assert encoder.unreleased == set()
+    chunk.append(0)
+    assert output.flush(bytes(chunk[:-1])) is FlushResult.OK
+
+
+@pytest.mark.parametrize(
+    ("fail_at", "delivered", "returned"),
+    [({"requests": 1}, 0, 1200), ({"next": 1}, 1200, 0), ({"subset": 1}, 1200, 0)],
+)
+def test_no_memory_in_the_background(
+    fail_at: dict[str, int], delivered: int, returned: int
+) -> None:
+    output, encoder = new_output(
+        FakeTransport(accept, fail(1)), dict(fail_at), experimental_concurrency="1"
+    )
+    chunk = bytearray(numbered(range(1200)))
+    if returned:
+        with pytest.raises(MemoryError):
+            output.flush(chunk)
+    else:
+        assert output.flush(chunk) is FlushResult.OK
+    chunk.append(0)
+    output.close()
+    assert_stats(output, in_=1200, delivered=delivered, returned=returned, dead=0)
+    assert encoder.unreleased == set()
+
+
+def test_what_is_given_up_or_left_gives_its_memory_back() -> None:
+    denied = error(400, "AccessDeniedException")
+    for retries in ("0", "4"):
+        output, encoder = new_output(
+            FakeTransport(accept, then=denied),
+            experimental_concurrency="1",
+            experimental_concurrency_retries=retries,
+        )
+        output.flush(numbered(range(1200)))
+        output.close()
+        assert_stats(output, in_=1200, delivered=500)
+        assert encoder.unreleased == set()
+
+
+def test_a_transport_that_keeps_the_body_keeps_only_its_memory() -> None:
+    views: list[memoryview] = []
+
+    class Keeper(FakeTransport):
+        def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
+            views.append(memoryview(body))
+            return super().send(body, n_records, timeout_s)
+
+    transport = Keeper(fail(0))
+    output, encoder = new_output(transport)
+    assert output.flush(numbered(range(600))) is FlushResult.OK
+    assert_stats(output, delivered=600)
+    assert bytes(views[0][:12]) == b'{"Records":['
+    assert len(encoder.unreleased) == 3
+
+
+def test_an_output_is_collected_with_its_last_reference() -> None:
+    output, _ = new_output(FakeTransport())
+    output.flush(numbered([1]))
+    output.close()
+    alive = weakref.ref(output)
+    del output
+    gc.collect()
+    assert alive() is None
+    assert not [t for t in threading.enumerate() if t.name.startswith("kinesis-fast")]

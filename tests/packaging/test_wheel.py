@@ -1,0 +1,130 @@
+"""What is in the wheel, and on what it depends."""
+
+import io
+import json
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+from distributions import Built
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+import kinesis_fast
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+EXTENSION_SUFFIX = sysconfig.get_config_var("EXT_SUFFIX") if FREE_THREADED else ".abi3.so"
+C_LIBRARY = ("libc.", "libm.", "libpthread.", "libdl.", "ld-linux-", "ld-musl-")
+
+
+def is_metadata(name: str) -> bool:
+    return name.partition("/")[0].endswith(".dist-info")
+
+
+def read_metadata(built: Built, name: str) -> str:
+    (member,) = (m for m in built.wheel.names if is_metadata(m) and m.endswith(f"/{name}"))
+    with zipfile.ZipFile(built.wheel.path) as archive:
+        return archive.read(member).decode()
+
+
+@pytest.fixture(scope="module")
+def metadata(built: Built) -> Message:
+    return Parser().parsestr(read_metadata(built, "METADATA"))
+
+
+@pytest.fixture(scope="module")
+def shared_objects(built: Built) -> dict[str, ELFFile]:
+    """The compiled modules of the wheel, by module name."""
+    with zipfile.ZipFile(built.wheel.path) as archive:
+        found = {
+            Path(name).name.partition(".")[0]: ELFFile(io.BytesIO(archive.read(name)))
+            for name in built.wheel.names
+            if name.endswith(".so")
+        }
+    assert set(found) == built.compiled_modules()
+    return found
+
+
+def test_the_tag_promises_all_pythons_from_3_11_on(built: Built) -> None:
+    version = f"cp{sys.version_info.major}{sys.version_info.minor}t"
+    tag = f"-{version}-{version}-" if FREE_THREADED else "-cp311-abi3-"
+    assert tag in built.wheel.path.name
+
+
+def test_the_wheel_holds_the_whole_package_and_the_compiled_modules(built: Built) -> None:
+    package = {
+        str(path.relative_to(built.source_tree))
+        for path in (built.source_tree / "kinesis_fast").rglob("*")
+        if path.is_file()
+    }
+    compiled = {
+        f"kinesis_fast/_core/{module}{EXTENSION_SUFFIX}" for module in built.compiled_modules()
+    }
+    assert {name for name in built.wheel.names if not is_metadata(name)} == package | compiled
+    assert {"kinesis_fast/py.typed", "kinesis_fast/_core/encoder.pyi"} <= package
+
+
+def test_the_wheel_holds_no_sources_of_compiled_modules(built: Built) -> None:
+    suffixes = {Path(name).suffix for name in built.wheel.names}
+    assert suffixes.isdisjoint({".c", ".cpp", ".h", ".hpp", ".pyx", ".pxd", ".pxi"})
+
+
+def test_metadata(built: Built, metadata: Message) -> None:
+    assert metadata["Name"] == "kinesis-fast"
+    assert metadata["Version"] == kinesis_fast.__version__
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("Provides-Extra") == ["local", "test"]
+    assert "kinesis-fast = kinesis_fast.cli:main" in read_metadata(built, "entry_points.txt")
+    assert "Apache License" in read_metadata(built, "LICENSE")
+
+
+def test_nothing_of_the_build_is_required_at_run_time(metadata: Message) -> None:
+    required = metadata.get_all("Requires-Dist", [])
+    names = {line.split(">=")[0] for line in required if "extra ==" not in line}
+    assert names == {"boto3", "msgpack"}
+
+
+def test_only_the_c_library_is_linked_dynamically(shared_objects: dict[str, ELFFile]) -> None:
+    for module, elf in shared_objects.items():
+        dynamic = elf.get_section_by_name(".dynamic")
+        assert isinstance(dynamic, DynamicSection)
+        needed = {vars(tag)["needed"] for tag in dynamic.iter_tags("DT_NEEDED")}
+        assert needed, module
+        assert {name for name in needed if not name.startswith(C_LIBRARY)} == set(), module
+
+
+def test_a_module_exports_its_initialiser_and_nothing_else(
+    shared_objects: dict[str, ELFFile],
+) -> None:
+    for module, elf in shared_objects.items():
+        symbols = elf.get_section_by_name(".dynsym")
+        assert isinstance(symbols, SymbolTableSection)
+        exported = {
+            symbol.name
+            for symbol in symbols.iter_symbols()
+            if symbol["st_shndx"] != "SHN_UNDEF" and symbol["st_info"]["bind"] != "STB_LOCAL"
+        }
+        assert exported == {f"PyInit_{module}"}
+
+
+@pytest.mark.skipif(FREE_THREADED, reason="the free-threaded interpreter has no stable ABI")
+def test_only_the_stable_abi_of_3_11_is_used(built: Built) -> None:
+    command = [sys.executable, "-P", "-m", "abi3audit", "--report", str(built.wheel.path)]
+    audit = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    (spec,) = json.loads(audit.stdout)["specs"].values()
+    assert {module["name"].partition(".")[0] for module in spec["wheel"]} == (
+        built.compiled_modules()
+    )
+    for module in spec["wheel"]:
+        result = module["result"]
+        assert result["baseline"] == "3.11", module
+        assert result["is_abi3"], module
+        assert result["is_abi3_baseline_compatible"], module

@@ -1,0 +1,84 @@
+"""What the compiled encoder made of a chunk, taken apart so that tests can compare it."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections import Counter
+from typing import Any, Final, NamedTuple
+
+from oracle import Outcome, batches, outcomes, tally
+
+from kinesis_fast import OutputConfig, RecordEncoder
+from kinesis_fast._core.encoder import RequestStream
+from kinesis_fast._core.request import Request
+
+NOW_S: Final = 1_795_000_000  # 2026-11-18T11:06:40Z
+
+
+class Entry(NamedTuple):
+    """One entry of a request."""
+
+    event: int
+    data: bytes
+    partition_key: str
+
+
+class Drained(NamedTuple):
+    """Everything that came out of one chunk."""
+
+    requests: list[list[Entry]]
+    tally: Counter[str]  # as the encoder counted, without zeros and malformed_at
+    malformed_at: int
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Return the entries of all requests."""
+        return [entry for request in self.requests for entry in request]
+
+
+def requests_of(chunk: Any, config: OutputConfig, now_s: int = NOW_S) -> RequestStream:
+    """Return the requests of a chunk; now_s is the time of events that have none.
+
+    Clock and random seed are arguments of the compiled encoder, so every run gives the same bytes.
+    """
+    return RecordEncoder(config)._core.requests(chunk, now_ns=now_s * 10**9, seed=0)
+
+
+def drain(chunk: Any, config: OutputConfig) -> Drained:
+    """Encode a chunk to its end."""
+    stream = requests_of(chunk, config)
+    requests = [entries_of(request) for request in stream]
+    tally = stream.take_tally()._asdict()
+    malformed_at = tally.pop("malformed_at")
+    return Drained(requests, +Counter(tally), malformed_at)
+
+
+def entries_of(request: Request) -> list[Entry]:
+    """Take a request's body apart."""
+    return [
+        Entry(request.event_of(i), b64decode(entry["Data"]), entry["PartitionKey"])
+        for i, entry in enumerate(json.loads(bytes(request.body))["Records"])
+    ]
+
+
+def assert_as_oracle(chunk: bytes, config: OutputConfig) -> list[Outcome]:
+    """Assert that the encoder makes of a chunk exactly what the oracle makes of it."""
+    events = outcomes(chunk, config, NOW_S)
+    drained = drain(chunk, config)
+    expected = [
+        [Entry(e.event, e.data, e.partition_key or "random") for e in batch]
+        for batch in batches(events, config)
+    ]
+    found = [
+        [
+            entry._replace(partition_key="random") if events[entry.event].has_random_key else entry
+            for entry in request
+        ]
+        for request in drained.requests
+    ]
+    assert found == expected
+    assert drained.tally == tally(events)
+    malformed = [event.offset for event in events if event.counter == "skipped_malformed"]
+    assert drained.malformed_at == (malformed[0] if malformed else -1)
+    return events

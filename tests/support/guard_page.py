@@ -1,0 +1,109 @@
+"""Chunks that end where no memory is: to read one byte too many kills the process.
+
+Run as a program, because that is what a failure does: it encodes many chunks that lie between two
+pages that may not be touched, compares with the same bytes elsewhere, and prints how many it did.
+With the argument `over-read` it reads the byte behind a chunk, to show that this is noticed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Iterator
+from random import Random
+from unittest.mock import patch
+
+import wire
+from chunks import chunk_names, event, load_chunk, output_config
+
+from kinesis_fast import RecordEncoder
+
+PAGE = mmap.PAGESIZE
+CAPACITY = 1 << 22  # bytes between the two guarded pages
+LENGTHS = [*range(81), *range(4056, 4137)]
+OPTIONS: tuple[dict[str, str], ...] = (
+    {},
+    {"log_key": "text", "append_newline": "true"},
+    {"partition_key": "text", "replace_dots": "_"},
+    {"data_keys": "text", "time_key": "time"},
+)
+
+
+class GuardedMemory:
+    """Memory between two pages that may be neither read nor written."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, CAPACITY + 2 * PAGE)
+        self._start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) + PAGE
+        protect = ctypes.CDLL(None, use_errno=True).mprotect
+        protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        for address in (self._start - PAGE, self._start + CAPACITY):
+            if protect(address, PAGE, 0):
+                raise OSError(ctypes.get_errno(), "mprotect")
+
+    def at_end(self, data: bytes) -> memoryview:
+        """Return a view of the data, placed directly before the second guarded page."""
+        return self._place(data, self._start + CAPACITY - len(data))
+
+    def at_start(self, data: bytes) -> memoryview:
+        """Return a view of the data, placed directly behind the first guarded page."""
+        return self._place(data, self._start)
+
+    def _place(self, data: bytes, address: int) -> memoryview:
+        ctypes.memmove(address, data, len(data))
+        return memoryview((ctypes.c_char * len(data)).from_address(address)).cast("B")
+
+    def over_read(self) -> int:
+        """Read the first byte behind the memory, which ends the process."""
+        return ctypes.c_ubyte.from_address(self._start + CAPACITY).value
+
+
+def chunks() -> Iterator[bytes]:
+    """Yield chunks whose last value has every kind and length, and broken ones."""
+    for name in chunk_names():
+        yield load_chunk(name)
+    for n_bytes in LENGTHS:
+        for last in (b"x", b'"', b"\n", b"\xc3\xa9", b"\xf0\x9f\x9a\x80", b"\xff", b"\xe6\x97"):
+            raw = (b"x" * n_bytes + last)[-n_bytes:] if n_bytes else b""
+            for value in (wire.string(raw), wire.binary(raw), wire.ext(5, raw, wire.W32)):
+                yield wire.array([b"\x01", wire.mapping([(wire.string(b"text"), value)])])
+                yield wire.array([b"\x01", wire.mapping([(value, b"\x01")])])[:-1]
+                yield wire.array([b"\x01", value])
+                yield wire.array([wire.array([b"\x01", wire.mapping([])]), value])[:-1]
+    small = event({"a.b": [1, -1, 1.5, "text", None], "text": {"k": b"\xff" * 40}}) * 2
+    yield from (small[:cut] for cut in range(len(small)))
+    rng = Random(11)
+    for _ in range(500):
+        whole = wire.random_event(rng)
+        yield whole
+        yield whole[: rng.randrange(len(whole))]
+        yield rng.randbytes(rng.randrange(40))
+
+
+def main() -> None:
+    """Compare all chunks in guarded memory with the same bytes elsewhere."""
+    memory = GuardedMemory()
+    if "over-read" in sys.argv:
+        print("reading", flush=True)
+        print(memory.over_read())
+    n_chunks = 0
+    encoders = [RecordEncoder(output_config(options)) for options in OPTIONS]
+    with patch("os.urandom", side_effect=bytes):
+        for chunk in chunks():
+            encoder = encoders[n_chunks % len(encoders)]
+            expected = bodies(encoder, chunk)
+            for place in (memory.at_end, memory.at_start):
+                assert bodies(encoder, place(chunk)) == expected, chunk[:200]
+            encoder.count(memory.at_end(chunk))
+            n_chunks += 1
+    print(n_chunks)
+
+
+def bodies(encoder: RecordEncoder, chunk: bytes | memoryview) -> list[bytes]:
+    """Return the bodies of all requests; os.urandom is patched, so the random keys are the same."""
+    return [bytes(request.body) for request in encoder.requests(chunk)]
+
+
+if __name__ == "__main__":
+    main()

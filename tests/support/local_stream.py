@@ -1,0 +1,45 @@
+"""A local Kinesis for a whole test session, with a stream for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from kinesis_fast.local import LocalKinesis, LocalRecord
+
+SHARDS = 3
+_NUMBERS = itertools.count(1)
+
+
+class LocalStream:
+    """A new, empty stream in a local Kinesis."""
+
+    def __init__(self, local: LocalKinesis) -> None:
+        self.local = local
+        self.name = f"stream-{next(_NUMBERS)}"
+        local.create_stream(self.name, SHARDS)
+
+    @property
+    def target(self) -> dict[str, str]:
+        """The options that make an output send to it."""
+        return {"region": self.local.region, "stream": self.name, "endpoint": self.local.endpoint}
+
+    def read(self) -> list[LocalRecord]:
+        """Return the records that it holds."""
+        return self.local.read_all(self.name)
+
+
+@pytest.fixture(scope="session")
+def local_kinesis() -> Iterator[LocalKinesis]:
+    """A local Kinesis with the limits of a real one."""
+    with LocalKinesis() as local:
+        yield local
+
+
+@pytest.fixture
+def stream(local_kinesis: LocalKinesis) -> Iterator[LocalStream]:
+    """A new stream; meanwhile no real credentials can be used by mistake."""
+    with local_kinesis.applied_environment():
+        yield LocalStream(local_kinesis)
