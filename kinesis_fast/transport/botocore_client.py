@@ -4,6 +4,7 @@ The client is called without records. The body takes its place in botocore's ``b
 and the raw answer is taken out in ``before-parse``, so botocore neither writes nor parses entries.
 """
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -23,8 +24,10 @@ from kinesis_fast.errors import TransportError
 from kinesis_fast.transport import NotSentError, Response
 
 TOO_MANY_REQUESTS = 429
+CLIENT_ERROR = 400
 SERVER_ERROR = 500
 EMPTY_ANSWER = b"{}"
+OUTDATED = re.compile(rb"ExpiredToken|InvalidClientTokenId|UnrecognizedClient")
 USER_INFO = re.compile(r"//[^/@\s\"]+@")  # of a URL: it may be a password
 # The first that fits counts: what botocore raised, whether it may pass, what to do.
 ADVICE: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
@@ -50,24 +53,33 @@ class BotocoreTransport:
 
     Args:
         make_client: makes the boto3 client, with SDK retries and parameter validation off. Called
-            here, and again after credentials were missing: a client that found none has none ever.
+            here, and again when its credentials were missing or outdated: a client looks for
+            credentials once, when it is made.
         stream: name or ARN of the stream; botocore chooses the endpoint by it.
+
+    Raises:
+        ConfigError: what make_client says. Credentials that cannot be had now are no reason.
     """
 
     def __init__(self, make_client: Callable[[], Any], stream: str) -> None:
         self._make_client = make_client
         self._target = {"StreamARN" if stream.startswith("arn:") else "StreamName": stream}
         self._exchange = _Exchange()
-        self._client: Any = self._new_client()
+        self._client: Any = None
+        with contextlib.suppress(BotoCoreError):
+            self._client = self._new_client()
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
-        """Post one body; see `kinesis_fast.transport.Transport`."""
+        """Post one body; see `kinesis_fast.transport.Transport`.
+
+        An old botocore, 1.40 for one, does not look at `timeout_s` and keeps to the client's own.
+        """
         exchange = self._exchange
         exchange.body, exchange.timeout_s, exchange.response = body, timeout_s, None
         try:
-            if self._client is None:
-                self._client = self._new_client()
-            self._client.put_records(Records=[], **self._target)
+            client = self._client or self._new_client()
+            self._client = client
+            client.put_records(Records=[], **self._target)
         except Exception as error:
             # An answer that botocore makes an exception of is an answer all the same.
             if exchange.response is None:
@@ -78,7 +90,11 @@ class BotocoreTransport:
             response = exchange.response
             exchange.body = exchange.response = None
         if response is None:
-            raise TransportError("botocore took the request for done without an answer")
+            raise TransportError(
+                "botocore ended the call without its before-parse event; is it older than 1.35.20?"
+            )
+        if response.status >= CLIENT_ERROR and OUTDATED.search(response.body):
+            self._client = None
         return response
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from botocore.credentials import (
     CredentialResolver,
     DeferredRefreshableCredentials,
 )
-from botocore.exceptions import BotoCoreError, ProfileNotFound
+from botocore.exceptions import ConfigParseError, ProfileNotFound
 
 import kinesis_fast
 from kinesis_fast.config import OutputConfig
@@ -33,13 +33,21 @@ def open_transport(config: OutputConfig) -> BotocoreTransport:
         config: region, stream, endpoint, profile, role and time-out are read.
 
     Raises:
-        ConfigError: the profile does not exist, or botocore refuses region or endpoint.
+        ConfigError: the profile does not exist, or botocore refuses its files, region or endpoint.
     """
     return BotocoreTransport(partial(make_client, config), config.stream)
 
 
 def make_client(config: OutputConfig) -> Any:
-    """Make a boto3 client for Kinesis without SDK retries and without parameter validation."""
+    """Make a boto3 client for Kinesis without SDK retries and without parameter validation.
+
+    Args:
+        config: as for `open_transport`.
+
+    Raises:
+        ConfigError: as for `open_transport`.
+        BotoCoreError: the source of the credentials fails.
+    """
     try:
         return _session(config).client(
             "kinesis",
@@ -48,12 +56,9 @@ def make_client(config: OutputConfig) -> Any:
             config=_client_config(config),
         )
     except ProfileNotFound as error:
-        known = botocore.session.Session().available_profiles
-        raise ConfigError(
-            f"profile: {config.profile!r} is in no AWS configuration file; "
-            f"known profiles: {', '.join(known) or 'none'}"
-        ) from error
-    except (BotoCoreError, ValueError) as error:
+        known = ", ".join(botocore.session.Session().available_profiles) or "none"
+        raise ConfigError(f"option profile: {error}; known profiles: {known}") from error
+    except (ConfigParseError, ValueError) as error:
         raise ConfigError(f"the client for Kinesis cannot be made: {error}") from error
 
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from outputs import assert_balanced, new_output, numbered, numbers
 
 from kinesis_fast import FlushResult, TransportError
+from kinesis_fast.stats import Stats
 from kinesis_fast.transport import NotSentError
 
 BATCH, ATTEMPTS = 500, 4
@@ -187,3 +188,28 @@ def test_the_account_is_balanced_at_any_moment(concurrency: str) -> None:
     assert stats["delivered"] == len(transport.kept)
     assert stats["returned"] > 0
     assert stats["dead"] > 0
+
+
+@pytest.mark.usefixtures("restless_threads")
+def test_counters_that_belong_together_are_never_seen_apart() -> None:
+    stats = Stats()
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            stats.taken_over(3)
+            stats.delivered(1, 10)
+            stats.returned(1)
+            stats.dead(1)
+
+    threads = [threading.Thread(target=change) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5000):
+            assert_balanced(stats.snapshot())
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert stats.snapshot()["delivered"] == stats.snapshot()["in"] // 3 > 0

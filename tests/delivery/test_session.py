@@ -155,10 +155,55 @@ def test_profile(aws_settings: Path) -> None:
     assert access_key(server.arrived[0]) == "PROFILEKEY"
 
 
-def test_unknown_profile(aws_settings: Path) -> None:
+def test_unknown_profile(aws_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aws_settings.write_text("[profile logs]\nregion = us-east-1\n[profile more]\n")
-    with pytest.raises(ConfigError, match=r"profile.*'nope'.*known profiles: logs, more"):
+    message = r"profile.*\(nope\).*known profiles: logs, more"
+    with pytest.raises(ConfigError, match=message):
         KinesisOutput(output_config(profile="nope"))
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    with pytest.raises(ConfigError, match=message):
+        KinesisOutput(output_config())
+
+
+def test_broken_config_file(aws_settings: Path) -> None:
+    aws_settings.write_text("[profile logs\n")
+    with pytest.raises(ConfigError, match="Unable to parse config file"):
+        KinesisOutput(output_config(profile="logs"))
+
+
+def test_a_region_that_can_be_none() -> None:
+    with pytest.raises(ConfigError, match="region"):
+        KinesisOutput(output_config(region="us-east-1/../x"))
+
+
+def test_a_source_of_credentials_that_fails_is_asked_again(aws_settings: Path) -> None:
+    aws_settings.write_text("[profile logs]\ncredential_process = false\n")
+    with RawServer(kinesis) as server:
+        transport = open_transport(output_config(profile="logs", endpoint=server.url))
+        with pytest.raises(NotSentError, match=r"CredentialRetrievalError.*check credentials"):
+            transport.send(BODY, 1, None)
+        keys = "aws_access_key_id = NEWKEY\naws_secret_access_key = s\n"
+        aws_settings.write_text(f"[profile logs]\n{keys}")
+        assert transport.send(BODY, 1, None).status == 200
+        transport.close()
+    assert access_key(server.arrived[0]) == "NEWKEY"
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+def test_credentials_that_were_renewed_are_found(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handler(arrived: Arrived) -> bytes:
+        if access_key(arrived) == "ENVKEY":
+            return http(400, f'{{"__type":"{code}"}}'.encode())
+        return kinesis(arrived)
+
+    with RawServer(handler) as server:
+        transport = open_transport(output_config(endpoint=server.url))
+        assert transport.send(BODY, 1, None).status == 400
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "NEWKEY")
+        assert transport.send(BODY, 1, None).status == 200
+        transport.close()
 
 
 def test_role_of_a_profile_with_a_role(aws_settings: Path) -> None:

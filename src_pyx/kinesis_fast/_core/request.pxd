@@ -39,6 +39,7 @@ cdef class Request:
     cdef Status append_copy(self, Request other, unsigned int index) noexcept nogil
     cdef Status finish(self, Text tail) noexcept nogil
     cdef Entry* entry_at(self, Py_ssize_t index) except NULL
+    cdef Request copy_entries(self, const unsigned int* chosen, unsigned int n)
 
 
 cdef Request new_request(BufferPool pool, bytes tail)

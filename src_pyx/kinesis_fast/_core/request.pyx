@@ -192,23 +192,33 @@ cdef class Request:
         """A new Request that holds only the entries `indexes`, in that order.
 
         It has memory of its own; nothing is encoded again. IndexError for an index that is not
-        there, ValueError for no index at all or more than there are entries.
+        there, ValueError for no index at all or for more than there are entries.
         """
-        cdef Request part
+        cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
+        cdef unsigned int n = 0
         cdef Py_ssize_t index
-        if not 0 < len(indexes) <= self.n_entries:
-            raise ValueError(f"{len(indexes)} entries of a request of {self.n_entries} records")
+        # All code of the caller runs before anything is read: it might change what it gave us.
+        cdef tuple wanted = tuple(indexes)
+        if not 0 < len(wanted) <= <Py_ssize_t> self.n_entries:
+            raise ValueError(f"{len(wanted)} entries of a request of {self.n_entries} records")
+        for index in wanted:
+            self.entry_at(index)
+            chosen[n] = <unsigned int> index
+            n += 1
+        return self.copy_entries(chosen, n)
+
+    cdef Request copy_entries(self, const unsigned int* chosen, unsigned int n):
+        cdef Request part = new_request(self.pool, self.tail)
+        cdef Status status
+        cdef unsigned int i
         with cython.critical_section(self):
-            for index in indexes:
-                self.entry_at(index)
-            part = new_request(self.pool, self.tail)
-            if part.open() != STATUS_OK:
-                raise MemoryError("no memory for a part of a request")
-            for index in indexes:
-                if part.append_copy(self, <unsigned int> index) != STATUS_OK:
-                    raise MemoryError("no memory for a part of a request")
-        if part.finish(text_of(self.tail)) != STATUS_OK:
-            raise MemoryError("no memory for a part of a request")
+            self.entry_at(chosen[0])
+            status = part.open()
+            for i in range(n):
+                if status == STATUS_OK:
+                    status = part.append_copy(self, chosen[i])
+        if status != STATUS_OK or part.finish(text_of(self.tail)) != STATUS_OK:
+            raise MemoryError(f"no memory for a request of {n} records")
         return part
 
     def release(self):
