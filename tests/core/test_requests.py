@@ -87,7 +87,7 @@ def test_a_subset_of_entries_that_are_not_there(indexes: list[int]) -> None:
 
 
 def test_an_empty_subset_is_no_request() -> None:
-    with pytest.raises(ValueError, match="at least one entry"):
+    with pytest.raises(ValueError, match="0 entries"):
         first_request().subset([])
 
 
@@ -108,7 +108,7 @@ def test_indexes_that_change_while_they_are_read() -> None:
     request = first_request()
     whole = parsed(request)
     too_many: Any = Unstable([0] * 501)
-    with pytest.raises(ValueError, match="more entries"):
+    with pytest.raises(ValueError, match="501 entries"):
         request.subset(too_many)
 
     changing: Any = Unstable([1], [10**6])
