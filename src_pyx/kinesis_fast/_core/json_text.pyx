@@ -4,9 +4,9 @@ from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memcpy
 
-from kinesis_fast._core.buffer cimport buffer_grow, buffer_reserve
+from kinesis_fast._core.buffer cimport buffer_reserve
 from kinesis_fast._core.cursor cimport (
-    KIND_ARRAY, KIND_BIN, KIND_EXT, KIND_FALSE, KIND_FLOAT, KIND_INT, KIND_MAP, KIND_NIL,
+    KIND_ARRAY, KIND_BIN, KIND_EXT, KIND_FALSE, KIND_FLOAT, KIND_INT, KIND_MAP,
     KIND_STR, KIND_TRUE, KIND_UINT, kf_load_u32, kf_load_u64, next_token, token_text,
 )
 from kinesis_fast._core.limits cimport MAX_NESTING
