@@ -1,4 +1,6 @@
-"""Compiles src_pyx/kinesis_fast/_core/*.pyx; all else about the package stands in pyproject.toml.
+"""Compiles src_pyx: the modules of kinesis_fast._core, and the library that Fluent Bit opens.
+
+All else about the package stands in pyproject.toml.
 
 KINESIS_FAST_BUILD in the environment picks the kind of build: `release` (the default), `sanitize`
 (ASan + UBSan; run it with libasan preloaded) or `coverage` (gcov counts lines of the .pyx files).
@@ -11,9 +13,12 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("src_pyx")
 EXPORTS = SOURCES / "exports.map"
+HOST_SOURCES = SOURCES / "host"
+HOST_LIBRARY = "kinesis_fast.host.out_kinesis"
 STABLE_ABI_MACRO, STABLE_ABI_TAG = ("Py_LIMITED_API", "0x030B0000"), "cp311"
 SANITIZERS = "-fsanitize=address,undefined"
 
@@ -35,7 +40,7 @@ compile_flags, link_flags = FLAGS[kind]
 
 # A host process may bring a C++ library of its own: ours is linked in, and none of it is exported.
 if sys.platform == "linux":
-    link_flags += ["-static-libstdc++", "-static-libgcc", f"-Wl,--version-script={EXPORTS}"]
+    link_flags += ["-static-libstdc++", "-static-libgcc"]
 
 # The stable ABI serves every Python from 3.11 on, but not the free-threaded interpreters.
 stable_abi = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -54,18 +59,48 @@ def extension(source: Path) -> Extension:
         define_macros=[STABLE_ABI_MACRO] if stable_abi else [],
         py_limited_api=stable_abi,
         extra_compile_args=["-std=c++17", "-fvisibility=hidden", *compile_flags],
-        extra_link_args=link_flags,
+        extra_link_args=[*link_flags, f"-Wl,--version-script={EXPORTS}"],
     )
 
 
+def host_library() -> Extension:
+    """Describe the library for Fluent Bit: plain C, no Python in it, never unmapped."""
+    exports = HOST_SOURCES / "exports.map"
+    return Extension(
+        HOST_LIBRARY,
+        [str(path) for path in sorted(HOST_SOURCES.glob("*.c"))],
+        depends=[str(exports), *(str(path) for path in sorted(HOST_SOURCES.glob("*.h")))],
+        extra_compile_args=["-std=c11", "-fvisibility=hidden", "-pthread", *compile_flags],
+        extra_link_args=[
+            *("-static-libgcc", "-pthread", "-ldl", "-Wl,-z,nodelete", "-Wl,-z,now"),
+            f"-Wl,--version-script={exports}",
+            *(flag for flag in link_flags if not flag.startswith("-static")),
+        ],
+    )
+
+
+class BuildExt(build_ext):
+    """Gives the library for Fluent Bit its plain name: it is no module of Python."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the path of what is built of an extension."""
+        if fullname == HOST_LIBRARY or fullname == HOST_LIBRARY.rpartition(".")[2]:
+            return str(Path(*fullname.split("."))) + ".so"
+        return str(super().get_ext_filename(fullname))
+
+
 setup(
-    ext_modules=cythonize(
-        [extension(path) for path in sorted(SOURCES.glob("kinesis_fast/_core/*.pyx"))],
-        build_dir=str(build_base / "cython"),
-        include_path=[str(SOURCES)],
-        emit_linenums=kind == "coverage",
-        compiler_directives={"language_level": 3, "freethreading_compatible": True},
-    ),
+    cmdclass={"build_ext": BuildExt},
+    ext_modules=[
+        host_library(),
+        *cythonize(
+            [extension(path) for path in sorted(SOURCES.glob("kinesis_fast/_core/*.pyx"))],
+            build_dir=str(build_base / "cython"),
+            include_path=[str(SOURCES)],
+            emit_linenums=kind == "coverage",
+            compiler_directives={"language_level": 3, "freethreading_compatible": True},
+        ),
+    ],
     options={
         "build": {"build_base": str(build_base)},
         "build_ext": {"parallel": os.cpu_count()},

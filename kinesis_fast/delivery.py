@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from kinesis_fast.limits import MAX_NESTING
-from kinesis_fast.logs import LOGGER, printable
+from kinesis_fast.logs import Log, printable
 from kinesis_fast.retry import (
     Outcome,
     Verdict,
@@ -91,6 +91,7 @@ class Tools:
         stats: the account.
         watchdog: hears of progress and of failed attempts.
         timing: clock and waits.
+        log: where lines about deliveries go.
     """
 
     transport: Transport
@@ -98,6 +99,7 @@ class Tools:
     stats: Stats
     watchdog: Watchdog
     timing: Timing
+    log: Log
 
 
 @dataclass
@@ -216,7 +218,9 @@ class Delivery:
                 self.trouble = _describe(verdict, attempts)
                 return False
             reason = printable(verdict.reason, MAX_REASON)
-            LOGGER.debug("chunk '%s': the next attempt in %.2f s: %s", self.tag, wait_s, reason)
+            self._tools.log.debug(
+                "chunk '%s': the next attempt in %.2f s: %s", self.tag, wait_s, reason
+            )
             timing.sleep(wait_s)
 
     def _attempt(self, unsettled: _Unsettled) -> Verdict:
@@ -264,7 +268,7 @@ class Delivery:
             return
         self._n_refused += 1
         if self._n_refused <= MAX_DEAD_LINES:
-            LOGGER.error(
+            self._tools.log.error(
                 "event %d of chunk '%s' (%d bytes) is refused by the service and lost: %s",
                 request.event_of(0),
                 self.tag,
@@ -297,7 +301,7 @@ class Delivery:
         """Say once per chunk what happened to its records; sums, never a line per record."""
         remarks = list(self._describe_remarks())
         if remarks:
-            LOGGER.warning("chunk '%s': %s", self.tag, "; ".join(remarks))
+            self._tools.log.warning("chunk '%s': %s", self.tag, "; ".join(remarks))
 
     def _describe_remarks(self) -> Iterator[str]:
         for name, text in REMARK_TEXTS.items():

@@ -15,6 +15,8 @@ from typing import Any, Final
 LOGGER: Final = logging.getLogger("kinesis_fast")
 TRACE: Final = 5
 
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
 _VARIABLE = "FLB_LOG_LEVEL"
 _LEVELS: Final = {
     "trace": TRACE,
@@ -72,7 +74,7 @@ def _apply(text: str, level: int) -> None:
     LOGGER.setLevel(level)
 
 
-def for_instance(number: int) -> "logging.LoggerAdapter[logging.Logger]":
+def for_instance(number: int) -> logging.LoggerAdapter[logging.Logger]:
     """Return the logger for one of several outputs in a process: its lines say [kinesis:number]."""
     return logging.LoggerAdapter(LOGGER, {"instance": number})
 
@@ -126,7 +128,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class FluentBitFormatter(logging.Formatter):
-    """Fluent Bit's layout: [2026/11/23 14:54:37.123456000] [ info] [kinesis:0] text.
+    """Fluent Bit's layout: [2026/11/23 14:54:37.123] [ info] [kinesis:0] text.
 
     Everything in the text is escaped, tracebacks as well, so that a call is always one line. An
     output that is not the only one of its process names itself with for_instance().
@@ -134,11 +136,11 @@ class FluentBitFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
-        seconds, microseconds = divmod(round(record.created * 1_000_000), 1_000_000)
+        seconds, milliseconds = divmod(int(record.created * 1000), 1000)
         when = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(seconds))
         extra: dict[str, Any] = record.__dict__
         head = (
-            f"[{when}.{microseconds:06d}000] [{_level_name(record.levelno):>5}] "
+            f"[{when}.{milliseconds:03d}] [{_level_name(record.levelno):>5}] "
             f"[kinesis:{extra.get('instance', 0)}] "
         )
         return head + _escaped(super().format(record))

@@ -47,6 +47,8 @@ class KinesisOutput:
     Args:
         config: what to send where.
         transport: how to send; the one that the configuration asks for by default.
+        log: where log lines go; an output that is not the only one of its process has
+            `logs.for_instance` of its own.
         on_send_failure: called with the reason when SEND_FAILURE_TIMEOUT has passed, even while a
             request hangs. `watchdog.exit_process` is what a host process wants.
         make_encoder: makes requests of chunks.
@@ -61,14 +63,16 @@ class KinesisOutput:
         config: OutputConfig,
         transport: Transport | None = None,
         *,
+        log: logs.Log = logs.LOGGER,
         on_send_failure: Callable[[str], object] | None = None,
         make_encoder: Callable[[OutputConfig], Encoder] = RecordEncoder,
         timing: Timing = REAL_TIME,
     ) -> None:
         logs.configure()
-        logs.LOGGER.info("%s", config.describe())
+        log.info("%s", config.describe())
         for text in config.warnings():
-            logs.LOGGER.warning("%s", text)
+            log.warning("%s", text)
+        self._log = log
         self._config = config
         self._given_transport = transport
         self._on_send_failure = on_send_failure
@@ -135,7 +139,7 @@ class KinesisOutput:
         parts.watchdog.close()
         n_left = self._stats.snapshot()["pending"]
         if n_left:
-            logs.LOGGER.error("closed with %d records that were not delivered", n_left)
+            self._log.error("closed with %d records that were not delivered", n_left)
         if idle and parts.own_transport is not None:
             parts.own_transport.close()
 
@@ -168,6 +172,7 @@ class KinesisOutput:
             self._stats,
             watchdog,
             self._timing,
+            self._log,
         )
         sender = Sender(
             self._make_encoder(config),

@@ -11,7 +11,6 @@ from typing import Protocol
 from kinesis_fast.delivery import Delivery, RequestStream, Tools
 from kinesis_fast.errors import ClosedError, SendFailureTimeout
 from kinesis_fast.limits import BACKGROUND_BACKOFF_BASE_S, BACKGROUND_BACKOFF_CAP_S
-from kinesis_fast.logs import LOGGER
 from kinesis_fast.retry import backoff_s
 
 Chunk = bytes | bytearray | memoryview
@@ -143,7 +142,7 @@ class Sender:
             else:
                 n_records = delivery.give_back()
                 if delivery.trouble:
-                    LOGGER.error(
+                    self._tools.log.error(
                         "chunk '%s': %d records are given back; PutRecords %s",
                         delivery.tag,
                         n_records,
@@ -192,7 +191,7 @@ class Sender:
         while not self._run_once(delivery):
             n_failures += 1
             if n_failures > self._n_retries:
-                LOGGER.error(
+                self._tools.log.error(
                     "chunk '%s': %d records are given up and lost after %d retries",
                     delivery.tag,
                     delivery.give_up(),
@@ -210,12 +209,12 @@ class Sender:
         try:
             if delivery.run():
                 return True
-            LOGGER.warning("chunk '%s': PutRecords %s", delivery.tag, delivery.trouble)
+            self._tools.log.warning("chunk '%s': PutRecords %s", delivery.tag, delivery.trouble)
         except SendFailureTimeout as error:
-            LOGGER.error("chunk '%s': %s", delivery.tag, error)
+            self._tools.log.error("chunk '%s': %s", delivery.tag, error)
             self._failure = error
         except Exception:
-            LOGGER.exception("chunk '%s': unexpected failure", delivery.tag)
+            self._tools.log.exception("chunk '%s': unexpected failure", delivery.tag)
         return False
 
     def _wait_to_retry(self, n_failures: int) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from kinesis_fast.errors import ConfigError, SendFailureTimeout
-from kinesis_fast.logs import LOGGER, printable
+from kinesis_fast.logs import LOGGER, Log, printable
 
 VARIABLE: Final = "SEND_FAILURE_TIMEOUT"
 
@@ -96,15 +96,18 @@ def _what_is_wrong(rest: str) -> str:
     return f"'{printable(rest, 20)}' is no number with a unit"
 
 
-def exit_process(message: str, *, exit_now: Callable[[int], object] = os._exit) -> None:
+def exit_process(
+    message: str, *, log: Log = LOGGER, exit_now: Callable[[int], object] = os._exit
+) -> None:
     """Log one error line and end the process with status 1, without destructors or exit handlers.
 
     Args:
         message: why.
+        log: where the line goes.
         exit_now: takes the status; os._exit by default.
     """
     line = threading.Thread(
-        target=LOGGER.error, args=("%s; the process ends now with status 1", message), daemon=True
+        target=log.error, args=("%s; the process ends now with status 1", message), daemon=True
     )
     line.start()
     line.join(_LINE_WAIT_S)

@@ -1,4 +1,4 @@
-"""Finished bodies through a boto3 client: botocore signs, connects and renews credentials.
+"""Finished bodies through a botocore client, which signs, connects and renews credentials.
 
 The client is called without records. The body takes its place in botocore's ``before-call`` event
 and the raw answer is taken out in ``before-parse``, so botocore neither writes nor parses entries.
@@ -52,7 +52,7 @@ class BotocoreTransport:
     """Sends bodies to one stream.
 
     Args:
-        make_client: makes the boto3 client, with SDK retries and parameter validation off. Called
+        make_client: makes the client, with SDK retries and parameter validation off. Called
             here, and again when its credentials were missing or outdated: a client looks for
             credentials once, when it is made.
         stream: name or ARN of the stream; botocore chooses the endpoint by it.

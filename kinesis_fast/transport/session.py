@@ -1,10 +1,13 @@
-"""The boto3 client for Kinesis: region, endpoint, profile, roles, time-outs."""
+"""The client for Kinesis: region, endpoint, profile, roles, time-outs.
+
+It is the client that boto3 hands out, made by botocore itself: boto3's own parts (resources, S3
+transfers) are of no use here and would cost memory on every host.
+"""
 
 import os
 from functools import partial
 from typing import Any
 
-import boto3
 import botocore
 import botocore.session
 from botocore.config import Config
@@ -39,7 +42,7 @@ def open_transport(config: OutputConfig) -> BotocoreTransport:
 
 
 def make_client(config: OutputConfig) -> Any:
-    """Make a boto3 client for Kinesis without SDK retries and without parameter validation.
+    """Make a client for Kinesis without SDK retries and without parameter validation.
 
     Args:
         config: as for `open_transport`.
@@ -49,7 +52,7 @@ def make_client(config: OutputConfig) -> Any:
         BotoCoreError: the source of the credentials fails.
     """
     try:
-        return _session(config).client(
+        return _session(config).create_client(
             "kinesis",
             region_name=config.region,
             endpoint_url=config.endpoint,
@@ -75,7 +78,7 @@ def _client_config(config: OutputConfig) -> Config:
     )
 
 
-def _session(config: OutputConfig) -> boto3.Session:
+def _session(config: OutputConfig) -> botocore.session.Session:
     """The default chain, or the last of a chain of roles that starts there."""
     session = botocore.session.Session(profile=config.profile)
     eks_role = os.environ.get(EKS_ROLE_VARIABLE)
@@ -84,7 +87,7 @@ def _session(config: OutputConfig) -> boto3.Session:
     if config.role_arn:
         external = {"ExternalId": config.external_id} if config.external_id else {}
         session = _assuming(session, config, {"RoleArn": config.role_arn, **external})
-    return boto3.Session(botocore_session=session)
+    return session
 
 
 def _assuming(

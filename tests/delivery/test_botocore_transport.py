@@ -1,4 +1,4 @@
-"""The boto3 transport against a socket: what goes out, what comes back, what does not happen."""
+"""The botocore transport against a socket: what goes out, what comes back, what does not happen."""
 
 import hashlib
 import logging

@@ -1,0 +1,185 @@
+#define _GNU_SOURCE
+/*
+ * The shared library that Fluent Bit opens. It registers the output "kinesis" and hands each call
+ * of the host over to kinesis_fast.host.entry.
+ *
+ * Python never runs on the caller's stack: a flush comes on a coroutine stack of 64 KiB without a
+ * guard page. The caller enters a job, waits, and uses a few hundred bytes meanwhile.
+ *
+ * No Python.h, and no libpython at link time: one library serves every Python from 3.11 on. What is
+ * called belongs to the stable ABI and is found with dlsym. Nothing of Python happens before the
+ * first Init, for the host may fork between Register and Init; Python is never ended, for the host
+ * may come back.
+ */
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fluent_bit.h"
+#include "jobs.h"
+#include "log.h"
+#include "python.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned n_outputs;
+
+struct start_job {
+    struct kf_job job;
+    struct kf_python_options options;
+    bool is_running;
+};
+
+struct names_job {
+    struct kf_job job;
+    const char *const *names;
+};
+
+struct init_job {
+    struct kf_job job;
+    const char *const *values;
+    long handle;
+};
+
+struct flush_job {
+    struct kf_job job;
+    long handle;
+    const void *data;
+    size_t n;
+    const char *tag;
+    int code;
+};
+
+static void start(struct kf_job *job)
+{
+    struct start_job *self = (struct start_job *)job;
+
+    self->is_running = kf_python_start(&self->options);
+}
+
+static void read_names(struct kf_job *job)
+{
+    struct names_job *self = (struct names_job *)job;
+
+    self->names = kf_python_option_names();
+}
+
+static void init(struct kf_job *job)
+{
+    struct init_job *self = (struct init_job *)job;
+
+    self->handle = kf_python_init(self->values);
+}
+
+static void flush(struct kf_job *job)
+{
+    struct flush_job *self = (struct flush_job *)job;
+
+    self->code = kf_python_flush(self->handle, self->data, self->n, self->tag);
+}
+
+static void finish(struct kf_job *job)
+{
+    struct flush_job *self = (struct flush_job *)job;
+
+    self->code = kf_python_exit(self->handle);
+}
+
+static const char *property(const struct flb_plugin *plugin, const char *name)
+{
+    return plugin->api->output_get_property(name, plugin->output_instance);
+}
+
+/* The names of all options, NULL after an error line. */
+static const char *const *start_python(const struct flb_plugin *plugin)
+{
+    struct start_job starting = {.job.run = start,
+                                 .options = {property(plugin, "python"),
+                                             property(plugin, "libpython")}};
+    struct names_job reading = {.job.run = read_names};
+
+    if (!kf_run_job(&starting.job)) {
+        kf_log_error("the system has no thread to run Python in");
+        return NULL;
+    }
+    if (starting.is_running)
+        kf_run_job(&reading.job);
+    return reading.names;
+}
+
+/* A handle > 0, or 0 after an error line. */
+static long make_output(const struct flb_plugin *plugin)
+{
+    const char *const *names = start_python(plugin);
+    struct init_job making = {.job.run = init};
+    const char **values;
+    size_t n = 0;
+
+    while (names && names[n])
+        n++;
+    values = names ? calloc(n + 1, sizeof *values) : NULL;
+    if (values == NULL)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        values[i] = property(plugin, names[i]);
+    making.values = values;
+    kf_run_job(&making.job);
+    free(values);
+    return making.handle;
+}
+
+EXPORT int FLBPluginRegister(struct flb_definition *definition)
+{
+    definition->type = FLB_PROXY_OUTPUT;
+    definition->proxy = FLB_PROXY_GO;
+    definition->flags = 0;
+    definition->name = strdup("kinesis");
+    definition->description = strdup("Amazon Kinesis Data Streams, by kinesis_fast");
+    definition->event_type = FLB_EVENT_LOGS;
+    return definition->name && definition->description ? 0 : -1;
+}
+
+EXPORT int FLBPluginInit(struct flb_plugin *plugin)
+{
+    long handle;
+
+    pthread_mutex_lock(&lock);
+    kf_jobs_release();
+    handle = make_output(plugin);
+    if (handle > 0)
+        n_outputs++;
+    pthread_mutex_unlock(&lock);
+    if (handle <= 0)
+        return FLB_ERROR;
+    plugin->context->remote_context = (void *)(intptr_t)handle;
+    return FLB_OK;
+}
+
+EXPORT int FLBPluginFlushCtx(void *context, const void *data, size_t n, const char *tag)
+{
+    struct flush_job job = {.job.run = flush,
+                            .handle = (long)(intptr_t)context,
+                            .data = data,
+                            .n = n,
+                            .tag = tag,
+                            .code = FLB_RETRY};
+
+    kf_run_job(&job.job);
+    return job.code;
+}
+
+/* With the last output gone Python must stand still: the host may call exit() next. */
+EXPORT int FLBPluginExitCtx(void *context)
+{
+    struct flush_job job = {.job.run = finish, .handle = (long)(intptr_t)context};
+
+    kf_run_job(&job.job);
+    pthread_mutex_lock(&lock);
+    if (n_outputs > 0 && --n_outputs == 0)
+        kf_jobs_park();
+    pthread_mutex_unlock(&lock);
+    return job.code;
+}

@@ -1,0 +1,282 @@
+#define _GNU_SOURCE
+#include "python.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "find_python.h"
+#include "fluent_bit.h"
+#include "jobs.h"
+#include "log.h"
+#include "python_api.h"
+
+#define OLDEST_MINOR 11
+#define BUFFER_READ 0x100 /* PyBUF_READ */
+
+static kf_object *entry_option_names, *entry_init, *entry_flush, *entry_exit;
+static char **option_names;
+static bool is_running;
+
+/* Logs what Python raised, as one line after `doing`, and forgets it. */
+static void log_raised(const char *doing)
+{
+    kf_object *type, *value, *traceback, *text;
+    const char *message = NULL;
+
+    kf_py.PyErr_Fetch(&type, &value, &traceback);
+    kf_py.PyErr_NormalizeException(&type, &value, &traceback);
+    text = value ? kf_py.PyObject_Str(value) : NULL;
+    if (text)
+        message = kf_py.PyUnicode_AsUTF8AndSize(text, NULL);
+    kf_log_error("%s: %s", doing, message ? message : "Python raised an exception");
+    kf_py.PyErr_Clear();
+    kf_py.Py_DecRef(text);
+    kf_py.Py_DecRef(type);
+    kf_py.Py_DecRef(value);
+    kf_py.Py_DecRef(traceback);
+}
+
+/* The result of a call as a number; the call's failure, which is logged, as `otherwise`. */
+static long number_of(kf_object *result, long otherwise, const char *doing)
+{
+    long number = otherwise;
+
+    if (result)
+        number = kf_py.PyLong_AsLong(result);
+    kf_py.Py_DecRef(result);
+    if (kf_py.PyErr_Occurred()) {
+        log_raised(doing);
+        return otherwise;
+    }
+    return number;
+}
+
+static bool is_new_enough(void)
+{
+    const char *version = kf_py.Py_GetVersion();
+    int major = 0, minor = 0;
+
+    if (sscanf(version, "%d.%d", &major, &minor) == 2 && major == 3 && minor >= OLDEST_MINOR)
+        return true;
+    kf_log_error("Python %.20s is too old: 3.%d or later is needed", version, OLDEST_MINOR);
+    return false;
+}
+
+static bool load_api(void *library, const char *what)
+{
+    const char *missing = kf_python_api_load(library);
+
+    if (missing == NULL)
+        return is_new_enough();
+    kf_log_error("%s is no Python 3.%d or later: it has no %s", what, OLDEST_MINOR, missing);
+    return false;
+}
+
+static bool runs_already(void)
+{
+    int (*is_initialized)(void);
+    void *symbol = dlsym(RTLD_DEFAULT, "Py_IsInitialized");
+
+    memcpy(&is_initialized, &symbol, sizeof symbol);
+    return symbol != NULL && is_initialized();
+}
+
+/* RTLD_GLOBAL: compiled modules of Python look for its symbols in the process. */
+static bool open_libpython(const struct kf_python_place *place)
+{
+    void *library = dlopen(place->libpython, RTLD_NOW | RTLD_GLOBAL);
+
+    if (library == NULL) {
+        kf_log_error("libpython cannot be opened: %s", dlerror());
+        return false;
+    }
+    return load_api(library, place->libpython);
+}
+
+/* The program's name leads Python to the virtual environment and its packages. */
+static void initialize(const char *python)
+{
+    wchar_t *name = kf_py.Py_DecodeLocale(python, NULL);
+
+    if (name)
+        kf_py.Py_SetProgramName(name); /* and keeps it */
+    kf_py.Py_InitializeEx(0);          /* 0: the host's signal handlers stay */
+}
+
+/* Behind all other places, for a package that was installed outside of them. */
+static bool add_to_path(const char *packages)
+{
+    kf_object *path = kf_py.PySys_GetObject("path");
+    kf_object *text = kf_py.PyUnicode_DecodeFSDefault(packages);
+    bool added = path && text && kf_py.PyList_Append(path, text) == 0;
+
+    kf_py.Py_DecRef(text);
+    return added;
+}
+
+static bool import_entry(void)
+{
+    kf_object *module = kf_py.PyImport_ImportModule("kinesis_fast.host.entry");
+
+    if (module) {
+        entry_option_names = kf_py.PyObject_GetAttrString(module, "option_names");
+        entry_init = kf_py.PyObject_GetAttrString(module, "init");
+        entry_flush = kf_py.PyObject_GetAttrString(module, "flush");
+        entry_exit = kf_py.PyObject_GetAttrString(module, "exit");
+    }
+    kf_py.Py_DecRef(module);
+    if (entry_option_names && entry_init && entry_flush && entry_exit)
+        return true;
+    log_raised("kinesis_fast cannot be imported");
+    return false;
+}
+
+static void *attach_thread(void)
+{
+    kf_py.PyGILState_Ensure();
+    return kf_py.PyEval_SaveThread();
+}
+
+static void hold_python(void *attached)
+{
+    kf_py.PyEval_RestoreThread(attached);
+}
+
+static void let_go_of_python(void *attached)
+{
+    (void)attached;
+    kf_py.PyEval_SaveThread();
+}
+
+static const struct kf_job_hooks python_hooks = {attach_thread, hold_python, let_go_of_python};
+
+/* Afterwards this thread holds Python. */
+static bool enter_python(const struct kf_python_options *options)
+{
+    struct kf_python_place place;
+
+    if (runs_already()) {
+        if (!load_api(RTLD_DEFAULT, "the Python in this process")
+            || !kf_find_packages(place.packages))
+            return false;
+        kf_py.PyGILState_Ensure();
+    } else {
+        if (!kf_find_python(options, &place) || !open_libpython(&place))
+            return false;
+        initialize(place.python);
+    }
+    return add_to_path(place.packages);
+}
+
+bool kf_python_start(const struct kf_python_options *options)
+{
+    static bool is_entered;
+    bool imported;
+
+    if (is_running)
+        return true;
+    if (!is_entered) {
+        if (!enter_python(options))
+            return false;
+        is_entered = true;
+        imported = import_entry();
+        kf_py.PyEval_SaveThread();
+        kf_jobs_hooks(&python_hooks);
+    } else {
+        imported = import_entry();
+    }
+    is_running = imported;
+    return imported;
+}
+
+static bool keep_names(kf_object *list)
+{
+    const long n = list ? kf_py.PyList_Size(list) : -1;
+
+    if (n < 0)
+        return false;
+    option_names = calloc((size_t)n + 1, sizeof *option_names);
+    for (long i = 0; option_names && i < n; i++) {
+        const char *name = kf_py.PyUnicode_AsUTF8AndSize(kf_py.PyList_GetItem(list, i), NULL);
+
+        if (name == NULL || (option_names[i] = strdup(name)) == NULL)
+            return false;
+    }
+    return option_names != NULL;
+}
+
+const char *const *kf_python_option_names(void)
+{
+    kf_object *list;
+
+    if (option_names == NULL) {
+        list = kf_py.PyObject_CallFunction(entry_option_names, NULL);
+        if (!keep_names(list)) {
+            log_raised("the names of the options cannot be read");
+            option_names = NULL;
+        }
+        kf_py.Py_DecRef(list);
+    }
+    return (const char *const *)option_names;
+}
+
+/* Bytes that are no UTF-8 become surrogates, which the check of the option refuses by name. */
+static bool put_option(kf_object *options, const char *name, const char *value)
+{
+    kf_object *text = kf_py.PyUnicode_DecodeUTF8(value, (long)strlen(value), "surrogateescape");
+    bool put = text && kf_py.PyDict_SetItemString(options, name, text) == 0;
+
+    kf_py.Py_DecRef(text);
+    return put;
+}
+
+long kf_python_init(const char *const *values)
+{
+    kf_object *options = kf_py.PyDict_New();
+    kf_object *result = NULL;
+    bool complete = options != NULL;
+
+    for (size_t i = 0; complete && option_names[i]; i++)
+        complete = values[i] == NULL || put_option(options, option_names[i], values[i]);
+    if (complete)
+        result = kf_py.PyObject_CallFunction(entry_init, "(O)", options);
+    kf_py.Py_DecRef(options);
+    return number_of(result, 0, "the output cannot be made");
+}
+
+/* The host frees its memory after the call: from here on nothing in Python may look at it. */
+static void release_view(kf_object *view)
+{
+    kf_object *release = kf_py.PyObject_GetAttrString(view, "release");
+    kf_object *none = release ? kf_py.PyObject_CallFunction(release, NULL) : NULL;
+
+    if (none == NULL)
+        log_raised("a view of the host's memory is still in use after the flush");
+    kf_py.Py_DecRef(none);
+    kf_py.Py_DecRef(release);
+}
+
+int kf_python_flush(long handle, const void *data, size_t n, const char *tag)
+{
+    kf_object *view = kf_py.PyMemoryView_FromMemory((char *)data, (long)n, BUFFER_READ);
+    kf_object *name = kf_py.PyUnicode_DecodeUTF8(tag, (long)strlen(tag), "replace");
+    kf_object *result = NULL;
+    int code;
+
+    if (view && name)
+        result = kf_py.PyObject_CallFunction(entry_flush, "lOO", handle, view, name);
+    code = (int)number_of(result, FLB_RETRY, "the flush failed");
+    if (view)
+        release_view(view);
+    kf_py.Py_DecRef(view);
+    kf_py.Py_DecRef(name);
+    return code;
+}
+
+int kf_python_exit(long handle)
+{
+    return (int)number_of(kf_py.PyObject_CallFunction(entry_exit, "l", handle), FLB_ERROR,
+                          "the output cannot be closed");
+}
