@@ -20,6 +20,7 @@ import kinesis_fast
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 EXTENSION_SUFFIX = sysconfig.get_config_var("EXT_SUFFIX") if FREE_THREADED else ".abi3.so"
+HOST_LIBRARY = "kinesis_fast/host/out_kinesis.so"
 C_LIBRARY = ("libc.", "libm.", "libpthread.", "libdl.", "ld-linux-", "ld-musl-")
 
 
@@ -45,7 +46,7 @@ def shared_objects(built: Built) -> dict[str, ELFFile]:
         found = {
             Path(name).name.partition(".")[0]: ELFFile(io.BytesIO(archive.read(name)))
             for name in built.wheel.names
-            if name.endswith(".so")
+            if name.endswith(".so") and name != HOST_LIBRARY
         }
     assert set(found) == built.compiled_modules()
     return found
@@ -66,7 +67,9 @@ def test_the_wheel_holds_the_whole_package_and_the_compiled_modules(built: Built
     compiled = {
         f"kinesis_fast/_core/{module}{EXTENSION_SUFFIX}" for module in built.compiled_modules()
     }
-    assert {name for name in built.wheel.names if not is_metadata(name)} == package | compiled
+    assert {name for name in built.wheel.names if not is_metadata(name)} == (
+        package | compiled | {HOST_LIBRARY}
+    )
     assert {"kinesis_fast/py.typed", "kinesis_fast/_core/encoder.pyi"} <= package
 
 
@@ -91,8 +94,48 @@ def test_nothing_of_the_build_is_required_at_run_time(metadata: Message) -> None
     assert names == {"boto3", "msgpack"}
 
 
-def test_only_the_c_library_is_linked_dynamically(shared_objects: dict[str, ELFFile]) -> None:
-    for module, elf in shared_objects.items():
+@pytest.fixture(scope="module")
+def host_library(built: Built) -> ELFFile:
+    """The library that Fluent Bit opens."""
+    with zipfile.ZipFile(built.wheel.path) as archive:
+        return ELFFile(io.BytesIO(archive.read(HOST_LIBRARY)))
+
+
+def dynamic_symbols(elf: ELFFile, *, defined: bool) -> set[str]:
+    symbols = elf.get_section_by_name(".dynsym")
+    assert isinstance(symbols, SymbolTableSection)
+    return {
+        symbol.name
+        for symbol in symbols.iter_symbols()
+        if symbol.name
+        and (symbol["st_shndx"] != "SHN_UNDEF") == defined
+        and symbol["st_info"]["bind"] != "STB_LOCAL"
+    }
+
+
+def test_the_library_for_fluent_bit_has_no_python_in_it(host_library: ELFFile) -> None:
+    assert dynamic_symbols(host_library, defined=True) == {
+        "FLBPluginRegister",
+        "FLBPluginInit",
+        "FLBPluginFlushCtx",
+        "FLBPluginExitCtx",
+    }
+    used = dynamic_symbols(host_library, defined=False)
+    assert {name for name in used if name.startswith(("Py", "_Py"))} == set()
+
+
+def test_the_library_for_fluent_bit_stays_mapped(host_library: ELFFile) -> None:
+    dynamic = host_library.get_section_by_name(".dynamic")
+    assert isinstance(dynamic, DynamicSection)
+    (flags,) = dynamic.iter_tags("DT_FLAGS_1")
+    no_delete = 0x8
+    assert flags["d_val"] & no_delete
+
+
+def test_only_the_c_library_is_linked_dynamically(
+    shared_objects: dict[str, ELFFile], host_library: ELFFile
+) -> None:
+    for module, elf in {**shared_objects, "out_kinesis": host_library}.items():
         dynamic = elf.get_section_by_name(".dynamic")
         assert isinstance(dynamic, DynamicSection)
         needed = {vars(tag)["needed"] for tag in dynamic.iter_tags("DT_NEEDED")}
@@ -104,14 +147,7 @@ def test_a_module_exports_its_initialiser_and_nothing_else(
     shared_objects: dict[str, ELFFile],
 ) -> None:
     for module, elf in shared_objects.items():
-        symbols = elf.get_section_by_name(".dynsym")
-        assert isinstance(symbols, SymbolTableSection)
-        exported = {
-            symbol.name
-            for symbol in symbols.iter_symbols()
-            if symbol["st_shndx"] != "SHN_UNDEF" and symbol["st_info"]["bind"] != "STB_LOCAL"
-        }
-        assert exported == {f"PyInit_{module}"}
+        assert dynamic_symbols(elf, defined=True) == {f"PyInit_{module}"}
 
 
 @pytest.mark.skipif(FREE_THREADED, reason="the free-threaded interpreter has no stable ABI")
