@@ -142,6 +142,13 @@ EXPORT int FLBPluginRegister(struct flb_definition *definition)
     return definition->name && definition->description ? 0 : -1;
 }
 
+/* Without an output Python has to stand still: the host may call exit() next. */
+static void park_if_idle(void)
+{
+    if (n_outputs == 0)
+        kf_jobs_park();
+}
+
 EXPORT int FLBPluginInit(struct flb_plugin *plugin)
 {
     long handle;
@@ -151,6 +158,7 @@ EXPORT int FLBPluginInit(struct flb_plugin *plugin)
     handle = make_output(plugin);
     if (handle > 0)
         n_outputs++;
+    park_if_idle();
     pthread_mutex_unlock(&lock);
     if (handle <= 0)
         return FLB_ERROR;
@@ -171,15 +179,14 @@ EXPORT int FLBPluginFlushCtx(void *context, const void *data, size_t n, const ch
     return job.code;
 }
 
-/* With the last output gone Python must stand still: the host may call exit() next. */
 EXPORT int FLBPluginExitCtx(void *context)
 {
     struct flush_job job = {.job.run = finish, .handle = (long)(intptr_t)context};
 
     kf_run_job(&job.job);
     pthread_mutex_lock(&lock);
-    if (n_outputs > 0 && --n_outputs == 0)
-        kf_jobs_park();
+    n_outputs -= job.code == FLB_OK;
+    park_if_idle();
     pthread_mutex_unlock(&lock);
     return job.code;
 }

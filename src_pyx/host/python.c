@@ -105,15 +105,16 @@ static void initialize(const char *python)
     kf_py.Py_InitializeEx(0);          /* 0: the host's signal handlers stay */
 }
 
-/* Behind all other places, for a package that was installed outside of them. */
-static bool add_to_path(const char *packages)
+/* Behind all other places, for a package that was installed outside of them. Without it the import
+ * fails, and says so. */
+static void add_to_path(const char *packages)
 {
     kf_object *path = kf_py.PySys_GetObject("path");
     kf_object *text = kf_py.PyUnicode_DecodeFSDefault(packages);
-    bool added = path && text && kf_py.PyList_Append(path, text) == 0;
 
+    if (path == NULL || text == NULL || kf_py.PyList_Append(path, text) != 0)
+        kf_py.PyErr_Clear();
     kf_py.Py_DecRef(text);
-    return added;
 }
 
 static bool import_entry(void)
@@ -167,7 +168,8 @@ static bool enter_python(const struct kf_python_options *options)
             return false;
         initialize(place.python);
     }
-    return add_to_path(place.packages);
+    add_to_path(place.packages);
+    return true;
 }
 
 bool kf_python_start(const struct kf_python_options *options)
