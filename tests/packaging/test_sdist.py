@@ -28,4 +28,4 @@ def test_the_sdist_holds_what_a_packager_needs(built: Built) -> None:
 
 def test_nothing_that_was_built_is_in_the_sdist(built: Built) -> None:
     suffixes = {Path(name).suffix for name in built.sdist.names}
-    assert suffixes.isdisjoint({".c", ".cpp", ".o", ".so", ".pyc"})
+    assert suffixes.isdisjoint({".cpp", ".o", ".so", ".pyc"})
