@@ -91,7 +91,7 @@ class BotocoreTransport:
             exchange.body = exchange.response = None
         if response is None:
             raise TransportError(
-                "botocore ended the call without its before-parse event; is it older than 1.35.20?"
+                "botocore ended the call without its before-parse event; is it older than 1.35.16?"
             )
         if response.status >= CLIENT_ERROR and OUTDATED.search(response.body):
             self._client = None
