@@ -8,6 +8,7 @@ FITS := import ensurepip, os, sys, sysconfig, venv; headers = sysconfig.get_path
 VENV := .venv
 COVERAGE := .venv-coverage
 SANITIZE := .venv-sanitize
+PORTABLE := .venv-portable
 SOURCES := $(shell find kinesis_fast src_pyx -name __pycache__ -prune -o -print) \
 	setup.py pyproject.toml MANIFEST.in README.md LICENSE
 FAST_TESTS := --ignore=tests/packaging
@@ -16,7 +17,7 @@ FAST_TESTS := --ignore=tests/packaging
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help demo test test-long bench bench-short lint format coverage sanitize wheel sdist clean
+.PHONY: help demo test test-long bench bench-short lint format coverage sanitize portable wheel sdist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
@@ -60,6 +61,9 @@ sanitize: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## the tests of the core
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 		$(SANITIZE)/bin/pytest --capture=sys tests/core
 
+portable: $(PORTABLE)/installed $(PORTABLE)/test.extra  ## the tests of the core with the kernels for any CPU
+	$(PORTABLE)/bin/pytest tests/core
+
 wheel: $(VENV)/installed $(VENV)/test.extra  ## dist/*.whl, built from scratch
 	rm -rf build/release dist/*.whl
 	$(VENV)/bin/pyproject-build --wheel
@@ -69,7 +73,7 @@ sdist: $(VENV)/installed $(VENV)/test.extra  ## dist/*.tar.gz
 	$(VENV)/bin/pyproject-build --sdist
 
 clean:  ## remove all that was built, the virtual environments too
-	rm -rf build dist *.egg-info .coverage* $(VENV) $(COVERAGE) $(SANITIZE)
+	rm -rf build dist *.egg-info .coverage* $(VENV) $(COVERAGE) $(SANITIZE) $(PORTABLE)
 
 # --- the virtual environments; each file is the stamp of one step ---
 
@@ -85,6 +89,7 @@ clean:  ## remove all that was built, the virtual environments too
 
 $(COVERAGE)/installed: export KINESIS_FAST_BUILD := coverage
 $(SANITIZE)/installed: export KINESIS_FAST_BUILD := sanitize
+$(PORTABLE)/installed: export KINESIS_FAST_BUILD := portable
 
 # Compiled modules are kept for the next build, files that were removed from the tree must not be.
 %/installed: %/created $(SOURCES)

@@ -3,7 +3,8 @@
 All else about the package stands in pyproject.toml.
 
 KINESIS_FAST_BUILD in the environment picks the kind of build: `release` (the default), `sanitize`
-(ASan + UBSan; run it with libasan preloaded) or `coverage` (gcov counts lines of the .pyx files).
+(ASan + UBSan; run it with libasan preloaded), `coverage` (gcov counts lines of the .pyx files) or
+`portable` (the kernels for a CPU that is not known, whatever this one is).
 """
 
 import os
@@ -30,6 +31,7 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
         ["-O1", "-g", SANITIZERS, "-fno-sanitize-recover", "-fno-wrapv", "-fno-omit-frame-pointer"],
         [SANITIZERS],
     ),
+    "portable": (["-O3", "-g0", "-DKF_PORTABLE"], []),
     "coverage": (["-O0", "-g", "--coverage"], ["--coverage"]),
 }
 
@@ -39,8 +41,7 @@ if kind not in FLAGS:
 compile_flags, link_flags = FLAGS[kind]
 
 # A host process may bring a C++ library of its own: ours is linked in, and none of it is exported.
-if sys.platform == "linux":
-    link_flags += ["-static-libstdc++", "-static-libgcc"]
+static_runtime = ["-static-libstdc++", "-static-libgcc"] if sys.platform == "linux" else []
 
 # The stable ABI serves every Python from 3.11 on, but not the free-threaded interpreters.
 stable_abi = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -59,7 +60,7 @@ def extension(source: Path) -> Extension:
         define_macros=[STABLE_ABI_MACRO] if stable_abi else [],
         py_limited_api=stable_abi,
         extra_compile_args=["-std=c++17", "-fvisibility=hidden", *compile_flags],
-        extra_link_args=[*link_flags, f"-Wl,--version-script={EXPORTS}"],
+        extra_link_args=[*static_runtime, f"-Wl,--version-script={EXPORTS}", *link_flags],
     )
 
 
@@ -74,7 +75,7 @@ def host_library() -> Extension:
         extra_link_args=[
             *("-static-libgcc", "-pthread", "-ldl", "-Wl,-z,nodelete", "-Wl,-z,now"),
             f"-Wl,--version-script={exports}",
-            *(flag for flag in link_flags if not flag.startswith("-static")),
+            *link_flags,
         ],
     )
 
