@@ -143,9 +143,7 @@ def test_layout(
     LOGGER.log(level, "text with %s", "arguments")
 
     when = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(1_795_445_677))
-    assert capsys.readouterr().err == (
-        f"[{when}.123] {column} [kinesis:0] text with arguments\n"
-    )
+    assert capsys.readouterr().err == (f"[{when}.123] {column} [kinesis:0] text with arguments\n")
 
 
 def test_an_output_names_itself(capsys: pytest.CaptureFixture[str]) -> None:
