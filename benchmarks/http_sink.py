@@ -1,10 +1,12 @@
 """A stand-in for Kinesis that takes everything: an HTTP server on loopback, in its own process.
 
 Run as a script it prints its port, answers POST with the PutRecords answer for as many entries as
-the body holds, and GET with the entries counted so far, until standard input is closed.
+the body holds, and GET with the entries counted so far, until standard input is closed. With a
+directory as its argument each connection's bodies go into a file there, one a line.
 """
 
 import functools
+import itertools
 import json
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 ENTRY_MARK = b'"PartitionKey"'
 
@@ -26,11 +29,18 @@ def put_records_answer(n_records: int) -> bytes:
 
 
 class HttpSink:
-    """The server process; a context manager that stops it at the end."""
+    """The server process; a context manager that stops it at the end.
+
+    Args:
+        keep: a directory for the bodies, to look at them later; None: they are counted only.
+    """
+
+    def __init__(self, keep: Path | None = None) -> None:
+        self._keep = keep
 
     def __enter__(self) -> "HttpSink":
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve())],
+            [sys.executable, str(Path(__file__).resolve()), *([self._keep] if self._keep else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -63,9 +73,25 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     total = 0
     lock = threading.Lock()
+    keep: Path | None = None
+    numbers = itertools.count(1)
+    kept: BinaryIO | None = None
+
+    def setup(self) -> None:
+        super().setup()
+        if self.keep is not None:
+            self.kept = (self.keep / f"connection-{next(self.numbers)}").open("wb")
+
+    def finish(self) -> None:
+        super().finish()
+        if self.kept is not None:
+            self.kept.close()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.kept is not None:
+            self.kept.write(body + b"\n")
+            self.kept.flush()
         n_records = body.count(ENTRY_MARK)
         with self.lock:
             _Handler.total += n_records
@@ -88,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve until standard input is closed."""
+    if len(sys.argv) > 1:
+        _Handler.keep = Path(sys.argv[1])
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -19,7 +19,7 @@ from kinesis_fast.retry import (
     pause_s,
 )
 from kinesis_fast.stats import REMARKS, SKIP_REASONS, Stats
-from kinesis_fast.transport import Transport
+from kinesis_fast.transport import NotSentError, Transport
 from kinesis_fast.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ class Delivery:
         self._remarks: Counter[str] = Counter()
         self._malformed_at = -1
         self._n_refused = 0
+        self._retrying_s: float | None = None  # spent in this run, None before the first failure
         self.tag = printable(tag, MAX_TAG)
         self.trouble = ""
 
@@ -146,6 +147,7 @@ class Delivery:
         Raises:
             SendFailureTimeout: the watchdog's time is up.
         """
+        self._retrying_s = None
         while self._unsettled or self._encode_next():
             if not self._settle_first():
                 return False
@@ -201,19 +203,17 @@ class Delivery:
         """Send the first unsettled request until it is settled or cut in two, or give up."""
         timing = self._tools.timing
         attempts = 0
-        failed_at = None
         while True:
             first = self._unsettled[0]
+            started = timing.clock()
             verdict = self._attempt(first)
             attempts += 1
             if self._take_note(first.request, verdict):
                 return True
             self._tools.watchdog.check()
-            now = timing.clock()
-            failed_at = now if failed_at is None else failed_at
             wait_s = None
             if verdict.outcome is not Outcome.BLOCKED:
-                wait_s = pause_s(attempts, now - failed_at, timing.random)
+                wait_s = self._pause_s(attempts, timing.clock() - started)
             if wait_s is None:
                 self.trouble = _describe(verdict, attempts)
                 return False
@@ -223,13 +223,28 @@ class Delivery:
             )
             timing.sleep(wait_s)
 
+    def _pause_s(self, attempts: int, failed_s: float) -> float | None:
+        """Say how long to wait after an attempt that took so long and failed; None: stop here.
+
+        All attempts and waits of this run count, but for the first that failed: it alone may have
+        taken longer than there is to spend, waiting for an answer.
+        """
+        self._retrying_s = 0.0 if self._retrying_s is None else self._retrying_s + failed_s
+        wait_s = pause_s(attempts, self._retrying_s, self._tools.timing.random)
+        if wait_s is not None:
+            self._retrying_s += wait_s
+        return wait_s
+
     def _attempt(self, unsettled: _Unsettled) -> Verdict:
         request, tools = unsettled.request, self._tools
-        tools.stats.attempt(request.n_records if unsettled.was_sent else 0)
-        unsettled.was_sent = True
+        n_resent = request.n_records if unsettled.was_sent else 0
+        tools.stats.attempt(n_resent)
         body = request.body
         try:
             response = tools.transport.send(body, request.n_records, tools.timeout_s)
+        except NotSentError as error:
+            tools.stats.attempt_not_made(n_resent)
+            return classify_exception(error)
         except Exception as error:
             verdict = classify_exception(error)
         else:
@@ -238,6 +253,7 @@ class Delivery:
             # Frames of an exception may hold this view for long; released it holds nothing.
             with contextlib.suppress(BufferError):
                 body.release()
+        unsettled.was_sent = True
         if verdict.throttled:
             tools.stats.throttled()
         return verdict

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from kinesis_fast._core.encoder import Encoder, RequestStream
 from kinesis_fast.config import OutputConfig
+from kinesis_fast.errors import ConfigError
 from kinesis_fast.limits import (
     DEFAULT_MAX_RECORD_BYTES,
     MAX_LARGE_REQUEST_BYTES,
     MAX_REQUEST_BYTES,
 )
+from kinesis_fast.logs import printable
 from kinesis_fast.time_format import split_subseconds
 
 
@@ -36,27 +38,38 @@ def _max_request_bytes(max_record_size: int) -> int:
     return MAX_REQUEST_BYTES
 
 
+def _core_of(config: OutputConfig) -> Encoder:
+    strftime, digits = split_subseconds(config.time_key_format)
+    return Encoder(
+        tail=_tail(config.stream),
+        data_keys=tuple(name.encode() for name in config.data_keys),
+        path=tuple(name.encode() for name in config.partition_key),
+        log_key=config.log_key.encode() if config.log_key else None,
+        time_key=config.time_key.encode() if config.time_key else None,
+        time_format=strftime.encode(),
+        subsecond_digits=bytes(digits),
+        replace_dots=config.replace_dots.encode() if config.replace_dots else None,
+        append_newline=config.append_newline,
+        max_record_bytes=config.max_record_size,
+        max_request_bytes=_max_request_bytes(config.max_record_size),
+    )
+
+
 class RecordEncoder:
     """Turns chunks into PutRecords requests, or into single records.
 
-    It holds no state of a chunk, so any number of threads may use one encoder at once.
+    It holds no state of a chunk, so any number of threads may use one encoder at once. ConfigError
+    if this system's strftime does not know the time_key_format.
     """
 
     def __init__(self, config: OutputConfig) -> None:
-        strftime, digits = split_subseconds(config.time_key_format)
-        self._core = Encoder(
-            tail=_tail(config.stream),
-            data_keys=tuple(name.encode() for name in config.data_keys),
-            path=tuple(name.encode() for name in config.partition_key),
-            log_key=config.log_key.encode() if config.log_key else None,
-            time_key=config.time_key.encode() if config.time_key else None,
-            time_format=strftime.encode(),
-            subsecond_digits=bytes(digits),
-            replace_dots=config.replace_dots.encode() if config.replace_dots else None,
-            append_newline=config.append_newline,
-            max_record_bytes=config.max_record_size,
-            max_request_bytes=_max_request_bytes(config.max_record_size),
-        )
+        try:
+            self._core = _core_of(config)
+        except ValueError as error:
+            raise ConfigError(
+                f"option time_key_format is '{printable(config.time_key_format, 120)}': {error}; "
+                "allowed is what the strftime(3) of this system knows"
+            ) from None
 
     def requests(self, chunk: bytes | bytearray | memoryview) -> RequestStream:
         """The finished PutRecords requests of a chunk, one compiled call each, the GIL released.

@@ -129,11 +129,12 @@ class Sender:
     def _begin(self, chunk: Chunk, tag: str, *, counted: bool) -> Delivery:
         stream = self._encoder.requests(chunk)
         try:
+            delivery = Delivery(stream, self._tools, tag, counted=counted)
             self._tools.watchdog.begin()
         except BaseException:
             stream.close()
             raise
-        return Delivery(stream, self._tools, tag, counted=counted)
+        return delivery
 
     def _end(self, delivery: Delivery, settled: bool) -> None:
         try:
@@ -180,6 +181,13 @@ class Sender:
         settled = False
         try:
             settled = self._run_with_retries(delivery)
+        except BaseException as error:  # SystemExit, say: the thread ends, the host must not
+            delivery.leave()
+            self._tools.log.error(
+                "chunk '%s': its delivery ended with %r; the rest stays pending",
+                delivery.tag,
+                error,
+            )
         finally:
             # Records that were given up did not arrive: for the watchdog the time goes on.
             self._tools.watchdog.end(returned=not settled)

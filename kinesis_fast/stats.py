@@ -89,6 +89,10 @@ class Stats:
         """A request goes out, with so many records that were sent before."""
         self._add({"requests": 1, "retried": n_resent})
 
+    def attempt_not_made(self, n_resent: int) -> None:
+        """The request of the last `attempt` did not go out after all."""
+        self._add({"requests": -1, "retried": -n_resent})
+
     def throttled(self) -> None:
         """An answer told to slow down."""
         self._add({"throttles": 1})

@@ -163,9 +163,9 @@ class Watchdog:
                 self._active_since = now
                 self._host_holds = False
                 self._changed.notify_all()
-            self._active += 1
             if self._on_expired is not None and not self._closed:
                 self._start_thread()
+            self._active += 1
 
     def end(self, *, returned: bool) -> None:
         """Say that a delivery is over.

@@ -16,6 +16,7 @@ from kinesis_fast.cli.common import (
     Parser,
     UsageError,
     complain,
+    prepare_output,
 )
 from kinesis_fast.errors import ConfigError, KinesisFastError
 
@@ -23,6 +24,8 @@ COMMANDS = {
     "demo": "play captured Fluent Bit chunks into a local Kinesis, read them back and compare",
     "send": "send a file or a pipe into a stream",
     "preview": "show the records that would be sent, without any network",
+    "plugin-path": "print the path of the library that Fluent Bit loads",
+    "doctor": "tell what is missing: Python, Fluent Bit, credentials, stream, permissions",
 }
 
 
@@ -31,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv: the arguments after the command's name, sys.argv's by default.
     """
+    prepare_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
@@ -57,7 +61,7 @@ def _run(arguments: list[str]) -> int:
         _parser().print_help(sys.stderr)
         return EXIT_WRONG_USE
     parsed = _parser().parse_args(arguments)
-    command = importlib.import_module(f"{__name__}.{parsed.command}")
+    command = importlib.import_module(f"{__name__}.{parsed.command.replace('-', '_')}")
     return int(command.run(command.parser().parse_args(parsed.arguments)))
 
 
@@ -83,7 +87,7 @@ def _parser() -> Parser:
         + "".join(f"  {name:{width}}  {text}\n" for name, text in COMMANDS.items())
         + "\n`kinesis-fast COMMAND --help` tells more about a command.\n"
         "\nexit codes:\n"
-        "  0  everything was delivered\n"
+        "  0  everything was delivered, or is as it should be\n"
         "  1  something was not; the last lines say what\n"
         "  2  wrong use: an argument or an option\n"
         "  130  Ctrl-C",

@@ -1,6 +1,7 @@
 """What the commands share: arguments, exit codes, and how things are written for a person."""
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -103,10 +104,26 @@ def refuse_target_options(options: dict[str, str], who: str) -> None:
 def log_to_stderr(level: int, debug: bool) -> None:
     """Show log lines from a level on, or as FLB_LOG_LEVEL says, or with --debug nearly all."""
     logs.to_stderr()
+    logs.configure()  # now, so that an output finds it done and leaves the level as set below
     if debug:
         logs.LOGGER.setLevel(logging.DEBUG)
     elif not os.environ.get("FLB_LOG_LEVEL"):
         logs.LOGGER.setLevel(level)
+
+
+def prepare_output() -> None:
+    """Let stdout and stderr take any text, wherever it goes.
+
+    A stream that was closed leads nowhere from now on; a character that the encoding of stdout
+    lacks is written as an escape, as on stderr.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.set_inheritable(nowhere, True)  # its number is the stream's: for children too
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def complain(text: str) -> None:

@@ -6,12 +6,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import BinaryIO, Final, Self
 
 from kinesis_fast.cli.account import Account
 from kinesis_fast.cli.common import EXIT_FAILED, EXIT_OK, EXIT_SIGNAL, complain
 from kinesis_fast.cli.progress import Progress
-from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, blocks, size_of
+from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, InputError, blocks, size_of
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import KinesisFastError
@@ -121,28 +122,34 @@ class Sending:
         return self._interrupts.first is not None
 
     def _send_all(self) -> None:
+        try:
+            self._is_at_end = self._read_to_the_end()
+        except InputError as error:  # what was read before is sent all the same
+            self._tell(str(error))
+        self._hand_over_ready()
+        if self._reader.broken_at is not None:
+            self._tell(f"malformed from byte {self._reader.broken_at:,} on: that cannot be read")
+
+    def _read_to_the_end(self) -> bool:
+        """Read as far as there is sense in it, handing over full chunks; False if interrupted."""
         for block in blocks(self._file):
             if self._is_interrupted:
-                return
+                return False
             self._reader.feed(block)
             if self._is_chunk_due():
                 self._hand_over_ready()
             if self._reader.broken_at is not None:
-                break
-        else:
-            self._reader.finish()
-        self._is_at_end = True
-        self._hand_over_ready()
-        if self._reader.broken_at is not None:
-            self._tell(f"malformed from byte {self._reader.broken_at:,} on: that cannot be read")
+                return True
+        self._reader.finish()
+        return True
 
     def _is_chunk_due(self) -> bool:
         is_late = self._clock() - self._handed_over_at > LATENCY_S
         return self._reader.n_bytes >= (1 if is_late else CHUNK_BYTES)
 
     def _hand_over_ready(self) -> None:
-        """Hand over the events that are ready; when interrupted they stay in hand."""
-        if not self._reader.n_bytes:
+        """Hand over the events that are ready; when interrupted they stay, or stay in hand."""
+        if self._is_interrupted or not self._reader.n_bytes:
             return
         tag = f"from byte {self._reader.position}"
         self._in_hand = self._reader.take()
@@ -213,9 +220,11 @@ def waiting_output(config: OutputConfig) -> KinesisOutput:
 
     Its warning that records in flight are lost when the process ends is not for such a case.
     """
+    waiting = replace(config, experimental_concurrency=0)
+    unfit = set(config.warnings()) - set(waiting.warnings())
 
     def is_wanted(record: logging.LogRecord) -> bool:
-        return "experimental_concurrency" not in record.getMessage()
+        return record.levelno != logging.WARNING or record.getMessage() not in unfit
 
     LOGGER.addFilter(is_wanted)
     try:

@@ -4,6 +4,7 @@ A reader is fed the blocks of its input as they come and gives out chunks that e
 events. It holds at most one chunk, one block and one unfinished event.
 """
 
+import codecs
 import json
 import os
 import select
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import msgpack
 
 from kinesis_fast.cli.common import UsageError
+from kinesis_fast.errors import KinesisFastError
 
 BLOCK_BYTES: Final = 256 * 1024
 CHUNK_BYTES: Final = 1024 * 1024  # a chunk is handed out as soon as it holds this much
@@ -30,6 +32,10 @@ NS: Final = 1_000_000_000
 EVENT_FIRST_BYTES: Final = frozenset({0x92, 0xDC, 0xDD})
 
 BadLine = Callable[[int, str], None]
+
+
+class InputError(KinesisFastError):
+    """The input cannot be read on; the text says from where on, and why."""
 
 
 class Reader(Protocol):
@@ -180,11 +186,14 @@ def body_of_text(line: bytes) -> dict[str, Any]:
 
 
 def body_of_json(line: bytes) -> dict[str, Any] | None:
-    """Return the object that a line of JSON holds, None for an empty line."""
-    if not line.strip():
+    """Return the object that a line of JSON holds, None for an empty line.
+
+    A byte order mark, which begins the files of some editors, is passed over.
+    """
+    if not line.removeprefix(codecs.BOM_UTF8).strip():
         return None
     try:
-        text = line.decode()
+        text = line.decode().removeprefix("\ufeff")
         body = json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise ValueError(f"no UTF-8 at byte {error.start + 1} of the line") from None
@@ -243,11 +252,20 @@ def size_of(file: BinaryIO) -> int | None:
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
-    """Yield what a file or pipe gives as it comes, and b"" whenever a pipe is idle."""
+    """Yield what a file or pipe gives as it comes, and b"" whenever a pipe is idle.
+
+    Raises:
+        InputError: the system reports an error instead of the next bytes.
+    """
     descriptor = file.fileno()
+    n_read = 0
     while True:
         ready, _, _ = select.select([descriptor], [], [], IDLE_S)
-        block = os.read(descriptor, BLOCK_BYTES) if ready else b""
+        try:
+            block = os.read(descriptor, BLOCK_BYTES) if ready else b""
+        except OSError as error:
+            raise InputError(f"cannot read on from byte {n_read:,}: {error.strerror}") from error
         if ready and not block:
             return
+        n_read += len(block)
         yield block

@@ -76,7 +76,7 @@ def flush(handle: int, chunk: memoryview, tag: str) -> int:
     try:
         return instance.output.flush(chunk, tag)
     except (KinesisFastError, MemoryError) as error:
-        instance.log.error("%s; the chunk is given back", error or "no memory")
+        instance.log.error("%s; the chunk is given back", str(error) or "no memory")
     except Exception:
         instance.log.exception("unexpected failure; the chunk is given back")
     return FlushResult.RETRY

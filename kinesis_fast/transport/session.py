@@ -52,7 +52,7 @@ def make_client(config: OutputConfig) -> Any:
         BotoCoreError: the source of the credentials fails.
     """
     try:
-        return _session(config).create_client(
+        return open_session(config).create_client(
             "kinesis",
             region_name=config.region,
             endpoint_url=config.endpoint,
@@ -78,8 +78,8 @@ def _client_config(config: OutputConfig) -> Config:
     )
 
 
-def _session(config: OutputConfig) -> botocore.session.Session:
-    """The default chain, or the last of a chain of roles that starts there."""
+def open_session(config: OutputConfig) -> botocore.session.Session:
+    """Return the session of the default chain, or of the last in a chain of roles from there."""
     session = botocore.session.Session(profile=config.profile)
     eks_role = os.environ.get(EKS_ROLE_VARIABLE)
     if eks_role:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from chunks import DATA
@@ -10,6 +11,9 @@ from command import COMMAND, run_command
 from kinesis_fast import __version__
 from kinesis_fast.cli import COMMANDS, main
 from kinesis_fast.errors import ConfigError, TransportError
+from kinesis_fast.local import LocalKinesis
+
+CHUNK = str(DATA / "chunks" / "access_1.msgpack")
 
 
 def test_the_version() -> None:
@@ -40,7 +44,7 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: kinesis-fast {name}")
-    assert "-p OPTION=VALUE" in text
+    assert ("-p OPTION=VALUE" in text) == (name != "plugin-path")
     assert "exit code" in text
 
 
@@ -153,6 +157,65 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def run_with_closed(
+    streams: str, *arguments: str, stdin: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with some of its standard streams closed, given as their numbers."""
+    redirections = " ".join(f"{number}>&-" for number in streams)
+    command = ["sh", "-c", f'exec "$0" "$@" {redirections}', COMMAND, *arguments]
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, env=LocalKinesis.environment(), check=False
+    )
+    return subprocess.CompletedProcess(
+        command, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "12", "012"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["preview", "--raw", CHUNK], 0),
+        (["preview", CHUNK, "-p", "partition_key=host"], 0),
+        (["--help"], 0),
+        (["preview", "/no/such/file"], 2),
+        ([], 2),
+    ],
+)
+def test_standard_streams_may_be_closed(arguments: list[str], code: int, closed: str) -> None:
+    expected = run_command(*arguments)
+    done = run_with_closed(closed, *arguments)
+    assert (expected.returncode, done.returncode) == (code, code)
+    assert done.stdout == ("" if "1" in closed else expected.stdout)
+    assert done.stderr == ("" if "2" in closed else expected.stderr)
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "12"])
+def test_sending_needs_no_standard_streams(closed: str) -> None:
+    done = run_with_closed(closed, "send", "--format", "lines", "--local", stdin=b"one\ntwo\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("" if "1" in closed else "Kinesis: 2 records\n")
+    assert bool(done.stdout) == ("1" not in closed)
+
+
+@pytest.mark.parametrize("arguments", [["send", "--format", "lines"], ["preview", "-"]])
+def test_stdin_that_is_to_be_read_must_not_be_closed(arguments: list[str]) -> None:
+    target = ["-p", "region=us-east-1", "-p", "stream=any"]
+    done = run_with_closed("01", *arguments, *target)
+    assert (done.returncode, done.stderr) == (2, "kinesis-fast: stdin is closed\n")
+
+
+def test_a_terminal_without_unicode_gets_escapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    file = tmp_path / "text.log"
+    file.write_text("caf\u00e9 \U0001f600\n", encoding="utf-8")
+    done = run_command("preview", str(file), "--format", "lines")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1] == '{"log":"caf\\xe9 \\U0001f600"}'
 
 
 def test_without_moto_it_says_what_to_install(

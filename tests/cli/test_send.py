@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tty
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from slow_service import SlowService
 from kinesis_fast import RecordEncoder
 from kinesis_fast.cli import main
 from kinesis_fast.cli.progress import CLEAR_LINE
+from kinesis_fast.cli.sources import BLOCK_BYTES
 from kinesis_fast.local import LocalKinesis
 
 CHUNKS = DATA / "chunks"
@@ -99,6 +101,59 @@ def test_a_malformed_file_is_sent_up_to_there(stream: LocalStream, tmp_path: Pat
     assert f"malformed from byte {len(good):,} on" in done.stderr
     assert rows(done.stdout) == {"in": 399, "delivered": 398, "skipped": 1}
     assert data_of(stream) == encoded(good)
+
+
+def test_input_that_cannot_be_read_on_is_accounted_for(stream: LocalStream) -> None:
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    arguments = ["send", "--format", "lines", *as_arguments(stream.target)]
+    with start_command(*arguments, stdin=ours) as process:
+        os.close(ours)
+        os.write(theirs, b"one\ntwo\nunfinished")
+        deadline = time.monotonic() + PATIENCE_S
+        while len(stream.read()) < 2:  # they are read, the rest as well, and nothing is in flight
+            assert time.monotonic() < deadline, "the lines do not arrive"
+            time.sleep(0.1)
+        os.write(theirs, b" no longer\nthr")
+        os.close(theirs)  # reading a terminal that has gone is an error
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert err == "kinesis-fast: cannot read on from byte 32: Input/output error\n"
+    assert process.returncode == 1
+    assert rows(out) == {"in": 3, "delivered": 3}
+    assert "the input from byte 29 on was not read" in out
+    assert data_of(stream) == log_lines(["one", "two", "unfinished no longer"])
+
+
+def test_input_that_cannot_be_read_at_all() -> None:
+    done = run_command("send", "--format", "lines", "--local", "/proc/self/mem")
+    assert done.returncode == 1
+    assert done.stderr == "kinesis-fast: cannot read on from byte 0: Input/output error\n"
+    assert rows(done.stdout) == {"in": 0, "delivered": 0}
+    assert "the input from byte 0 on was not read" in done.stdout
+
+
+def test_the_effective_options_are_shown_when_asked_for(
+    stream: LocalStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLB_LOG_LEVEL", "info")
+    options = {**stream.target, "time_key_format": "%s"}
+    done = run_command("send", "--format", "lines", stdin=b"one\n", options=options)
+    assert done.returncode == 0
+    shown, warning = done.stderr.splitlines()
+    assert "[ info]" in shown
+    assert "time_key_format=%s " in shown
+    assert " experimental_concurrency=1 " in shown
+    assert warning.endswith("[ warn] [kinesis:0] time_key_format has no effect without time_key")
+
+
+def test_debug_goes_before_the_variable(
+    stream: LocalStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLB_LOG_LEVEL", "error")
+    arguments = ["send", "--format", "lines", "--debug"]
+    done = run_command(*arguments, stdin=b"one\n", options=stream.target)
+    assert done.returncode == 0
+    assert "[ info]" in done.stderr
 
 
 def test_records_that_the_options_leave_out_are_told_and_no_failure(stream: LocalStream) -> None:
@@ -207,6 +262,28 @@ def test_ctrl_c_finishes_what_is_in_flight_and_tells_what_was_not_sent(tmp_path:
     assert found["in"] == found["delivered"] + found.get("not sent", 0) < 1500
     read = len(b"".join(file.read_bytes().splitlines(keepends=True)[: found["in"]]))
     assert f"the input from byte {read:,} on was not read" in out
+
+
+def test_ctrl_c_at_the_last_chunk_forgets_no_record(tmp_path: Path) -> None:
+    file = tmp_path / "long.log"
+    content = lines(20_000, "x" * 100)[: 8 * BLOCK_BYTES]  # two chunks and an unfinished line
+    file.write_bytes(content)
+    arguments = ["send", str(file), "--format", "lines"]
+    with (
+        SlowService() as service,
+        start_command(*arguments, *as_arguments(service.target)) as process,
+    ):
+        assert service.arrived.wait(PATIENCE_S)
+        time.sleep(0.5)  # so that the second chunk is in hand as well
+        process.send_signal(signal.SIGINT)
+        wait_for_line(process, "interrupted: finishing what is in flight")
+        service.release()
+        out, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130
+    found = rows(out)
+    assert found["in"] == content.count(b"\n") + 1
+    assert found["in"] == found["delivered"] + found["not sent"]
+    assert "was not read" not in out
 
 
 def test_a_second_ctrl_c_stops_at_once() -> None:

@@ -15,6 +15,7 @@ from kinesis_fast.cli import sources
 from kinesis_fast.cli.common import UsageError
 from kinesis_fast.cli.sources import (
     FORMATS,
+    InputError,
     MsgpackReader,
     Reader,
     blocks,
@@ -143,9 +144,25 @@ def test_json_objects_become_bodies() -> None:
     ]
 
 
+def test_a_byte_order_mark_is_no_part_of_json() -> None:
+    bad_lines = BadLines()
+    mark = b"\xef\xbb\xbf"
+    content = mark + b'{"a": 1}\r\n' + mark + b'{"b": 2}\n'  # as `cat` makes it of two files
+    _, chunks = read("jsonl", pieces(content, 2), bad_lines)
+    assert [body for chunk in chunks for body in bodies(chunk)] == [{"a": 1}, {"b": 2}]
+    _, chunks = read("jsonl", [mark], bad_lines)
+    assert (chunks, bad_lines) == ([b"", b""], [])
+
+
+def test_a_byte_order_mark_before_other_text_stays() -> None:
+    _, chunks = read("lines", [b"\xef\xbb\xbftext\n"])
+    assert bodies(chunks[0]) == [{"log": "\ufefftext"}]
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
+        (b'\xef\xbb\xbf{"a": "\xff"}', "no UTF-8 at byte 11"),
         (b"{", "no JSON: Expecting property name enclosed in double quotes at character 2"),
         (b"[1]", "a JSON object is needed, this is an array"),
         (b"17", "this is a number"),
@@ -198,6 +215,24 @@ def test_blocks_of_a_pipe_come_as_they_are_written() -> None:
         pipe.close()
         assert list(coming) == []
         assert size_of(file) is None
+
+
+def test_input_that_cannot_be_read_on_is_named_with_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = iter([b"one\n", b"two\n"])
+
+    def read_some(_descriptor: int, _size: int) -> bytes:
+        for part in parts:
+            return part
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.read", read_some)
+    with opened(__file__) as file:
+        coming = blocks(file)
+        assert [next(coming), next(coming)] == [b"one\n", b"two\n"]
+        with pytest.raises(InputError, match=r"^cannot read on from byte 8: Input/output error$"):
+            next(coming)
 
 
 def test_files_have_a_size_and_stdin_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from kinesis_fast import (
     SendFailureTimeout,
     TransportError,
 )
+from kinesis_fast.limits import RETRY_BUDGET_S
 from kinesis_fast.transport import NotSentError
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
@@ -110,9 +111,45 @@ def test_attempts_are_counted_per_request_and_progress_does_not_reset_them(
 def test_every_request_has_attempts_of_its_own() -> None:
     hard = [fail(0), fail(0), fail(0), accept]
     transport = FakeTransport(*hard, *hard, *hard)
-    output = new_output(transport)
+    output = new_output(transport, FakeTime(chance=0.1))
     assert output.flush(numbered(range(1500))) is OK
     assert_stats(output, delivered=1500, requests=12, retried=9)
+
+
+def test_the_budget_is_that_of_the_whole_flush() -> None:
+    transport = FakeTransport(*[fail(0), fail(0), accept] * 20)
+    time = FakeTime()
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(10_000))) is RETRY
+    assert sum(time.sleeps) <= RETRY_BUDGET_S
+    assert output.stats()["delivered"] > 6 * 500
+
+
+def test_a_flush_does_not_wait_for_one_time_out_after_the_other() -> None:
+    time = FakeTime()
+
+    def time_out(records: list[bytes]) -> Answer:
+        time.advance(30.0)
+        return Answer(TransportError("timed out"))
+
+    transport = FakeTransport(*[time_out, accept] * 20)
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(10_000))) is RETRY
+    assert len(transport.sizes) == 3
+    assert_stats(output, in_=10_000, delivered=500, returned=9500)
+
+
+def test_a_new_flush_has_a_new_budget() -> None:
+    transport, time = FakeTransport(*[fail(0)] * 4, fail(0), accept), FakeTime(chance=1.0)
+    output = new_output(transport, time)
+    assert output.flush(numbered([1])) is RETRY
+    assert output.flush(numbered([1])) is OK
+
+
+def test_a_request_that_never_left_is_not_counted() -> None:
+    output = new_output(FakeTransport(raise_it(NotSentError("no credentials"))))
+    assert output.flush(numbered([1, 2])) is RETRY
+    assert_stats(output, in_=2, returned=2, requests=0, retried=0)
 
 
 def test_no_attempt_starts_after_the_budget() -> None:

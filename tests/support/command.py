@@ -35,11 +35,13 @@ def run_command(
     )
 
 
-def start_command(*arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+def start_command(
+    *arguments: str, stdin: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+) -> subprocess.Popen[str]:
     """Start the command, to talk with it while it runs."""
     return subprocess.Popen(
         [COMMAND, *arguments],
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=stderr,
         env=LocalKinesis.environment(),

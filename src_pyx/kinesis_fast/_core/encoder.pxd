@@ -9,7 +9,7 @@ from kinesis_fast._core.request cimport BufferPool, Request
 from kinesis_fast._core.shape cimport Found, Shape
 from kinesis_fast._core.status cimport Status
 from kinesis_fast._core.text cimport Text
-from kinesis_fast._core.times cimport TimeFormat, TimeText
+from kinesis_fast._core.times cimport TimeCache, TimeFormat
 
 
 cdef struct Counts:
@@ -51,7 +51,7 @@ cdef class RequestStream:
     cdef uint32_t n_events
     cdef Moment now
     cdef uint64_t random_state
-    cdef TimeText time
+    cdef TimeCache times
     cdef Buffer data            # of the record that was encoded last
     cdef PartitionKey key       # its partition key
     cdef bint has_record        # it is in no request yet

@@ -17,7 +17,9 @@ from kinesis_fast._core.status cimport (
     STATUS_TOO_DEEP, STATUS_TRUNCATED,
 )
 from kinesis_fast._core.text cimport text_of
-from kinesis_fast._core.times cimport MAX_SUBSECONDS, TIME_TEXT_MAX, render_time, reset_time
+from kinesis_fast._core.times cimport (
+    MAX_SUBSECONDS, close_times, measure_time, open_times, render_time,
+)
 
 from kinesis_fast._core.tally import Tally
 
@@ -92,16 +94,11 @@ cdef class Encoder:
         self.shape.n_path = len(path)
 
     cdef void check_time_format(self) except *:
-        cdef TimeText time
-        cdef Moment moment
         digits, marks = self.owned[5], self.owned[4].count(b"\x01")
         if len(digits) > MAX_SUBSECONDS or sum(digits) != marks or max(digits, default=0) > 9:
             raise ValueError("the sub-second digits do not fit the time format")
-        moment.second = moment.nanosecond = 0
-        reset_time(&time)
-        # Names of days and months differ in length: half of the room is left for longer ones.
-        if not 0 < render_time(&self.time_format, &time, moment).n <= <size_t> TIME_TEXT_MAX / 2:
-            raise ValueError("the time format gives no text, or too long a text")
+        if not measure_time(&self.time_format):
+            raise ValueError("the time format gives no text here, or too long a one")
 
     def requests(self, chunk, *, uint64_t now_ns, uint64_t seed):
         """The requests of `chunk`, a bytes-like object; TypeError for anything else.
@@ -129,7 +126,8 @@ cdef class RequestStream:
         self.now.second = now_ns // NANOSECONDS
         self.now.nanosecond = now_ns % NANOSECONDS
         self.random_state = seed
-        reset_time(&self.time)
+        if encoder.shape.time_key.data != NULL and not open_times(&self.times, &encoder.time_format):
+            raise MemoryError("no memory for the texts of times")
         PyObject_GetBuffer(chunk, &self.chunk, PyBUF_SIMPLE)
         self.is_open = True
         self.start = <const uint8_t*> self.chunk.buf
@@ -138,6 +136,7 @@ cdef class RequestStream:
 
     def __dealloc__(self):
         self.release_chunk()
+        close_times(&self.times)
 
     cdef void enter(self) except *:
         with cython.critical_section(self):
@@ -281,7 +280,7 @@ cdef class RequestStream:
         time.data = NULL
         time.n = 0
         if has_time_key:
-            time = render_time(&self.encoder.time_format, &self.time,
+            time = render_time(&self.encoder.time_format, &self.times,
                                event.time if event.has_time else self.now)
         self.data.n = 0
         status = write_record(&self.encoder.shape, &self.cursor, time, &self.data, &found)

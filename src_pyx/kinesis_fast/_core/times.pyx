@@ -1,8 +1,11 @@
-"""A time as text: strftime(3) once per distinct second, sub-second digits patched in.
+"""A time as text: strftime(3) once per second, sub-second digits patched in.
+
+Events of several sources mix in a chunk, so the texts of N_SLOTS seconds are kept at a time.
 
 Local time zone, and always the C locale: what a log says must not depend on the host's locale.
 """
 
+from libc.stdlib cimport free, malloc
 from libc.string cimport memchr
 from libc.time cimport time_t, tm
 
@@ -30,49 +33,81 @@ cdef extern from "kernels/numbers.hpp" nogil:
 
 cdef enum:
     SUBSECOND_MARK = 1
+    N_SLOTS = 64                # seconds, a power of two
+    SAMPLE_MAX = 8192           # bytes of a formatted time; the longest may have twice as many
+    SAMPLE_SECOND = 2000000000  # has as many digits as today
+    SAMPLE_MARGIN = 64          # bytes, for what differs in length although the text is short
 
 cdef int64_t NO_SECOND = -1
 cdef unsigned int[10] POWERS = [1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
                                 1000000000]
 
 
-cdef void reset_time(TimeText* cache) noexcept nogil:
-    cache.second = NO_SECOND
-    cache.n = 0
+cdef size_t format_second(const TimeFormat* fmt, int64_t second, char* text,
+                          size_t text_max) noexcept nogil:
+    """Bytes written; 0 if there is no text, or too long a one."""
+    cdef time_t time = <time_t> second
+    cdef tm local
+    if localtime_r(&time, &local) == NULL:
+        return 0
+    return kf_strftime(text, text_max, fmt.strftime, &local)
 
 
-cdef void find_subseconds(const TimeFormat* fmt, TimeText* cache) noexcept nogil:
-    cdef const char* pos = cache.text
+cdef bint measure_time(TimeFormat* fmt) noexcept nogil:
+    """Find out how long the texts may become: names of days and months differ in length.
+
+    False if the format gives no text, or too long a one.
+    """
+    cdef char text[SAMPLE_MAX]
+    cdef size_t n = format_second(fmt, SAMPLE_SECOND, text, SAMPLE_MAX)
+    fmt.text_max = 2 * n + SAMPLE_MARGIN
+    return n > 0
+
+
+cdef bint open_times(TimeCache* cache, const TimeFormat* fmt) noexcept nogil:
+    """Get memory for the texts; False if there is none."""
+    cdef int i
+    cache.slots = <TimeSlot*> malloc(N_SLOTS * (sizeof(TimeSlot) + fmt.text_max))
+    if cache.slots == NULL:
+        return False
+    cache.texts = <char*> (cache.slots + N_SLOTS)
+    for i in range(N_SLOTS):
+        cache.slots[i].second = NO_SECOND
+    return True
+
+
+cdef void close_times(TimeCache* cache) noexcept nogil:
+    free(cache.slots)
+    cache.slots = NULL
+
+
+cdef void find_subseconds(const TimeFormat* fmt, TimeSlot* slot, const char* text) noexcept nogil:
+    cdef const char* pos = text
     cdef size_t i
     for i in range(fmt.n_digits):
-        pos = <const char*> memchr(pos, SUBSECOND_MARK, <size_t> (cache.text + cache.n - pos))
-        cache.subseconds[i] = <uint16_t> (pos - cache.text)
+        pos = <const char*> memchr(pos, SUBSECOND_MARK, <size_t> (text + slot.n - pos))
+        slot.subseconds[i] = <uint16_t> (pos - text)
         pos += fmt.digits[i]
 
 
-cdef void format_second(const TimeFormat* fmt, TimeText* cache, int64_t second) noexcept nogil:
-    cdef time_t time = <time_t> second
-    cdef tm local
-    cache.n = 0
-    if localtime_r(&time, &local) != NULL:
-        cache.n = kf_strftime(cache.text, TIME_TEXT_MAX, fmt.strftime, &local)
-    if cache.n:
-        find_subseconds(fmt, cache)
-    cache.second = second
-
-
-cdef Text render_time(const TimeFormat* fmt, TimeText* cache, Moment moment) noexcept nogil:
-    """The text of `moment`; it lives in `cache` until the next call. Empty if it is too long."""
-    cdef Text text
+cdef Text render_time(const TimeFormat* fmt, TimeCache* cache, Moment moment) noexcept nogil:
+    """The text of `moment`; it lives in `cache` until the next call."""
+    cdef size_t index = <size_t> moment.second & (N_SLOTS - 1)
+    cdef TimeSlot* slot = cache.slots + index
+    cdef char* text = cache.texts + index * fmt.text_max
+    cdef Text rendered
     cdef size_t i
     cdef uint8_t digits
-    if moment.second != cache.second:
-        format_second(fmt, cache, moment.second)
-    if cache.n:
+    if moment.second != slot.second:
+        slot.n = format_second(fmt, moment.second, text, fmt.text_max)
+        slot.second = moment.second
+        if slot.n:
+            find_subseconds(fmt, slot, text)
+    if slot.n:
         for i in range(fmt.n_digits):
             digits = fmt.digits[i]
-            kf_write_padded(<uint8_t*> cache.text + cache.subseconds[i],
+            kf_write_padded(<uint8_t*> text + slot.subseconds[i],
                             moment.nanosecond // POWERS[9 - digits], digits)
-    text.data = <const uint8_t*> cache.text
-    text.n = cache.n
-    return text
+    rendered.data = <const uint8_t*> text
+    rendered.n = slot.n
+    return rendered

@@ -1,0 +1,14 @@
+"""Shared set-up of the tests with a host of the plugin's library."""
+
+from host_fixtures import elsewhere, environment, host, host_program, new_host
+from local_stream import local_kinesis, stream
+
+__all__ = [
+    "elsewhere",
+    "environment",
+    "host",
+    "host_program",
+    "local_kinesis",
+    "new_host",
+    "stream",
+]

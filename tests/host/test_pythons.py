@@ -1,0 +1,77 @@
+"""Which Python the library takes, and that it works with each of those on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from arrivals import assert_holds, golden_chunk
+from chunks import GOLDEN_OPTIONS
+from host_fixtures import NewHost
+from local_stream import LocalStream
+from plugin_host import PluginHost, assert_clean_end, assert_ok
+from pythons import Environment, Python, make_environment, others, running
+
+OPTIONS = "timekey_f"
+
+
+def assert_delivers(
+    host: PluginHost, stream: LocalStream, environment: Environment, **options: str
+) -> None:
+    """Assert that an output runs in this environment, delivers, and complains of nothing."""
+    chunk, expected = golden_chunk("typed_0", OPTIONS)
+    assert host.init("a", {**stream.target, **GOLDEN_OPTIONS[OPTIONS], **options}) == 1
+    assert_ok(host.flush("a", chunk))
+    host.start(1, "a", chunk)
+    assert_ok(host.join(1))
+    assert str(environment.package / "_core") in host.maps()
+    opened = host.libpython()
+    assert_clean_end(host, "a")
+    assert opened == str(environment.base.libpython)
+    assert_holds(stream, expected * 2)
+
+
+def test_a_library_in_an_environment_finds_its_python(
+    new_host: NewHost, stream: LocalStream, environment: Environment
+) -> None:
+    host = new_host(environment.library)
+    assert_delivers(host, stream, environment)
+
+
+@pytest.mark.parametrize(
+    ("variable", "option"),
+    [("{python}", ""), ("", "{python}"), ("/no/such/python", "{python}")],
+)
+def test_a_python_that_is_named(
+    new_host: NewHost,
+    stream: LocalStream,
+    environment: Environment,
+    elsewhere: Path,
+    variable: str,
+    option: str,
+) -> None:
+    python = str(environment.python)
+    host = new_host(elsewhere, KINESIS_FAST_PYTHON=variable.format(python=python))
+    assert_delivers(host, stream, environment, python=option.format(python=python))
+
+
+def test_a_libpython_that_is_named(
+    new_host: NewHost, stream: LocalStream, environment: Environment, tmp_path: Path
+) -> None:
+    link = tmp_path / "libpython-by-another-name.so"
+    libpython = running().libpython
+    assert libpython is not None
+    link.symlink_to(libpython)
+    host = new_host(environment.library)
+    assert_delivers(host, stream, environment, libpython=str(link))
+
+
+@pytest.mark.parametrize("python", others(), ids=str)
+def test_another_python(
+    new_host: NewHost, stream: LocalStream, python: Python, tmp_path: Path
+) -> None:
+    if python.libpython is None:
+        pytest.skip(f"Python {python} has no shared library")
+    environment = make_environment(python, tmp_path / "venv")
+    host = new_host(environment.library, PYTHONPYCACHEPREFIX=str(tmp_path / "cache"))
+    assert_delivers(host, stream, environment)
