@@ -17,7 +17,7 @@ FAST_TESTS := --ignore=tests/packaging
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help demo test test-long bench bench-short lint format coverage sanitize portable wheel sdist clean
+.PHONY: help demo test test-long bench bench-short fluent-bit lint format coverage sanitize portable wheel sdist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
@@ -37,6 +37,10 @@ bench: $(VENV)/installed $(VENV)/bench.group  ## all benchmarks
 
 bench-short: $(VENV)/installed $(VENV)/bench.group  ## the benchmarks, fewer rounds
 	$(VENV)/bin/python benchmarks/run.py --short
+
+fluent-bit: $(VENV)/installed $(VENV)/test.extra  ## tests and a 200 MB run with a real Fluent Bit: FLUENT_BIT=/path or on PATH
+	$(VENV)/bin/pytest tests/fluent_bit
+	$(VENV)/bin/python benchmarks/fluent_bit.py --check
 
 lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 lint: $(VENV)/installed $(VENV)/test.extra $(VENV)/lint.group  ## ruff, mypy --strict, cython-lint
@@ -59,7 +63,7 @@ coverage: $(COVERAGE)/installed $(COVERAGE)/test.extra $(COVERAGE)/coverage.grou
 sanitize: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## the tests of the core under ASan and UBSan
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-		$(SANITIZE)/bin/pytest --capture=sys tests/core
+		$(SANITIZE)/bin/pytest --capture=sys tests/core tests/host
 
 portable: $(PORTABLE)/installed $(PORTABLE)/test.extra  ## the tests of the core with the kernels for any CPU
 	$(PORTABLE)/bin/pytest tests/core

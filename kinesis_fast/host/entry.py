@@ -4,7 +4,10 @@ None of these functions raises: they log one line and return Fluent Bit's codes,
 2 RETRY. Any thread may call them.
 """
 
+import gc
 import itertools
+import os
+import sys
 import threading
 from functools import partial
 from typing import Final, NamedTuple
@@ -31,6 +34,16 @@ _numbers = itertools.count()
 def option_names() -> list[str]:
     """Return the names of the options to ask the host for."""
     return config.option_names()
+
+
+def log_to(descriptor: int) -> None:
+    """Write the log to this file descriptor from now on, which stays open.
+
+    The host may close its standard error, and open something else under that number.
+    """
+    sys.stderr = os.fdopen(
+        descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
 
 
 def init(options: dict[str, str]) -> int:
@@ -99,4 +112,7 @@ def exit(handle: int) -> int:
         instance.log.exception("the output cannot be closed in order")
     stats = instance.output.stats()
     instance.log.info("records: %s", " ".join(f"{name}={stats[name]}" for name in ACCOUNT))
+    # botocore's clients are cycles: after many hot reloads the old ones would pile up.
+    del instance
+    gc.collect()
     return FlushResult.OK

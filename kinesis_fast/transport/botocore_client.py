@@ -8,6 +8,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Mapping
+from json import JSONDecodeError
 from typing import Any
 
 from botocore.exceptions import (
@@ -37,7 +38,11 @@ ADVICE: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
     (HTTPClientError, TransportError, "check the network, the proxy, region and endpoint"),
     (MetadataRetrievalError, TransportError, "the source of the credentials does not answer"),
     (BotoCoreError, NotSentError, "check credentials, profile, role_arn, region and endpoint"),
+    (OSError, NotSentError, "check credential_process and the files of the AWS configuration"),
+    (JSONDecodeError, NotSentError, "check what credential_process prints"),
 )
+# What a client that cannot get its credentials may raise when it is made.
+NO_CREDENTIALS = (BotoCoreError, OSError, JSONDecodeError)
 
 
 class _Exchange(threading.local):
@@ -66,7 +71,7 @@ class BotocoreTransport:
         self._target = {"StreamARN" if stream.startswith("arn:") else "StreamName": stream}
         self._exchange = _Exchange()
         self._client: Any = None
-        with contextlib.suppress(BotoCoreError):
+        with contextlib.suppress(*NO_CREDENTIALS):
             self._client = self._new_client()
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:

@@ -6,6 +6,7 @@ transfers) are of no use here and would cost memory on every host.
 
 import os
 from functools import partial
+from json import JSONDecodeError
 from typing import Any
 
 import botocore
@@ -49,7 +50,7 @@ def make_client(config: OutputConfig) -> Any:
 
     Raises:
         ConfigError: as for `open_transport`.
-        BotoCoreError: the source of the credentials fails.
+        BotoCoreError, OSError, JSONDecodeError: the source of the credentials fails.
     """
     try:
         return open_session(config).create_client(
@@ -60,7 +61,10 @@ def make_client(config: OutputConfig) -> Any:
         )
     except ProfileNotFound as error:
         known = ", ".join(botocore.session.Session().available_profiles) or "none"
-        raise ConfigError(f"option profile: {error}; known profiles: {known}") from error
+        source = "option profile" if config.profile else "environment variable AWS_PROFILE"
+        raise ConfigError(f"{source}: {error}; known profiles: {known}") from error
+    except JSONDecodeError:
+        raise
     except (ConfigParseError, ValueError) as error:
         raise ConfigError(f"the client for Kinesis cannot be made: {error}") from error
 

@@ -1,11 +1,25 @@
 #define _GNU_SOURCE
 #include "log.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+static int descriptor = -1;
+
+void kf_log_open(void)
+{
+    if (descriptor < 0)
+        descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
+int kf_log_descriptor(void)
+{
+    return descriptor < 0 ? STDERR_FILENO : descriptor;
+}
 
 /* The text of an error may come from elsewhere: it stays one line whatever it holds. */
 static void escape_controls(char *text)
@@ -34,5 +48,5 @@ void kf_log_error(const char *format, ...)
     escape_controls(line);
     n = strlen(line);
     line[n] = '\n';
-    (void)!write(STDERR_FILENO, line, n + 1);
+    (void)!write(kf_log_descriptor(), line, n + 1);
 }

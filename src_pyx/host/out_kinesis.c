@@ -133,6 +133,7 @@ static long make_output(const struct flb_plugin *plugin)
 
 EXPORT int FLBPluginRegister(struct flb_definition *definition)
 {
+    kf_log_open();
     definition->type = FLB_PROXY_OUTPUT;
     definition->proxy = FLB_PROXY_GO;
     definition->flags = 0;

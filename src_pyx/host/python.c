@@ -117,11 +117,24 @@ static void add_to_path(const char *packages)
     kf_py.Py_DecRef(text);
 }
 
+/* Python's own standard error goes where the library's lines go. */
+static bool open_log(kf_object *entry)
+{
+    kf_object *log_to = kf_py.PyObject_GetAttrString(entry, "log_to");
+    kf_object *none = NULL;
+
+    if (log_to)
+        none = kf_py.PyObject_CallFunction(log_to, "i", kf_log_descriptor());
+    kf_py.Py_DecRef(log_to);
+    kf_py.Py_DecRef(none);
+    return none != NULL;
+}
+
 static bool import_entry(void)
 {
     kf_object *module = kf_py.PyImport_ImportModule("kinesis_fast.host.entry");
 
-    if (module) {
+    if (module && open_log(module)) {
         entry_option_names = kf_py.PyObject_GetAttrString(module, "option_names");
         entry_init = kf_py.PyObject_GetAttrString(module, "init");
         entry_flush = kf_py.PyObject_GetAttrString(module, "flush");

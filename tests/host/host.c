@@ -17,6 +17,7 @@
  *
  * With the argument --reap a process above it waits for all that come of it and ends as they end.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -148,8 +149,9 @@ static void start_batch(char **fields)
     puts("started");
 }
 
-/* As `fluent-bit -d`: the parent's destructors run while the child has not started yet. */
-static void become_daemon(void)
+/* As `fluent-bit -d`: the parent's destructors run while the child has not started yet, and the
+ * number of standard error goes to whatever is opened next, here the file at `path`. */
+static void become_daemon(const char *path)
 {
     const pid_t parent = getpid();
     const struct timespec pause = {.tv_nsec = 1000000};
@@ -161,6 +163,9 @@ static void become_daemon(void)
         exit(0);
     while (getppid() == parent)
         nanosleep(&pause, NULL);
+    close(STDERR_FILENO);
+    if (open(path, O_WRONLY | O_CREAT, 0600) != STDERR_FILENO)
+        fail("no file in the place of standard error", path);
     printf("%d\n", (int)getpid());
 }
 
@@ -204,7 +209,7 @@ static void run_command(const char *command, char **fields)
     } else if (strcmp(command, "register") == 0) {
         print_registered();
     } else if (strcmp(command, "fork") == 0) {
-        become_daemon();
+        become_daemon(fields[0]);
     } else if (strcmp(command, "engine") == 0) {
         run_engine();
     } else if (strcmp(command, "init") == 0) {

@@ -59,6 +59,17 @@ def test_a_fork_between_register_and_init(new_host: NewHost, stream: LocalStream
     assert_holds(stream, expected)
 
 
+def test_what_takes_the_place_of_standard_error_is_left_alone(
+    new_host: NewHost, stream: LocalStream
+) -> None:
+    host = new_host(daemon=True)
+    assert host.init("a", stream.target) == 1
+    assert_ok(host.flush("a", chunk_of([{"n": 1}])))
+    assert_clean_end(host, "a")
+    assert host.in_place_of_stderr.read_bytes() == b""
+    assert any("delivered=1" in line.text for line in host.log("info"))
+
+
 def test_a_crash_of_the_forked_host_would_be_seen(new_host: NewHost) -> None:
     host = new_host(daemon=True)
     os.kill(host.pid, signal.SIGKILL)

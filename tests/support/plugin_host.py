@@ -86,7 +86,8 @@ class PluginHost:
         directory: for files of its own.
         environ: variables in addition to host_environment().
         library: the plugin's library.
-        daemon: fork after the registration, and end the parent, before anything else.
+        daemon: fork after the registration, end the parent, and let the number of standard error
+            go to the file `in_place_of_stderr`, before anything else.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class PluginHost:
         self._library = library
         self._stderr_path = directory / "stderr.log"
         self._n_chunks = 0
+        self.in_place_of_stderr = directory / "not-stderr"
         with self._stderr_path.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [str(program), *(["--reap"] if daemon else [])],
@@ -113,7 +115,7 @@ class PluginHost:
         self.load()
         self.register()
         if daemon:
-            self.pid = int(self.call("fork"))
+            self.pid = int(self.call("fork", str(self.in_place_of_stderr)))
         self.start_engine()
 
     def load(self) -> None:
