@@ -350,6 +350,20 @@ def test_the_thread_lets_a_late_retry_try_first(clock: Clock) -> None:
     assert expiry.happened.is_set()
 
 
+def test_a_thread_that_does_not_start_leaves_nothing_behind(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    dog = Watchdog(10.0, clock=clock, on_expired=lambda _: None)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        dog.begin()
+    with pytest.raises(RuntimeError, match="without begin"):
+        dog.end(returned=False)
+
+
 def test_close_ends_the_thread() -> None:
     dog = Watchdog(TIMEOUT_S, on_expired=pytest.fail)
     before = set(threading.enumerate())

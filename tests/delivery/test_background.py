@@ -202,6 +202,17 @@ def test_no_more_threads(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
 # --- close ---
 
 
+def test_a_transport_that_ends_its_thread(caplog: pytest.LogCaptureFixture) -> None:
+    output = new_output(FakeTransport(raise_it(SystemExit(3))), experimental_concurrency="1")
+    assert output.flush(numbered([1, 2]), "app.log") is OK
+    eventually(lambda: "SystemExit(3)" in caplog.text)
+    assert "chunk 'app.log': its delivery ended" in caplog.text
+    assert_stats(output, in_=2, pending=2)
+    eventually(lambda: output.flush(numbered([3])) is OK)
+    eventually(lambda: output.stats()["delivered"] == 1)
+    output.close()
+
+
 def test_close_wakes_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kinesis_fast.sender.BACKGROUND_BACKOFF_BASE_S", 100.0)
     monkeypatch.setattr("kinesis_fast.sender.BACKGROUND_BACKOFF_CAP_S", 100.0)

@@ -157,11 +157,11 @@ def test_profile(aws_settings: Path) -> None:
 
 def test_unknown_profile(aws_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aws_settings.write_text("[profile logs]\nregion = us-east-1\n[profile more]\n")
-    message = r"profile.*\(nope\).*known profiles: logs, more"
-    with pytest.raises(ConfigError, match=message):
+    message = r".*\(nope\).*known profiles: logs, more"
+    with pytest.raises(ConfigError, match="option profile" + message):
         KinesisOutput(output_config(profile="nope"))
     monkeypatch.setenv("AWS_PROFILE", "nope")
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match="environment variable AWS_PROFILE" + message):
         KinesisOutput(output_config())
 
 
@@ -174,6 +174,17 @@ def test_broken_config_file(aws_settings: Path) -> None:
 def test_a_region_that_can_be_none() -> None:
     with pytest.raises(ConfigError, match="region"):
         KinesisOutput(output_config(region="us-east-1/../x"))
+
+
+@pytest.mark.parametrize("process", ["/no/such/program", "echo garbage", "true"])
+def test_a_credential_process_that_is_of_no_use(
+    aws_settings: Path, caplog: pytest.LogCaptureFixture, process: str
+) -> None:
+    aws_settings.write_text(f"[profile logs]\ncredential_process = {process}\n")
+    with KinesisOutput(output_config(profile="logs")) as output:
+        assert output.flush(numbered([1])) is FlushResult.RETRY
+    assert "check" in caplog.text
+    assert "credential_process" in caplog.text
 
 
 def test_a_source_of_credentials_that_fails_is_asked_again(aws_settings: Path) -> None:
