@@ -126,8 +126,9 @@ cdef class RequestStream:
         self.now.second = now_ns // NANOSECONDS
         self.now.nanosecond = now_ns % NANOSECONDS
         self.random_state = seed
-        if encoder.shape.time_key.data != NULL and not open_times(&self.times, &encoder.time_format):
-            raise MemoryError("no memory for the texts of times")
+        if encoder.shape.time_key.data != NULL:
+            if not open_times(&self.times, &encoder.time_format):
+                raise MemoryError("no memory for the texts of times")
         PyObject_GetBuffer(chunk, &self.chunk, PyBUF_SIMPLE)
         self.is_open = True
         self.start = <const uint8_t*> self.chunk.buf
