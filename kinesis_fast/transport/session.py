@@ -5,7 +5,7 @@ transfers) are of no use here and would cost memory on every host.
 """
 
 import os
-from functools import partial
+from functools import cache, partial
 from json import JSONDecodeError
 from typing import Any
 
@@ -84,7 +84,7 @@ def _client_config(config: OutputConfig) -> Config:
 
 def open_session(config: OutputConfig) -> botocore.session.Session:
     """Return the session of the default chain, or of the last in a chain of roles from there."""
-    session = botocore.session.Session(profile=config.profile)
+    session = _new_session(config)
     eks_role = os.environ.get(EKS_ROLE_VARIABLE)
     if eks_role:
         session = _assuming(session, config, {"RoleArn": eks_role})
@@ -94,10 +94,22 @@ def open_session(config: OutputConfig) -> botocore.session.Session:
     return session
 
 
+@cache
+def _shared_models() -> Any:
+    """What botocore reads from its data files, once for all outputs: several MiB for each."""
+    return botocore.session.Session().get_component("data_loader")
+
+
+def _new_session(config: OutputConfig) -> botocore.session.Session:
+    session = botocore.session.Session(profile=config.profile)
+    session.register_component("data_loader", _shared_models())
+    return session
+
+
 def _assuming(
     source: botocore.session.Session, config: OutputConfig, role: dict[str, str]
 ) -> botocore.session.Session:
-    session = botocore.session.Session(profile=config.profile)
+    session = _new_session(config)
     resolver = CredentialResolver([_RoleProvider(source, config, role)])
     session.register_component("credential_provider", resolver)
     return session
