@@ -41,6 +41,17 @@ def test_init_is_quick_and_an_idle_output_is_small(host: PluginHost, stream: Loc
     assert grown <= MAX_IDLE
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes memory and time of its own")
+def test_further_outputs_cost_little(host: PluginHost, stream: LocalStream) -> None:
+    names = [f"output {number}" for number in range(6)]
+    resident = host.resident()
+    for name in names:
+        assert host.init(name, stream.target) == 1
+        assert_ok(host.flush(name, chunk_of([{"n": 1}])))
+    assert host.resident() - resident <= MAX_IDLE
+    assert_clean_end(host, *names)
+
+
 def test_signals_stay_the_host_s(host: PluginHost, stream: LocalStream) -> None:
     before = host.signals()
     assert host.init("a", stream.target) == 1
