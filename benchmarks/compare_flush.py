@@ -143,7 +143,7 @@ def _measure_http(name: str, chunk: bytes, sink: HttpSink, effort: Effort) -> It
         KinesisOutput(config, MemoryTransport()) as memory,
     ):
         ways: dict[str, Callable[[], object]] = {
-            "KinesisOutput.flush, boto3 client": lambda: _flush(output, chunk),
+            "KinesisOutput.flush, botocore": lambda: _flush(output, chunk),
             "KinesisOutput.flush, into memory": lambda: _flush(memory, chunk),
             PLAIN_BOTO3: lambda: _put(client, ready),
             "msgpack + json + client.put_records": lambda: _put(client, _records(chunk)),
