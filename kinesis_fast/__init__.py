@@ -10,8 +10,9 @@ from kinesis_fast.errors import (
     TransportError,
 )
 from kinesis_fast.output import FlushResult, KinesisOutput
+from kinesis_fast.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "ClosedError",

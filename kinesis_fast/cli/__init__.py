@@ -7,7 +7,6 @@ import traceback
 from argparse import REMAINDER
 from collections.abc import Sequence
 
-from kinesis_fast import __version__
 from kinesis_fast.cli.common import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -19,6 +18,7 @@ from kinesis_fast.cli.common import (
     prepare_output,
 )
 from kinesis_fast.errors import ConfigError, KinesisFastError
+from kinesis_fast.version import VERSION
 
 COMMANDS = {
     "demo": "play captured Fluent Bit chunks into a local Kinesis, read them back and compare",
@@ -92,7 +92,7 @@ def _parser() -> Parser:
         "  2  wrong use: an argument or an option\n"
         "  130  Ctrl-C",
     )
-    parser.add_argument("--version", action="version", version=f"kinesis-fast {__version__}")
+    parser.add_argument("--version", action="version", version=f"kinesis-fast {VERSION}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
     parser.add_argument("arguments", nargs=REMAINDER, metavar="...", help="its arguments")

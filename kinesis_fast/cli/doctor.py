@@ -13,13 +13,13 @@ from typing import Final
 
 import botocore
 
-import kinesis_fast
 from kinesis_fast import _core, logs
 from kinesis_fast.cli.common import EXIT_FAILED, EXIT_OK, Parser, command_parser, parse_options
 from kinesis_fast.cli.plugin_path import REINSTALL, library
 from kinesis_fast.cli.service_check import Finding, State, service_findings
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.host import locate
+from kinesis_fast.version import VERSION
 
 # Options of the library that Fluent Bit loads; the output itself does not know them.
 LIBRARY_OPTIONS: Final = ("python", "libpython")
@@ -78,7 +78,7 @@ def _installation(named: dict[str, str]) -> Iterator[Finding]:
             f"{other} -m kinesis_fast doctor for that one",
         )
     yield _libpython(named["libpython"])
-    yield Finding(State.OK, "package", f"kinesis_fast {kinesis_fast.__version__}")
+    yield Finding(State.OK, "package", f"kinesis_fast {VERSION}")
     # That this runs means that they load: the package does not import without them.
     yield Finding(State.OK, "compiled", str(Path(_core.__file__).parent))
     yield Finding(State.OK, "botocore", botocore.__version__)

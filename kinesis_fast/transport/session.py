@@ -19,10 +19,10 @@ from botocore.credentials import (
 )
 from botocore.exceptions import ConfigParseError, ProfileNotFound
 
-import kinesis_fast
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.transport.botocore_client import BotocoreTransport
+from kinesis_fast.version import VERSION
 
 EKS_ROLE_VARIABLE = "EKS_POD_EXECUTION_ROLE"
 ROLE_SESSION_NAME = "kinesis-fast"
@@ -78,7 +78,7 @@ def _client_config(config: OutputConfig) -> Config:
         parameter_validation=False,
         retries={"total_max_attempts": 1, "mode": "standard"},
         # A fixed text: botocore would put its own together anew, twice for each request.
-        user_agent=f"kinesis-fast/{kinesis_fast.__version__} Botocore/{botocore.__version__}",
+        user_agent=f"kinesis-fast/{VERSION} Botocore/{botocore.__version__}",
     )
 
 
