@@ -57,7 +57,7 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("n_seconds", [1, 2, 60])
 def test_once_per_second(counter: Path, n_seconds: int) -> None:
-    preload = " ".join([str(counter), os.environ.get("LD_PRELOAD", "")])
+    preload = " ".join([os.environ.get("LD_PRELOAD", ""), str(counter)])  # a sanitizer goes first
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(n_seconds)],
         cwd=counter.parent,
