@@ -254,7 +254,7 @@ class Watchdog:
 
     def _fire(self, message: str) -> None:
         with self._changed:
-            first = not self._fired
+            first = not self._fired and not self._closed
             self._fired = True
         if first and self._on_expired is not None:
             self._on_expired(message)

@@ -67,7 +67,7 @@ def _installation(named: dict[str, str]) -> Iterator[Finding]:
     version = f"{platform.python_implementation()} {platform.python_version()}{sys.abiflags}"
     yield Finding(State.OK, "interpreter", f"{sys.executable} ({version})")
     other = named["python"] or os.environ.get(PYTHON_VARIABLE, "")
-    if other and not Path(other).exists():
+    if other and not locate.is_file(Path(other)):
         advice = f"correct the option python or the variable {PYTHON_VARIABLE}"
         yield Finding(State.BAD, "interpreter", f"there is no {other}", advice)
     elif other and not _is_this_python(other):
@@ -97,7 +97,7 @@ def _is_this_python(path: str) -> bool:
 
 def _libpython(named: str) -> Finding:
     if named:
-        exists = Path(named).is_file()
+        exists = locate.is_file(Path(named))
         state = State.OK if exists else State.BAD
         advice = "" if exists else "there is no such file: correct the option, or leave it out"
         return Finding(state, "libpython", f"{named} (option libpython)", advice)

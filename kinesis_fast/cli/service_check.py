@@ -15,7 +15,7 @@ from kinesis_fast.errors import ConfigError
 from kinesis_fast.limits import KIB
 from kinesis_fast.retry import HINTS, Verdict, classify
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.botocore_client import explain
+from kinesis_fast.transport.botocore_client import NO_CREDENTIALS, explain
 from kinesis_fast.transport.session import make_client, open_session
 
 PATIENCE_S: Final = 10.0  # for one question to the service
@@ -53,7 +53,7 @@ def service_findings(config: OutputConfig) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding(State.BAD, "client", str(error))
         return
-    except BotoCoreError as error:
+    except NO_CREDENTIALS as error:
         yield Finding(State.BAD, "credentials", str(explain(error)))
         return
     credentials = _credentials(config)
@@ -70,7 +70,7 @@ def _credentials(config: OutputConfig) -> Finding:
         if credentials is None:
             raise NoCredentialsError
         key = credentials.get_frozen_credentials().access_key
-    except (BotoCoreError, ClientError) as error:
+    except (*NO_CREDENTIALS, ClientError) as error:
         return Finding(State.BAD, "credentials", str(explain(error)))
     text = f"from {credentials.method}, access key ...{key[-SHOWN_OF_KEY:]}"
     return Finding(State.OK, "credentials", text)

@@ -32,9 +32,17 @@ def candidates() -> Iterator[Path]:
             yield Path(directory, architecture, name)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file for this user; False as well where it may not be looked for."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
+
+
 def libpython() -> Path | None:
     """The shared library of this Python, None when it is not installed."""
-    return next((path for path in candidates() if path.is_file()), None)
+    return next(filter(is_file, candidates()), None)
 
 
 def how_to_get() -> str:

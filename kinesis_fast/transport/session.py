@@ -5,7 +5,7 @@ transfers) are of no use here and would cost memory on every host.
 """
 
 import os
-from functools import cache, partial
+from functools import partial
 from json import JSONDecodeError
 from typing import Any
 
@@ -25,6 +25,8 @@ from kinesis_fast.transport.botocore_client import BotocoreTransport
 from kinesis_fast.version import VERSION
 
 EKS_ROLE_VARIABLE = "EKS_POD_EXECUTION_ROLE"
+# What botocore reads from its data files, by where they are; several MiB that all outputs share.
+_MODELS: dict[str | None, Any] = {}
 ROLE_SESSION_NAME = "kinesis-fast"
 # Threads that may send at once without opening a connection per request; a free slot costs nothing.
 POOL_CONNECTIONS = 64
@@ -94,15 +96,11 @@ def open_session(config: OutputConfig) -> botocore.session.Session:
     return session
 
 
-@cache
-def _shared_models() -> Any:
-    """What botocore reads from its data files, once for all outputs: several MiB for each."""
-    return botocore.session.Session().get_component("data_loader")
-
-
 def _new_session(config: OutputConfig) -> botocore.session.Session:
     session = botocore.session.Session(profile=config.profile)
-    session.register_component("data_loader", _shared_models())
+    path = session.get_config_variable("data_path")
+    models = _MODELS.setdefault(path, session.get_component("data_loader"))
+    session.register_component("data_loader", models)
     return session
 
 

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 #include "log.h"
 
+#define LIBRARY_NAME "out_kinesis.so"
 #define ANSWER_MAX 4096
 #define ENVIRONMENT_VARIABLE "KINESIS_FAST_PYTHON"
 #define ANSWER_PREFIX "libpython="
@@ -31,16 +33,48 @@ static bool cut_last_part(char *path)
     return true;
 }
 
-/* This library is PACKAGES/kinesis_fast/host/out_kinesis.so. */
-bool kf_find_packages(char packages[PATH_MAX])
+static char own_path[PATH_MAX];
+
+void kf_find_library(void)
 {
     Dl_info info;
 
-    if (dladdr(&anchor, &info) == 0 || realpath(info.dli_fname, packages) == NULL) {
-        kf_log_error("the library of the plugin does not find itself in the file system");
-        return false;
-    }
-    return cut_last_part(packages) && cut_last_part(packages) && cut_last_part(packages);
+    if (own_path[0] == '\0' && dladdr(&anchor, &info) != 0
+        && realpath(info.dli_fname, own_path) == NULL)
+        own_path[0] = '\0';
+}
+
+/* This library is PACKAGES/kinesis_fast/host/out_kinesis.so. */
+bool kf_find_packages(char packages[PATH_MAX])
+{
+    strcpy(packages, own_path);
+    if (cut_last_part(packages) && cut_last_part(packages) && cut_last_part(packages))
+        return true;
+    kf_log_error("the library of the plugin does not find itself in the file system");
+    return false;
+}
+
+/* A copy has another path; it may have been opened by a relative one. */
+static int look_at_object(struct dl_phdr_info *object, size_t size, void *found)
+{
+    static const char name[] = "/" LIBRARY_NAME;
+    char path[PATH_MAX];
+    size_t n;
+
+    (void)size;
+    if (realpath(object->dlpi_name, path) == NULL)
+        return 0;
+    n = strlen(path);
+    if (n < sizeof name || strcmp(path + n - (sizeof name - 1), name) != 0
+        || strcmp(path, own_path) == 0)
+        return 0;
+    strcpy(found, path);
+    return 1;
+}
+
+bool kf_find_other_copy(char path[PATH_MAX])
+{
+    return dl_iterate_phdr(look_at_object, path) != 0;
 }
 
 static bool is_set(const char *text)
@@ -135,8 +169,11 @@ static bool ask(const char *python, const char *script, char answer[ANSWER_MAX])
     if (started)
         read_all(ends[0], answer);
     close(ends[0]);
-    return started && waitpid(child, &status, 0) == child && WIFEXITED(status)
-           && WEXITSTATUS(status) == 0;
+    if (!started)
+        return false;
+    /* Where SIGCHLD is ignored the child leaves no status behind; its answer has to do. */
+    return waitpid(child, &status, 0) != child
+           || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static const char *last_line(char *text)

@@ -16,6 +16,12 @@ struct kf_python_place {
 /* False: an error line was logged. */
 bool kf_find_python(const struct kf_python_options *options, struct kf_python_place *place);
 
+/* Notes where this library lies; before the host may change its working directory. */
+void kf_find_library(void);
+
+/* Another copy of this library in the process, which has Python for itself. */
+bool kf_find_other_copy(char path[PATH_MAX]);
+
 /* Only `packages`, from where this library lies. */
 bool kf_find_packages(char packages[PATH_MAX]);
 

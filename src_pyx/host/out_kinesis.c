@@ -12,11 +12,13 @@
  * may come back.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "find_python.h"
 #include "fluent_bit.h"
 #include "jobs.h"
 #include "log.h"
@@ -25,7 +27,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned n_outputs;
+static atomic_uint n_outputs; /* changed with the lock only */
 
 struct start_job {
     struct kf_job job;
@@ -134,6 +136,7 @@ static long make_output(const struct flb_plugin *plugin)
 EXPORT int FLBPluginRegister(struct flb_definition *definition)
 {
     kf_log_open();
+    kf_find_library();
     definition->type = FLB_PROXY_OUTPUT;
     definition->proxy = FLB_PROXY_GO;
     definition->flags = 0;
@@ -176,6 +179,8 @@ EXPORT int FLBPluginFlushCtx(void *context, const void *data, size_t n, const ch
                             .tag = tag,
                             .code = FLB_RETRY};
 
+    if (n_outputs == 0) /* Python stands still */
+        return FLB_ERROR;
     kf_run_job(&job.job);
     return job.code;
 }
@@ -184,6 +189,8 @@ EXPORT int FLBPluginExitCtx(void *context)
 {
     struct flush_job job = {.job.run = finish, .handle = (long)(intptr_t)context};
 
+    if (n_outputs == 0)
+        return FLB_ERROR;
     kf_run_job(&job.job);
     pthread_mutex_lock(&lock);
     n_outputs -= job.code == FLB_OK;

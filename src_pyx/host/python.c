@@ -95,11 +95,26 @@ static bool open_libpython(const struct kf_python_place *place)
     return load_api(library, place->libpython);
 }
 
+/* In the locale C, which a service without LANG has, files of the configuration may be UTF-8 still. */
+static void prefer_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    const char *locale = NULL;
+    int *mode = dlsym(RTLD_DEFAULT, "Py_UTF8Mode");
+
+    for (size_t i = 0; i < sizeof names / sizeof *names && !(locale && *locale); i++)
+        locale = getenv(names[i]);
+    if (mode && (!locale || !*locale || !strcmp(locale, "C") || !strcmp(locale, "POSIX")))
+        *mode = 1;
+}
+
 /* The program's name leads Python to the virtual environment and its packages. */
 static void initialize(const char *python)
 {
-    wchar_t *name = kf_py.Py_DecodeLocale(python, NULL);
+    wchar_t *name;
 
+    prefer_utf8();
+    name = kf_py.Py_DecodeLocale(python, NULL);
     if (name)
         kf_py.Py_SetProgramName(name); /* and keeps it */
     kf_py.Py_InitializeEx(0);          /* 0: the host's signal handlers stay */
@@ -170,7 +185,13 @@ static const struct kf_job_hooks python_hooks = {attach_thread, hold_python, let
 static bool enter_python(const struct kf_python_options *options)
 {
     struct kf_python_place place;
+    char other[PATH_MAX];
 
+    if (kf_find_other_copy(other)) {
+        kf_log_error("another copy of the library is in this process, %s: restart the host instead "
+                     "of reloading it", other);
+        return false;
+    }
     if (runs_already()) {
         if (!load_api(RTLD_DEFAULT, "the Python in this process")
             || !kf_find_packages(place.packages))
@@ -179,7 +200,10 @@ static bool enter_python(const struct kf_python_options *options)
     } else {
         if (!kf_find_python(options, &place) || !open_libpython(&place))
             return false;
-        initialize(place.python);
+        if (kf_py.Py_IsInitialized()) /* opened by somebody else, out of sight of runs_already() */
+            kf_py.PyGILState_Ensure();
+        else
+            initialize(place.python);
     }
     add_to_path(place.packages);
     return true;

@@ -218,6 +218,21 @@ def test_no_credentials(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("made_up_credentials")
+def test_a_credential_process_that_is_not_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = tmp_path / "config"
+    settings.write_text("[profile logs]\ncredential_process = /no/such/program\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(settings))
+    report = run(region="us-east-1", stream="logs", profile="logs")
+    assert report.code == 1
+    assert report.state("credentials") == "bad"
+    assert "credential_process" in report.text
+
+
+@pytest.mark.usefixtures("made_up_credentials")
 def test_an_endpoint_that_does_not_answer(run: Run) -> None:
     report = run(region="us-east-1", stream="logs", endpoint="http://127.0.0.1:9")
     assert report.code == 1

@@ -364,6 +364,17 @@ def test_a_thread_that_does_not_start_leaves_nothing_behind(
         dog.end(returned=False)
 
 
+def test_what_is_closed_ends_no_process(clock: Clock) -> None:
+    reasons: list[str] = []
+    dog = Watchdog(10.0, clock=clock, on_expired=reasons.append)
+    dog.begin()
+    dog.close()
+    clock.now += 11.0
+    with pytest.raises(SendFailureTimeout):
+        dog.check()
+    assert reasons == []
+
+
 def test_close_ends_the_thread() -> None:
     dog = Watchdog(TIMEOUT_S, on_expired=pytest.fail)
     before = set(threading.enumerate())

@@ -155,6 +155,14 @@ def test_profile(aws_settings: Path) -> None:
     assert access_key(server.arrived[0]) == "PROFILEKEY"
 
 
+def test_the_option_profile_overrules_the_variable(
+    aws_settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws_settings.write_text("[profile logs]\nregion = us-east-1\n")
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    KinesisOutput(output_config(profile="logs")).close()
+
+
 def test_unknown_profile(aws_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aws_settings.write_text("[profile logs]\nregion = us-east-1\n[profile more]\n")
     message = r".*\(nope\).*known profiles: logs, more"

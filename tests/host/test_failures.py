@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes.util
+import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from chunks import chunk_of
 from host_fixtures import NewHost
 from local_stream import LocalStream
-from plugin_host import PluginHost, assert_ok
+from plugin_host import LIBRARY, PluginHost, assert_clean_end, assert_ok
 from pythons import Environment, too_old
 
 OPTIONS = {"region": "us-east-1", "stream": "s"}
@@ -188,3 +190,28 @@ def test_a_failure_beside_a_running_output_does_not_disturb_it(
     assert host.exit("good") == 1
     assert host.quit() == 0
     assert len(host.log("error")) == 1
+
+
+def test_another_copy_of_the_library(
+    new_host: NewHost, stream: LocalStream, tmp_path: Path
+) -> None:
+    copy = tmp_path / "out_kinesis.so"
+    shutil.copy(LIBRARY, copy)
+    host = new_host()
+    assert host.init("a", stream.target) == 1
+    assert host.call("load", str(copy)) == "loaded"
+    host.register()
+    assert host.init("b", stream.target) == 0
+    (line,) = host.log("error")
+    assert "another copy of the library is in this process" in line.text
+    assert host.quit() == 0
+
+
+def test_a_host_that_ignores_its_children(new_host: NewHost, stream: LocalStream) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        host = new_host()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert host.init("a", stream.target) == 1
+    assert_clean_end(host, "a")
