@@ -7,11 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import re
-import sys
 from collections import Counter
 from multiprocessing.connection import Connection
 from typing import Any
@@ -199,7 +198,6 @@ def test_no_two_streams_have_the_same_keys() -> None:
     assert len(set(keys)) == len(keys) == 50_000
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_a_forked_child_has_other_keys() -> None:
     chunk = event({}) * 500
     encoder = RecordEncoder(output_config())
