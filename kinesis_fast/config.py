@@ -10,6 +10,7 @@ from kinesis_fast.errors import ConfigError
 from kinesis_fast.logs import printable
 from kinesis_fast.option_values import MAX_SECONDS, MIN_SECONDS, without_user_info
 
+TRANSPORTS: Final = ("auto", "direct", "botocore")
 DEFAULT_TIME_KEY_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 
 _SHOWN_CHARACTERS: Final = 120  # of a value, in errors and in the line of effective options
@@ -190,6 +191,20 @@ OPTIONS: Final = (
         help="Bytes of data and partition key above which a record is cut.",
     ),
     Option(
+        name="max_in_flight",
+        parse=option_values.whole_number(1, limits.MAX_IN_FLIGHT),
+        default=limits.DEFAULT_MAX_IN_FLIGHT,
+        allowed=f"a whole number from 1 to {limits.MAX_IN_FLIGHT}",
+        help="How many requests of one chunk may be under way at a time.",
+    ),
+    Option(
+        name="transport",
+        parse=option_values.one_of(TRANSPORTS),
+        default="auto",
+        allowed=", ".join(TRANSPORTS),
+        help="How requests are sent: by kinesis_fast itself, or by botocore.",
+    ),
+    Option(
         name="experimental_concurrency",
         parse=option_values.whole_number(0, limits.MAX_BACKGROUND_DELIVERIES),
         default=0,
@@ -246,6 +261,8 @@ class OutputConfig:
     profile: str | None
     http_request_timeout: float
     max_record_size: int
+    max_in_flight: int
+    transport: str
     experimental_concurrency: int
     experimental_concurrency_retries: int
     compression: str

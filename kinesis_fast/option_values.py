@@ -64,6 +64,18 @@ def no_compression(value: str) -> str:
     return name
 
 
+def one_of(names: tuple[str, ...]) -> Callable[[str], str]:
+    """Return a parser for one of a few names, in any case."""
+
+    def parse(value: str) -> str:
+        name = value.lower()
+        if name not in names:
+            raise ValueError("it is no known choice")
+        return name
+
+    return parse
+
+
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     """Return a parser for plain decimal digits from low to high, both included."""
 

@@ -42,6 +42,8 @@ def test_defaults() -> None:
         "profile": None,
         "http_request_timeout": 30.0,
         "max_record_size": MIB,
+        "max_in_flight": 4,
+        "transport": "auto",
         "experimental_concurrency": 0,
         "experimental_concurrency_retries": 4,
         "compression": "none",
@@ -112,6 +114,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("http_request_timeout", "86400", 86400.0),
     ("max_record_size", "1024", 1024),
     ("max_record_size", str(10 * MIB), 10 * MIB),
+    ("max_in_flight", "1", 1),
+    ("max_in_flight", "32", 32),
+    ("transport", "Direct", "direct"),
+    ("transport", "botocore", "botocore"),
     ("experimental_concurrency", "0", 0),
     ("experimental_concurrency", "10", 10),
     ("experimental_concurrency_retries", "0", 0),
@@ -201,6 +207,9 @@ BAD = [
         ("max_record_size", text, "out of range")
         for text in ("0", "1023", str(10 * MIB + 1), "-1", "9" * 5000)
     ),
+    ("max_in_flight", "0", "out of range"),
+    ("max_in_flight", "33", "out of range"),
+    ("transport", "udp", "no known choice"),
     ("experimental_concurrency", "11", "out of range"),
     ("experimental_concurrency", "-1", "out of range"),
     ("experimental_concurrency", "two", "no whole number"),
@@ -359,8 +368,9 @@ def test_the_region_of_an_arn_must_be_the_region() -> None:
 def test_describe_lists_the_effective_options() -> None:
     assert OutputConfig.from_options(REQUIRED).describe() == (
         "region=us-west-2 stream=logs append_newline=false time_key_format=%Y-%m-%dT%H:%M:%S "
-        "http_request_timeout=30 max_record_size=1048576 experimental_concurrency=0 "
-        "experimental_concurrency_retries=4 compression=none aggregation=false"
+        "http_request_timeout=30 max_record_size=1048576 max_in_flight=4 transport=auto "
+        "experimental_concurrency=0 experimental_concurrency_retries=4 compression=none "
+        "aggregation=false"
     )
 
 
