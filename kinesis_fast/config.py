@@ -18,6 +18,11 @@ _MAX_RETRIES: Final = 1_000_000
 _ANY_KEY: Final = "the name of a key at the top level of a record"
 _BOOLEAN: Final = "true, on, yes, 1 or false, off, no, 0"
 _URL: Final = "an http:// or https:// URL with a host, or a host alone, which means https"
+_DIRECTORY: Final = "the absolute path of a directory"
+
+
+def _sizes(low: int) -> str:
+    return f"a number of bytes from {low} on, such as 512M or 2G (K, M, G: powers of 1000)"
 
 
 def _shown(value: object) -> str:
@@ -219,6 +224,34 @@ OPTIONS: Final = (
         help="How often a delivery in the background is retried before its records are given up.",
     ),
     Option(
+        name="spool_dir",
+        parse=option_values.directory,
+        default=None,
+        allowed=_DIRECTORY,
+        help="Where chunks are kept until they are delivered; needs experimental_concurrency.",
+    ),
+    Option(
+        name="spool_max_bytes",
+        parse=option_values.size(limits.MIN_SPOOL_BYTES, limits.MAX_DISK_BYTES),
+        default=limits.DEFAULT_SPOOL_BYTES,
+        allowed=_sizes(limits.MIN_SPOOL_BYTES),
+        help="Bytes that this output may keep in spool_dir; when they are full it says RETRY.",
+    ),
+    Option(
+        name="dead_letter_dir",
+        parse=option_values.directory,
+        default=None,
+        allowed=_DIRECTORY,
+        help="Where records that can never be delivered are written down.",
+    ),
+    Option(
+        name="dead_letter_max_bytes",
+        parse=option_values.size(limits.MIN_DEAD_LETTER_BYTES, limits.MAX_DISK_BYTES),
+        default=limits.DEFAULT_DEAD_LETTER_BYTES,
+        allowed=_sizes(limits.MIN_DEAD_LETTER_BYTES),
+        help="Bytes that all files in dead_letter_dir may have; then the oldest go.",
+    ),
+    Option(
         name="compression",
         parse=option_values.no_compression,
         default="none",
@@ -234,6 +267,10 @@ OPTIONS: Final = (
     ),
 )
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
+_SIZES_OF: Final = {
+    "spool_max_bytes": "spool_dir",
+    "dead_letter_max_bytes": "dead_letter_dir",
+}
 
 
 def option_names() -> list[str]:
@@ -265,6 +302,10 @@ class OutputConfig:
     transport: str
     experimental_concurrency: int
     experimental_concurrency_retries: int
+    spool_dir: str | None
+    spool_max_bytes: int
+    dead_letter_dir: str | None
+    dead_letter_max_bytes: int
     compression: str
     aggregation: bool
 
@@ -318,11 +359,18 @@ class OutputConfig:
             found.append("time_key_format has no effect without time_key")
         if self.external_id is not None and self.role_arn is None:
             found.append("external_id has no effect without role_arn")
-        if self.experimental_concurrency:
+        if self.experimental_concurrency and self.spool_dir is None:
             found.append(
-                "with experimental_concurrency a flush is reported as done before its records "
-                "have arrived: those in flight are lost when the process dies"
+                "with experimental_concurrency and without spool_dir a flush is reported as done "
+                "before its records have arrived: those in flight are lost when the process dies"
             )
+        if self.spool_dir is not None and not self.experimental_concurrency:
+            found.append("spool_dir has no effect without experimental_concurrency")
+        found += (
+            f"{name} has no effect without {needed}"
+            for name, needed in _SIZES_OF.items()
+            if getattr(self, needed) is None and getattr(self, name) != _BY_NAME[name].default
+        )
         return found
 
     def _can_find(self, log_key: str) -> bool:

@@ -19,3 +19,15 @@ class SendFailureTimeout(KinesisFastError):
 
 class TransportError(KinesisFastError):
     """A request got no answer: no connection, a time-out, no credentials. It may have arrived."""
+
+
+class StorageError(KinesisFastError):
+    """Something on disk cannot be written or read; the text says what, why and what to do."""
+
+
+class SpoolFull(StorageError):
+    """The spool holds spool_max_bytes; the chunk was not taken."""
+
+
+class DamagedChunk(StorageError):
+    """A spooled chunk is not what was written; its file was set aside, not deleted."""

@@ -37,3 +37,10 @@ MAX_BACKGROUND_DELIVERIES: Final = 10  # deliveries at a time; as the Go plugin
 DEFAULT_BACKGROUND_RETRIES: Final = 4  # retries; as the Go plugin
 CLOSE_TIMEOUT_S: Final = 5.0  # seconds that close() waits for what is in flight; ours
 DEFAULT_HTTP_TIMEOUT_S: Final = 30.0  # seconds; ours: a flush without bound hangs a shutdown
+
+# What is kept on disk. K, M and G of sizes are powers of 1000, as in Fluent Bit.
+DEFAULT_SPOOL_BYTES: Final = 1_000_000_000  # bytes; ours: some minutes of a busy host
+MIN_SPOOL_BYTES: Final = 10_000_000  # bytes; ours: room for a few of Fluent Bit's chunks of 2 MB
+DEFAULT_DEAD_LETTER_BYTES: Final = 64_000_000  # bytes; ours
+MIN_DEAD_LETTER_BYTES: Final = 1_000_000  # bytes; ours: each of the files must hold some letters
+MAX_DISK_BYTES: Final = 10**15  # bytes; ours, larger than any disk of a host

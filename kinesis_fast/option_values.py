@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Final
 
 from kinesis_fast.limits import MAX_NESTING
@@ -18,6 +19,8 @@ _BOOLEANS: Final = {
 }
 _COMPRESSIONS_TO_COME: Final = frozenset({"gzip", "zlib", "zstd", "snappy"})
 _MAX_DIGITS: Final = 18  # longer numbers are out of every range here
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:([KMG])B?)?", re.IGNORECASE | re.ASCII)
+_UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
 _HOST_LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _REGION: Final = re.compile(_HOST_LABEL)
@@ -88,6 +91,34 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def size(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser for bytes from low to high, both included: plain, or with K, M or G.
+
+    As in Fluent Bit: K is 1000, a B may follow it, upper or lower case, and a fraction is fine.
+    """
+
+    def parse(value: str) -> int:
+        match = _SIZE.fullmatch(value)
+        if not match:
+            raise ValueError("it is no size")
+        number = Decimal(match[1]) if len(value) <= _MAX_DIGITS else Decimal(-1)
+        n_bytes = int(number * _UNITS[(match[2] or "").upper()])
+        if not low <= n_bytes <= high:
+            raise ValueError("it is out of range")
+        return n_bytes
+
+    return parse
+
+
+def directory(value: str) -> str:
+    """Take the absolute path of a directory; slashes at its end do not count."""
+    if not value.startswith("/"):
+        raise ValueError("it is no absolute path, which starts with /")
+    if "\0" in value:
+        raise ValueError("it holds a NUL, which no path may hold")
+    return value.rstrip("/") or "/"
 
 
 def seconds(value: str) -> float:

@@ -46,6 +46,10 @@ def test_defaults() -> None:
         "transport": "auto",
         "experimental_concurrency": 0,
         "experimental_concurrency_retries": 4,
+        "spool_dir": None,
+        "spool_max_bytes": 1_000_000_000,
+        "dead_letter_dir": None,
+        "dead_letter_max_bytes": 64_000_000,
         "compression": "none",
         "aggregation": False,
     }
@@ -122,6 +126,18 @@ GOOD: list[tuple[str, str, Any]] = [
     ("experimental_concurrency", "10", 10),
     ("experimental_concurrency_retries", "0", 0),
     ("experimental_concurrency_retries", "100", 100),
+    ("spool_dir", "/var/spool/kinesis", "/var/spool/kinesis"),
+    ("spool_dir", "/var/spool/kinesis//", "/var/spool/kinesis"),
+    ("spool_dir", "/", "/"),
+    ("dead_letter_dir", "/var/log/dead letters", "/var/log/dead letters"),
+    ("spool_max_bytes", "10000000", 10_000_000),
+    ("spool_max_bytes", "10M", 10_000_000),
+    ("spool_max_bytes", "512m", 512_000_000),
+    ("spool_max_bytes", "20000k", 20_000_000),
+    ("spool_max_bytes", "2.5GB", 2_500_000_000),
+    ("spool_max_bytes", "1gb", 1_000_000_000),
+    ("spool_max_bytes", "1000000G", 10**15),
+    ("dead_letter_max_bytes", "1M", 1_000_000),
     ("compression", "none", "none"),
     ("compression", "None", "none"),
     ("aggregation", "false", False),
@@ -215,6 +231,31 @@ BAD = [
     ("experimental_concurrency", "two", "no whole number"),
     ("experimental_concurrency_retries", "-1", "out of range"),
     ("experimental_concurrency_retries", "1000001", "out of range"),
+    ("spool_dir", "spool", "no absolute path"),
+    ("spool_dir", "~/spool", "no absolute path"),
+    ("spool_dir", "/a\0b", "holds a NUL"),
+    ("dead_letter_dir", "./dead", "no absolute path"),
+    *(
+        ("spool_max_bytes", text, "it is no size")
+        for text in (
+            "1T",
+            "1 G",
+            "1KiB",
+            "-1",
+            "1e9",
+            "٣G",
+            "G",
+            "B",
+            "20000000B",
+            "1..5G",
+            "1\u212a",
+        )
+    ),
+    *(
+        ("spool_max_bytes", text, "out of range")
+        for text in ("0", "9999999", "9999k", "1000001G", "9" * 5000 + "G")
+    ),
+    ("dead_letter_max_bytes", "999k", "out of range"),
     *(
         ("compression", text, f"with {text.lower()} is not supported yet")
         for text in ("gzip", "zlib", "zstd", "snappy", "GZIP")
@@ -369,8 +410,8 @@ def test_describe_lists_the_effective_options() -> None:
     assert OutputConfig.from_options(REQUIRED).describe() == (
         "region=us-west-2 stream=logs append_newline=false time_key_format=%Y-%m-%dT%H:%M:%S "
         "http_request_timeout=30 max_record_size=1048576 max_in_flight=4 transport=auto "
-        "experimental_concurrency=0 experimental_concurrency_retries=4 compression=none "
-        "aggregation=false"
+        "experimental_concurrency=0 experimental_concurrency_retries=4 spool_max_bytes=1000000000 "
+        "dead_letter_max_bytes=64000000 compression=none aggregation=false"
     )
 
 
@@ -471,9 +512,20 @@ def test_no_warning_about_a_log_key_that_a_record_can_have(options: dict[str, st
         ({"time_key_format": "%s"}, "no effect without time_key"),
         ({"external_id": "abc"}, "no effect without role_arn"),
         ({"experimental_concurrency": "1"}, "lost when the process dies"),
+        ({"spool_dir": "/spool"}, "spool_dir has no effect without experimental_concurrency"),
+        ({"spool_max_bytes": "2G"}, "spool_max_bytes has no effect without spool_dir"),
+        (
+            {"dead_letter_max_bytes": "2M"},
+            "dead_letter_max_bytes has no effect without dead_letter_dir",
+        ),
         ({"partition_key": "a -> b"}, "spaces in the path of partition_key"),
     ],
 )
 def test_other_warnings(options: dict[str, str], text: str) -> None:
     (warning,) = parse(**options).warnings()
     assert text in warning
+
+
+def test_no_warning_about_what_is_kept_on_disk() -> None:
+    spool = {"spool_dir": "/spool", "spool_max_bytes": "2G", "experimental_concurrency": "1"}
+    assert parse(**spool, dead_letter_dir="/dead", dead_letter_max_bytes="2M").warnings() == []
