@@ -51,6 +51,7 @@ def claim(root: Directory, identity: Identity, log: Log) -> Directory:
         own = next((c for c in candidates if c.stream == stream and not c.others), None)
         directory = own.directory if own else _new_directory(root, stream)
         try:
+            root.sync()
             tidy(directory, own.ours if own else [])
             for candidate in candidates:
                 if candidate is not own:

@@ -129,7 +129,8 @@ class Directory:
             # A process forked meanwhile may hold a copy of the descriptor: closing frees nothing.
             with contextlib.suppress(OSError):
                 fcntl.flock(fd, fcntl.LOCK_UN)
-            os.close(fd)
+            with contextlib.suppress(OSError):  # nothing was written through it
+                os.close(fd)
 
     def lock(self) -> bool:
         """Lock it for this object, until close(). Returns False when another one has the lock."""
@@ -288,18 +289,25 @@ class Directory:
 
 
 def _make(path: str, name: str, parent: int | None) -> None:
+    """Make a directory that outlives the machine's end, unless it is there.
+
+    A process may have died between making and syncing it, so the caller of child() syncs the
+    parent at every start, and the parent of a root is synced here even when the root is there.
+    """
+    is_new = True
     try:
         os.mkdir(name, 0o700, dir_fd=parent)
     except FileExistsError:
-        return
+        is_new = False
     if parent is not None:
-        os.fsync(parent)
         return
-    fd = os.open(os.path.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    # Somebody else's parent may be closed to us; then whoever made the root has to have synced it.
+    with contextlib.suppress(*(() if is_new else (PermissionError,))):
+        fd = os.open(os.path.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _write_all(fd: int, data: bytes | memoryview) -> None:
