@@ -23,7 +23,6 @@ _NEW_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_
 _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK a pipe in the place of a file would never open.
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_BLOCK_BYTES: Final = 1 << 20
 
 _REMEDIES: Final = {
     errno.ENOSPC: "free space on that file system",
@@ -319,13 +318,11 @@ def _write_all(fd: int, data: bytes | memoryview) -> None:
 
 def _read_all(fd: int, n_bytes: int) -> bytes:
     """Read that many bytes, or fewer when the file ends before."""
-    data = bytearray()
-    while len(data) < n_bytes:
-        block = os.read(fd, min(n_bytes - len(data), _BLOCK_BYTES))
-        if not block:
-            break
-        data += block
-    return bytes(data)
+    blocks = []
+    while n_bytes > 0 and (block := os.read(fd, n_bytes)):
+        blocks.append(block)
+        n_bytes -= len(block)
+    return b"".join(blocks)
 
 
 _OPEN: weakref.WeakSet[Directory] = weakref.WeakSet()
