@@ -34,6 +34,7 @@ _REMEDIES: Final = {
     errno.ENOENT: "make the directory that it is in",
     errno.ENOTDIR: "it must be a directory and no symbolic link",
     errno.ELOOP: "symbolic links are not followed: name the place itself",
+    errno.EINVAL: "it must be a regular file",
     errno.EMFILE: "raise the limit of open files",
     errno.ENFILE: "the system has too many open files",
 }
@@ -215,10 +216,12 @@ class Directory:
         try:
             fd = os.open(name, _APPEND_FLAGS, 0o600, dir_fd=self.fd)
             try:
+                _check_regular(os.fstat(fd))
                 is_cut = n_bytes > 0 and os.pread(fd, 1, n_bytes - 1) != b"\n"
                 _write_all(fd, b"\n" + line if is_cut else line)
             except BaseException:
-                os.ftruncate(fd, n_bytes)
+                with contextlib.suppress(OSError):
+                    os.ftruncate(fd, n_bytes)
                 raise
             finally:
                 os.close(fd)
@@ -231,8 +234,7 @@ class Directory:
             fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
             try:
                 status = os.fstat(fd)
-                if not stat.S_ISREG(status.st_mode):
-                    raise OSError(errno.EINVAL, "no regular file")
+                _check_regular(status)
                 n_bytes = status.st_size if limit is None else min(limit, status.st_size)
                 return Content(_read_all(fd, n_bytes), status.st_size)
             finally:
@@ -307,6 +309,11 @@ def _make(path: str, name: str, parent: int | None) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "no regular file")
 
 
 def _write_all(fd: int, data: bytes | memoryview) -> None:

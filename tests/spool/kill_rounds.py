@@ -38,14 +38,14 @@ def work(root: Path, pipe: int, first: int) -> None:
 
     while True:
         choice = chance.random()
-        if choice < 0.4 or not chunks:
+        if choice < 0.35 or not chunks:
             tell("put", str(number))
             chunks.append(spool.put(payload_of(number), str(number)))
             tell("has-put", str(number))
             number += 1
             continue
         chunk = chunks[chance.randrange(len(chunks))]
-        if choice < 0.7:
+        if choice < 0.6:
             level = (chunk.progress[0] if chunk.progress else 0) + 1
             bits = bytes([min(level, 255)]) * 20
             tell(f"progress-{bits[0]}", chunk.tag)

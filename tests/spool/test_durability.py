@@ -241,4 +241,4 @@ def test_kill_9_at_any_moment(root: Path) -> None:
 
 @pytest.mark.long
 def test_kill_9_at_many_moments(root: Path) -> None:
-    assert kill_rounds(root, 400).startswith("400 rounds, ")
+    assert kill_rounds(root, 200).startswith("200 rounds, ")
