@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "play captured Fluent Bit chunks into a local Kinesis, read them back and compare",
     "send": "send a file or a pipe into a stream",
     "preview": "show the records that would be sent, without any network",
+    "spool": "list, replay, export or purge what outputs keep on disk: chunks and dead letters",
     "plugin-path": "print the path of the library that Fluent Bit loads",
     "doctor": "tell what is missing: Python, Fluent Bit, credentials, stream, permissions",
 }

@@ -53,6 +53,12 @@ class Parser(argparse.ArgumentParser):
 def command_parser(name: str, description: str, epilog: str) -> Parser:
     """Return the parser of one command, with the arguments that every command has."""
     parser = Parser(prog=f"kinesis-fast {name}", description=description, epilog=epilog)
+    add_common_arguments(parser)
+    return parser
+
+
+def add_common_arguments(parser: Parser) -> None:
+    """Add the arguments that every command has."""
     parser.add_argument(
         "-p",
         dest="options",
@@ -62,7 +68,6 @@ def command_parser(name: str, description: str, epilog: str) -> Parser:
         help="an option of the output, as in Fluent Bit's configuration; may be repeated",
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug log lines")
-    return parser
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:
