@@ -175,6 +175,9 @@ def test_an_error_while_removing_can_be_tried_again(
     with monkeypatch.context() as patch:
         install(patch, FaultyOs(lambda index, _name: index == failing, errno.EIO))
         assert not chunk.remove()
+    # First the chunk: without its progress it would be sent again as a whole.
+    name = Path(chunk.path).name
+    assert files_of(spool) == [name, name + ".progress"][failing:]
     assert spool.n_bytes == n_bytes_on_disk(spool) > 0
     assert chunk.remove()
     assert (spool.n_bytes, files_of(spool)) == (0, [])
