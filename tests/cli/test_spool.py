@@ -1,5 +1,6 @@
 """`kinesis-fast spool`, as an operator types it."""
 
+import errno
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from chunks import chunk_of, event, load_chunk, output_config
 from command import COMMAND, as_arguments, run_command, start_command
+from faulty_os import FaultyOs, install
 from hypothesis import given
 from hypothesis import strategies as st
 from local_stream import LocalStream
@@ -19,8 +21,10 @@ from spools import open_spool
 
 from kinesis_fast import RecordEncoder
 from kinesis_fast.cli import main
-from kinesis_fast.cli.spool_items import events, is_set, n_set
+from kinesis_fast.cli.spool_items import Item, events, is_set, n_set
+from kinesis_fast.cli.spool_letters import LetterSource
 from kinesis_fast.dead_letters import DeadLetters
+from kinesis_fast.errors import StorageError
 
 GROUP_START = event({}, -1)  # as the SDK marks the begin of a group: not a record
 TIMEOUT_S = 60
@@ -353,6 +357,34 @@ def test_letters_are_kept_when_nothing_arrives(
     assert main(["spool", "replay", *place, *as_arguments(target)]) == 1
     assert "nothing arrives" in capsys.readouterr().err
     assert len(listed(capsys, *place)) == 3
+
+
+def test_letters_survive_an_interruption_and_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "dead"
+    write_letters(root, *[(str(number), event(number)) for number in range(4)])
+    source = LetterSource(str(root), None)
+
+    def reasons() -> list[str]:
+        return [item.remark[0] for item in source.items()]
+
+    def first_only(item: Item) -> bool:
+        write_letters(root, (str(5 + len(reasons())), event(5)))  # an output that runs
+        if item.remark != "0: detail":
+            raise KeyboardInterrupt
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        source.sift(first_only)
+    assert reasons() == ["1", "2", "3", "9", "1"]
+    with monkeypatch.context() as patch:
+        install(patch, FaultyOs(lambda _index, name: name == "write", errno.ENOSPC))
+        with pytest.raises(StorageError, match="free space"):
+            source.sift(lambda item: item.remark == "1: detail")
+    assert reasons() == ["1", "2", "3", "9", "1"]
+    source.sift(lambda item: item.remark != "3: detail")
+    assert reasons() == ["3"]
 
 
 # --- export ---
