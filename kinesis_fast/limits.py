@@ -44,3 +44,9 @@ MIN_SPOOL_BYTES: Final = 10_000_000  # bytes; ours: room for a few of Fluent Bit
 DEFAULT_DEAD_LETTER_BYTES: Final = 64_000_000  # bytes; ours
 MIN_DEAD_LETTER_BYTES: Final = 1_000_000  # bytes; ours: each of the files must hold some letters
 MAX_DISK_BYTES: Final = 10**15  # bytes; ours, larger than any disk of a host
+# What the direct transport puts up with; http_request_timeout is the bound of each wait.
+SLOWEST_BYTES_PER_S: Final = 16 * KIB  # bytes/s; ours: writing may take n_bytes / this longer
+MAX_ANSWER_BYTES: Final = 8 * MIB  # bytes with headers; ours: one for 500 records has some 55 KB
+MAX_ANSWER_HEAD_BYTES: Final = 64 * KIB  # bytes of status line and headers, or so; ours
+MAX_IDLE_S: Final = 50.0  # seconds; ours: servers close connections that idle, often after 60 s
+MAX_CLOCK_SKEW_S: Final = 240.0  # seconds; ours: signatures are refused from 300 s on

@@ -18,6 +18,7 @@ from kinesis_fast.sender import Chunk, Encoder, Sender
 from kinesis_fast.stats import Stats
 from kinesis_fast.transport import Transport
 from kinesis_fast.transport.botocore_client import BotocoreTransport
+from kinesis_fast.transport.direct import DirectTransport
 from kinesis_fast.transport.session import open_transport
 from kinesis_fast.watchdog import Watchdog, send_failure_timeout
 
@@ -35,7 +36,7 @@ class _Parts(NamedTuple):
 
     sender: Sender
     watchdog: Watchdog
-    own_transport: BotocoreTransport | None
+    own_transport: DirectTransport | BotocoreTransport | None
 
 
 class KinesisOutput:
@@ -165,7 +166,7 @@ class KinesisOutput:
         )
         transport, own_transport = self._given_transport, None
         if transport is None:
-            transport = own_transport = open_transport(config)
+            transport = own_transport = open_transport(config, self._log)
         tools = Tools(
             transport,
             config.http_request_timeout or None,

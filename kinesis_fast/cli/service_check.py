@@ -15,7 +15,7 @@ from kinesis_fast.errors import ConfigError
 from kinesis_fast.limits import KIB
 from kinesis_fast.retry import HINTS, Verdict, classify
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.botocore_client import NO_CREDENTIALS, explain
+from kinesis_fast.transport.advice import NO_CREDENTIALS, explain
 from kinesis_fast.transport.session import make_client, open_session
 
 PATIENCE_S: Final = 10.0  # for one question to the service

@@ -5,44 +5,17 @@ and the raw answer is taken out in ``before-parse``, so botocore neither writes 
 """
 
 import contextlib
-import re
 import threading
-from collections.abc import Callable, Mapping
-from json import JSONDecodeError
+from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    MetadataRetrievalError,
-    NoCredentialsError,
-    SSLError,
-)
+from botocore.exceptions import NoCredentialsError
 
 from kinesis_fast.errors import TransportError
-from kinesis_fast.transport import NotSentError, Response
+from kinesis_fast.transport import Response
+from kinesis_fast.transport.advice import NO_CREDENTIALS, explain, is_outdated, stream_parameter
 
-TOO_MANY_REQUESTS = 429
-CLIENT_ERROR = 400
-SERVER_ERROR = 500
 EMPTY_ANSWER = b"{}"
-OUTDATED = re.compile(rb"ExpiredToken|InvalidClientTokenId|UnrecognizedClient")
-USER_INFO = re.compile(r"//[^/@\s\"]+@")  # of a URL: it may be a password
-# The first that fits counts: what botocore raised, whether it may pass, what to do.
-ADVICE: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
-    (NoCredentialsError, NotSentError, "give the process AWS credentials, or set profile"),
-    (SSLError, TransportError, "check endpoint and AWS_CA_BUNDLE"),
-    (ConnectionError, TransportError, "check the network, the proxy, region and endpoint"),
-    (HTTPClientError, TransportError, "check the network, the proxy, region and endpoint"),
-    (MetadataRetrievalError, TransportError, "the source of the credentials does not answer"),
-    (BotoCoreError, NotSentError, "check credentials, profile, role_arn, region and endpoint"),
-    (OSError, NotSentError, "check credential_process and the files of the AWS configuration"),
-    (JSONDecodeError, NotSentError, "check what credential_process prints"),
-)
-# What a client that cannot get its credentials may raise when it is made.
-NO_CREDENTIALS = (BotoCoreError, OSError, JSONDecodeError)
 
 
 class _Exchange(threading.local):
@@ -68,7 +41,7 @@ class BotocoreTransport:
 
     def __init__(self, make_client: Callable[[], Any], stream: str) -> None:
         self._make_client = make_client
-        self._target = {"StreamARN" if stream.startswith("arn:") else "StreamName": stream}
+        self._target = stream_parameter(stream)
         self._exchange = _Exchange()
         self._client: Any = None
         with contextlib.suppress(*NO_CREDENTIALS):
@@ -98,7 +71,7 @@ class BotocoreTransport:
             raise TransportError(
                 "botocore ended the call without its before-parse event; is it older than 1.35.16?"
             )
-        if response.status >= CLIENT_ERROR and OUTDATED.search(response.body):
+        if is_outdated(response):
             self._client = None
         return response
 
@@ -124,26 +97,3 @@ class BotocoreTransport:
             response_dict["status_code"], response_dict["headers"], response_dict["body"]
         )
         response_dict["body"] = EMPTY_ANSWER
-
-
-def explain(error: Exception) -> TransportError:
-    """Turn what botocore raised instead of an answer into a short text that says what to do."""
-    text = USER_INFO.sub("//***@", f"{type(error).__name__}: {error}")
-    if isinstance(error, ClientError):
-        return _explain_sts(error.response, text)
-    for kind, outcome, advice in ADVICE:
-        if isinstance(error, kind):
-            return outcome(f"{text}; {advice}")
-    return TransportError(text)
-
-
-def _explain_sts(answer: Mapping[str, Any], text: str) -> TransportError:
-    """An answer that is not PutRecords' own came from STS, asked for a role's credentials."""
-    status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    throttled = "throttl" in str(answer.get("Error", {}).get("Code", "")).lower()
-    if throttled or status >= SERVER_ERROR or status == TOO_MANY_REQUESTS:
-        return TransportError(f"{text}; STS is busy")
-    return NotSentError(
-        f"{text}; check role_arn, external_id, EKS_POD_EXECUTION_ROLE, the credentials in use and "
-        "the trust policy of the role"
-    )

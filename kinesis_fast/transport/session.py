@@ -5,9 +5,11 @@ transfers) are of no use here and would cost memory on every host.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from json import JSONDecodeError
-from typing import Any
+from typing import Any, Final
 
 import botocore
 import botocore.session
@@ -17,11 +19,16 @@ from botocore.credentials import (
     CredentialResolver,
     DeferredRefreshableCredentials,
 )
-from botocore.exceptions import ConfigParseError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ConfigParseError, ProfileNotFound
+from botocore.httpsession import get_cert_path
 
+from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.transport.botocore_client import BotocoreTransport
+from kinesis_fast.transport.direct import DirectTransport, Source
+from kinesis_fast.transport.route import OddRequestError, check_signature, why_not
+from kinesis_fast.transport.signing import Keys
 from kinesis_fast.version import VERSION
 
 EKS_ROLE_VARIABLE = "EKS_POD_EXECUTION_ROLE"
@@ -30,18 +37,65 @@ _MODELS: dict[str | None, Any] = {}
 ROLE_SESSION_NAME = "kinesis-fast"
 # Threads that may send at once without opening a connection per request; a free slot costs nothing.
 POOL_CONNECTIONS = 64
+# For a client that is made to see what botocore would do; nothing is sent with them.
+PROBE_KEYS: Final = Keys("PROBE", "none", "none")
 
 
-def open_transport(config: OutputConfig) -> BotocoreTransport:
+def open_transport(
+    config: OutputConfig, log: logs.Log = logs.LOGGER
+) -> DirectTransport | BotocoreTransport:
     """Make the transport that a configuration asks for.
 
     Args:
-        config: region, stream, endpoint, profile, role and time-out are read.
+        config: region, stream, endpoint, profile, role, time-out and transport are read.
+        log: hears why requests are left to botocore.
 
     Raises:
-        ConfigError: the profile does not exist, or botocore refuses its files, region or endpoint.
+        ConfigError: the profile does not exist, or botocore refuses its files, region or endpoint,
+            or `transport` is direct and something asks for botocore.
     """
+    if config.transport != "botocore":
+        reason = _why_not_direct(config)
+        if reason is None:
+            return DirectTransport(partial(_open_source, config), config.stream)
+        if config.transport == "direct":
+            raise ConfigError(
+                f"option transport is 'direct', but {reason}; allowed is auto or botocore here"
+            )
+        log.info("requests are sent by botocore: %s", reason)
     return BotocoreTransport(partial(make_client, config), config.stream)
+
+
+def _why_not_direct(config: OutputConfig) -> str | None:
+    """Return what asks for botocore, None if nothing does; made-up credentials find it out."""
+    with _refusals_explained(config):
+        client = _create_client(open_session(config), config, PROBE_KEYS)
+    try:
+        reason = why_not(client)
+        if reason is None:
+            check_signature(client, config.stream, PROBE_KEYS)
+    except OddRequestError as error:
+        reason = str(error)
+    except BotoCoreError:
+        # An endpoint that cannot be had: each request will say so, as botocore's would.
+        reason = None
+    finally:
+        client.close()
+    return reason
+
+
+def _open_source(config: OutputConfig) -> Source:
+    """Make what a DirectTransport asks; raises what `make_client` does."""
+    session = open_session(config)
+    with _refusals_explained(config):
+        client = _create_client(session, config)
+        return Source(client, session.get_credentials(), _ca_bundle(session))
+
+
+def _ca_bundle(session: botocore.session.Session) -> str:
+    """The file that botocore trusts; it knows a way to trust everybody, which is not taken."""
+    configured = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return str(configured or get_cert_path(True))
 
 
 def make_client(config: OutputConfig) -> Any:
@@ -54,13 +108,30 @@ def make_client(config: OutputConfig) -> Any:
         ConfigError: as for `open_transport`.
         BotoCoreError, OSError, JSONDecodeError: the source of the credentials fails.
     """
+    with _refusals_explained(config):
+        return _create_client(open_session(config), config)
+
+
+def _create_client(
+    session: botocore.session.Session, config: OutputConfig, keys: Keys | None = None
+) -> Any:
+    """Make a client with the session's credentials, or with others."""
+    return session.create_client(
+        "kinesis",
+        region_name=config.region,
+        endpoint_url=config.endpoint,
+        config=_client_config(config),
+        aws_access_key_id=keys.access_key if keys else None,
+        aws_secret_access_key=keys.secret_key if keys else None,
+        aws_session_token=keys.token if keys else None,
+    )
+
+
+@contextmanager
+def _refusals_explained(config: OutputConfig) -> Iterator[None]:
+    """Make a ConfigError of what botocore has against a configuration."""
     try:
-        return open_session(config).create_client(
-            "kinesis",
-            region_name=config.region,
-            endpoint_url=config.endpoint,
-            config=_client_config(config),
-        )
+        yield
     except ProfileNotFound as error:
         known = ", ".join(botocore.session.Session().available_profiles) or "none"
         source = "option profile" if config.profile else "environment variable AWS_PROFILE"
