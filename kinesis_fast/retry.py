@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from kinesis_fast._core.answer import all_accepted
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import BACKOFF_BASE_S, BACKOFF_CAP_S, MAX_ATTEMPTS, RETRY_BUDGET_S
 from kinesis_fast.transport import NotSentError, Response
@@ -128,7 +129,7 @@ def classify(response: Response, n_records: int) -> Verdict:
     """
     if response.status not in OK_STATUS:
         return _classify_error(response)
-    if _all_accepted(response.body, n_records):
+    if all_accepted(response.body, n_records):
         return SETTLED
     return _classify_entries(response.body, n_records)
 
@@ -180,19 +181,6 @@ def halves(n_records: int) -> tuple[range, range]:
     """Cut the indexes of a request of at least two entries into two parts, neither empty."""
     middle = n_records // 2
     return range(middle), range(middle, n_records)
-
-
-def _all_accepted(body: bytes, n_records: int) -> bool:
-    """Recognise the usual good answer, written without white space, without parsing it."""
-    return (
-        body.startswith(b"{")
-        and body.endswith(b"}")
-        and body.rfind(b"]") > body.rfind(b"{")
-        and body.count(b"{") == n_records + 1
-        and (b'"FailedRecordCount":0,' in body or b'"FailedRecordCount":0}' in body)
-        and b'"ErrorCode"' not in body
-        and body.count(b'"SequenceNumber":"') == n_records
-    )
 
 
 def _classify_entries(body: bytes, n_records: int) -> Verdict:

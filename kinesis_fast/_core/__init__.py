@@ -10,7 +10,16 @@ import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-_MODULES = ("events", "json_text", "times", "partition_key", "shape", "request", "encoder")
+_MODULES = (
+    "events",
+    "json_text",
+    "times",
+    "partition_key",
+    "shape",
+    "request",
+    "encoder",
+    "answer",
+)
 _REINSTALL = "pip install --force-reinstall --no-cache-dir kinesis-fast"
 
 

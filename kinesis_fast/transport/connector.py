@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from kinesis_fast.errors import TransportError
 from kinesis_fast.transport.advice import explain_socket
 from kinesis_fast.transport.connection import Connection
-from kinesis_fast.transport.signing import DEFAULT_PORTS, host_header
+from kinesis_fast.transport.signing import DEFAULT_PORTS
 
 # Python 3.13 sets these two by default, botocore does not: what one trusts the other does as well.
 NOT_BOTOCORES: Final = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -69,9 +69,7 @@ class Connector:
 
     def _dialled(self, deadline_s: float | None) -> socket.socket:
         """Try the addresses of the host in turn, each with its share of the time that is left."""
-        found = socket.getaddrinfo(
-            self.address.host, self.address.port, type=socket.SOCK_STREAM
-        )
+        found = socket.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
         for index, (family, kind, protocol, _, where) in enumerate(found):
             n_left = len(found) - index
             sock = socket.socket(family, kind, protocol)
