@@ -85,7 +85,9 @@ class Connection:
 
     def tls_session(self) -> tuple[ssl.SSLContext, ssl.SSLSession] | None:
         """Return what makes a later handshake short, and the context it belongs to."""
-        session = self._sock.session if isinstance(self._sock, ssl.SSLSocket) else None
+        if not isinstance(self._sock, ssl.SSLSocket):
+            return None
+        session = self._sock.session
         return (self._sock.context, session) if session is not None else None
 
     def close(self) -> None:

@@ -63,6 +63,9 @@ class DirectTransport:
         stream: name or ARN of the stream; botocore chooses the endpoint by it.
     """
 
+    _pool: Pool | None
+    _way: _Way | None
+
     def __init__(self, open_source: Callable[[], Source], stream: str) -> None:
         self._open_source = open_source
         self._stream = stream
@@ -95,8 +98,8 @@ class DirectTransport:
     def _start_anew(self) -> None:
         """Begin without connections; those of a parent process are not touched."""
         self._pid = os.getpid()
-        self._pool: Pool | None = None
-        self._way: _Way | None = None
+        self._pool = None
+        self._way = None
         self._way_lock = threading.Lock()
 
     def _post(self, body: memoryview, digest: str, timeout_s: float | None) -> Response:

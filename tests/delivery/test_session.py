@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from chunks import output_config
+from chunks import REQUIRED_OPTIONS, output_config
 from fake_transport import entries_answer
 from outputs import numbered
 from raw_server import Arrived, RawServer, http
@@ -14,6 +14,14 @@ from raw_server import Arrived, RawServer, http
 from kinesis_fast import ConfigError, FlushResult, KinesisOutput, TransportError
 from kinesis_fast.transport import NotSentError
 from kinesis_fast.transport.session import make_client, open_transport
+
+
+@pytest.fixture(autouse=True, params=["direct", "botocore"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let each test run with both transports, without saying so."""
+    monkeypatch.setitem(REQUIRED_OPTIONS, "transport", str(request.param))
+    return str(request.param)
+
 
 BODY = memoryview(b'{"Records":[],"StreamName":"logs"}')
 ROLE = "arn:aws:iam::123456789012:role/sender"
