@@ -3,10 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-import httptools
-
 from kinesis_fast.limits import MAX_ANSWER_BYTES, MAX_ANSWER_HEAD_BYTES
 from kinesis_fast.transport import Response
+
+# httptools is compiled for one version of Python, this package serves several: what was installed
+# with another one cannot be loaded. Then botocore sends, and the log says so.
+try:
+    import httptools
+except ImportError as error:
+    MISSING: str | None = f"httptools cannot be imported ({error})"
+else:
+    MISSING = None
 
 INTERIM_STATUS: Final = range(100, 200)
 SWITCHING_PROTOCOLS: Final = 101

@@ -9,10 +9,14 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from kinesis_fast.errors import TransportError
+from kinesis_fast.limits import KIB
 from kinesis_fast.transport.advice import explain_socket
 from kinesis_fast.transport.connection import Connection
 from kinesis_fast.transport.signing import DEFAULT_PORTS
 
+TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python 3.11 has no name for it
+# What the kernel takes beyond what the network does: so the waits for it tell how the network is.
+MAX_UNSENT_BYTES: Final = 256 * KIB
 # Python 3.13 sets these two by default, botocore does not: what one trusts the other does as well.
 NOT_BOTOCORES: Final = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
 
@@ -61,6 +65,7 @@ class Connector:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
             sock.settimeout(_share(deadline_s, 1))
             return self._secured(sock) if self.address.scheme == "https" else sock
         except BaseException:

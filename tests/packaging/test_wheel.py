@@ -91,7 +91,7 @@ def test_metadata(built: Built, metadata: Message) -> None:
 def test_nothing_of_the_build_is_required_at_run_time(metadata: Message) -> None:
     required = metadata.get_all("Requires-Dist", [])
     names = {line.split(">=")[0] for line in required if "extra ==" not in line}
-    assert names == {"boto3", "msgpack"}
+    assert names == {"boto3", "httptools", "msgpack"}
 
 
 @pytest.fixture(scope="module")
