@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -112,7 +112,7 @@ def measure_all_memory(workloads: Iterable[Workload], effort: Effort) -> list[Me
 
 
 def measure_http(effort: Effort) -> list[HttpRow]:
-    """CPU per request of 500 records: KinesisOutput's own transport against plain boto3."""
+    """CPU per request of 500 records: KinesisOutput's own transports against plain boto3."""
     chunks = {
         "500 x 200 B": first_events(captured("access_0"), REQUEST_RECORDS),
         "500 x 10 KB": events_of(REQUEST_RECORDS, 10_000),
@@ -139,11 +139,13 @@ def _measure_http(name: str, chunk: bytes, sink: HttpSink, effort: Effort) -> It
     ]
     with (
         closing(client),
-        KinesisOutput(config) as output,
+        KinesisOutput(replace(config, transport="direct")) as direct,
+        KinesisOutput(replace(config, transport="botocore")) as botocore,
         KinesisOutput(config, MemoryTransport()) as memory,
     ):
         ways: dict[str, Callable[[], object]] = {
-            "KinesisOutput.flush, botocore": lambda: _flush(output, chunk),
+            "KinesisOutput.flush, direct": lambda: _flush(direct, chunk),
+            "KinesisOutput.flush, botocore": lambda: _flush(botocore, chunk),
             "KinesisOutput.flush, into memory": lambda: _flush(memory, chunk),
             PLAIN_BOTO3: lambda: _put(client, ready),
             "msgpack + json + client.put_records": lambda: _put(client, _records(chunk)),

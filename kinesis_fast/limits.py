@@ -46,6 +46,11 @@ MIN_DEAD_LETTER_BYTES: Final = 1_000_000  # bytes; ours: each of the files must 
 MAX_DISK_BYTES: Final = 10**15  # bytes; ours, larger than any disk of a host
 # What the direct transport puts up with; http_request_timeout is the bound of each wait.
 SLOWEST_BYTES_PER_S: Final = 16 * KIB  # bytes/s; ours: writing may take n_bytes / this longer
+# What the direct transport puts up with. http_request_timeout bounds connecting, each wait while a
+# request is written, and from there to the end of the answer; with no time-out there is no bound.
+# Writing in all may take http_request_timeout and n_bytes / SLOWEST_BYTES_PER_S: a large request on
+# a slow line goes on as long as it moves, and nobody can hold it for ever.
+SLOWEST_BYTES_PER_S: Final = 16 * KIB  # bytes/s; ours: 5 MiB may take 5 minutes
 MAX_ANSWER_BYTES: Final = 8 * MIB  # bytes with headers; ours: one for 500 records has some 55 KB
 MAX_ANSWER_HEAD_BYTES: Final = 64 * KIB  # bytes of status line and headers, or so; ours
 MAX_IDLE_S: Final = 50.0  # seconds; ours: servers close connections that idle, often after 60 s

@@ -16,7 +16,7 @@ from kinesis_fast.transport.signing import DEFAULT_PORTS
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python 3.11 has no name for it
 # What the kernel takes beyond what the network does: so the waits for it tell how the network is.
-MAX_UNSENT_BYTES: Final = 256 * KIB
+MAX_UNSENT_BYTES: Final = 512 * KIB
 # Python 3.13 sets these two by default, botocore does not: what one trusts the other does as well.
 NOT_BOTOCORES: Final = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
 

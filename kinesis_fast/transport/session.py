@@ -6,7 +6,7 @@ transfers) are of no use here and would cost memory on every host.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from json import JSONDecodeError
 from typing import Any, Final
@@ -19,13 +19,14 @@ from botocore.credentials import (
     CredentialResolver,
     DeferredRefreshableCredentials,
 )
-from botocore.exceptions import BotoCoreError, ConfigParseError, ProfileNotFound
+from botocore.exceptions import ConfigParseError, ProfileNotFound
 from botocore.httpsession import get_cert_path
 
 from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.transport import answer
+from kinesis_fast.transport.advice import NO_CREDENTIALS
 from kinesis_fast.transport.botocore_client import BotocoreTransport
 from kinesis_fast.transport.direct import DirectTransport, Source
 from kinesis_fast.transport.route import OddRequestError, check_signature, why_not
@@ -71,27 +72,29 @@ def _why_not_direct(config: OutputConfig) -> str | None:
     """Return what asks for botocore, None if nothing does; made-up credentials find it out."""
     if answer.MISSING is not None:
         return answer.MISSING
-    with _refusals_explained(config):
-        client = _create_client(open_session(config), config, PROBE_KEYS)
     try:
-        reason = why_not(client)
-        if reason is None:
-            check_signature(client, config.stream, PROBE_KEYS)
+        with _refusals_explained(config):
+            client = _create_client(open_session(config), config, PROBE_KEYS)
+        with closing(client):
+            reason = why_not(client)
+            if reason is None:
+                check_signature(client, config.stream, PROBE_KEYS)
+            return reason
     except OddRequestError as error:
-        reason = str(error)
-    except BotoCoreError:
-        # An endpoint that cannot be had: each request will say so, as botocore's would.
-        reason = None
-    finally:
-        client.close()
-    return reason
+        return str(error)
+    except NO_CREDENTIALS:
+        # No client, or no endpoint: each request will say so, as those of botocore would.
+        return None
 
 
 def _open_source(config: OutputConfig) -> Source:
-    """Make what a DirectTransport asks; raises what `make_client` does."""
+    """Make what a DirectTransport asks; raises what `make_client` and `find_route` do."""
     session = open_session(config)
     with _refusals_explained(config):
         client = _create_client(session, config)
+        reason = why_not(client)
+        if reason is not None:
+            raise OddRequestError(reason)
         return Source(client, session.get_credentials(), _ca_bundle(session))
 
 

@@ -460,10 +460,13 @@ def test_an_answer_that_drips(answer: bytes) -> None:
 
 
 def test_nobody_takes_the_request() -> None:
-    with serving(lambda server: lambda _sock, _number: [server.released.wait(10)][1:1]) as (
-        transport,
-        _,
-    ):
+    def make(server: ScriptedServer) -> Script:
+        def script(sock: socket.socket, number: int) -> None:
+            server.released.wait(10)
+
+        return script
+
+    with serving(make) as (transport, _):
         started = time.monotonic()
         with pytest.raises(TransportError, match="the request could not be sent in time"):
             post(transport, LARGE, timeout_s=0.2)

@@ -137,3 +137,32 @@ def test_closed_stays_closed() -> None:
         in_child(check)
         """
     )
+
+
+def test_a_transport_that_was_passed_in_connects_anew() -> None:
+    run(
+        """
+        from kinesis_fast.transport.session import open_transport
+
+        with RawServer(lambda arrived: http(200, arrived.body)) as server:
+            transport = open_transport(output_config(endpoint=server.url, transport="direct"))
+
+            def send(body):
+                assert transport.send(memoryview(body), 1, 10.0).body == body
+
+            def check():
+                assert transport._way_lock.locked()  # as it was when the process was forked
+                send(b"2")
+                send(b"3")
+                transport.close()
+
+            send(b"1")
+            with transport._way_lock:
+                in_child(check)
+            send(b"4")
+            transport.close()
+        assert [(a.body, a.connection) for a in server.arrived] == [
+            (b"1", 1), (b"2", 2), (b"3", 2), (b"4", 1)
+        ]
+        """
+    )
