@@ -119,7 +119,10 @@ class Connection:
                 parts = _behind(parts, n) if n_left else []
 
     def _push(self, parts: Sequence[memoryview]) -> int:
-        return self._sock.send(parts[0]) if self._is_tls else self._sock.sendmsg(parts)
+        if self._is_tls:
+            return self._sock.send(parts[0])
+        # A host process that embeds Python may not ignore SIGPIPE.
+        return self._sock.sendmsg(parts, (), socket.MSG_NOSIGNAL)
 
     def _wait_to_write(
         self, reason: OSError, timeout_s: float | None, deadline_s: float | None

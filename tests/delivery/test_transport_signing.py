@@ -59,7 +59,7 @@ def by_botocore(
     return str(request.headers["Authorization"])
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(urls, keys_of, moments, st.binary(max_size=200), st.lists(moments, max_size=2))
 @example("http://h//a/../b/%20", Keys("A", "s", "a  b"), 0, b"", [86399, 86400])
 def test_signatures_are_botocores(

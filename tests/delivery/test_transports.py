@@ -4,6 +4,7 @@ import hashlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
