@@ -52,13 +52,13 @@ class ScriptedServer:
         self._thread.join()
         self._listener.close()
 
-    def read(self, sock: socket.socket) -> bool:
-        """Read one request. Returns False when the client has closed the connection."""
+    def read(self, sock: socket.socket) -> bytes | None:
+        """Read one request. Returns its body, None when the client has closed the connection."""
         data = b""
         while b"\r\n\r\n" not in data:
             more = sock.recv(65536)
             if not more:
-                return False
+                return None
             data += more
         head, _, body = data.partition(b"\r\n\r\n")
         n_bytes = int(head.lower().partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0])
@@ -66,10 +66,11 @@ class ScriptedServer:
         while n_read < n_bytes:
             parts.append(sock.recv(1 << 20))
             if not parts[-1]:
-                return False
+                return None
             n_read += len(parts[-1])
-        self.requests.append(b"".join(parts))
-        return True
+        whole = b"".join(parts)
+        self.requests.append(whole)
+        return whole
 
     def _accept(self) -> None:
         while True:
