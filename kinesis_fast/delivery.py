@@ -1,15 +1,15 @@
 """One chunk on its way: what is not encoded yet, what is not acknowledged yet, when to stop."""
 
 import contextlib
-import random
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from kinesis_fast.limits import MAX_NESTING
-from kinesis_fast.logs import Log, printable
+from kinesis_fast.logs import printable
+from kinesis_fast.remarks import MAX_REASON, Remarks
 from kinesis_fast.retry import (
     Outcome,
     Verdict,
@@ -18,24 +18,14 @@ from kinesis_fast.retry import (
     halves,
     pause_s,
 )
-from kinesis_fast.stats import REMARKS, SKIP_REASONS, Stats
-from kinesis_fast.transport import NotSentError, Transport
-from kinesis_fast.watchdog import Watchdog
+from kinesis_fast.tools import Tools
+from kinesis_fast.transport import NotSentError
 
 if TYPE_CHECKING:
     from kinesis_fast._core.tally import Tally
 
-MAX_DEAD_LINES: Final = 10  # error lines about refused records per chunk; the rest is summed up
-MAX_TAG, MAX_REASON = 100, 500  # characters in a log line
-
-REMARK_TEXTS: Final = {
-    "skipped_not_map": "skipped because the body of the event is no map",
-    "skipped_too_deep": f"skipped because they nest deeper than {MAX_NESTING} levels",
-    "skipped_no_log_key": "skipped because log_key is missing",
-    "skipped_bad_key": "skipped because a key in them has no text (a map, an array)",
-    "random_keys": "with a random partition key because the configured one is missing",
-    "truncated": "cut to max_record_size",
-}
+MAX_TAG: Final = 100  # characters in a log line
+ANY_LANE: Final = -1
 
 
 class Request(Protocol):
@@ -47,74 +37,64 @@ class Request(Protocol):
     def n_bytes(self) -> int: ...
     @property
     def body(self) -> memoryview: ...
+    @property
+    def lane(self) -> int: ...
     def n_bytes_of(self, index: int, /) -> int: ...
     def event_of(self, index: int, /) -> int: ...
-    def subset(self, indexes: Sequence[int], /) -> "Request": ...
+    def clear_events(self, bits: bytearray, /) -> None: ...
+    def subset(self, indexes: Sequence[int], /) -> Self: ...
+    def retain(self, indexes: Sequence[int], /) -> None: ...
     def release(self) -> None: ...
 
 
 class RequestStream(Protocol):
     """The requests of one chunk, encoded one by one; see `kinesis_fast.encoder`."""
 
-    def __iter__(self) -> Self: ...
-    def __next__(self) -> Request: ...
+    @property
+    def n_lanes(self) -> int: ...
+    @property
+    def is_exhausted(self) -> bool: ...
+    def take(self, max_open: int, /) -> Request | None: ...
     def take_tally(self) -> "Tally": ...
+    def settled_events(self) -> bytearray: ...
     def count_rest(self) -> int: ...
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Time and chance, so that a test can have its own.
-
-    Attributes:
-        clock: gives seconds that never go back.
-        sleep: waits so many seconds between two attempts of a request.
-        random: gives a float from 0 up to, not including, 1, for the length of the waits.
-    """
-
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    random: Callable[[], float] = random.random
-
-
-REAL_TIME: Final = Timing()
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What all deliveries of an output work with.
-
-    Attributes:
-        transport: sends bodies.
-        timeout_s: seconds for one request, None for no bound.
-        stats: the account.
-        watchdog: hears of progress and of failed attempts.
-        timing: clock and waits.
-        log: where lines about deliveries go.
-    """
-
-    transport: Transport
-    timeout_s: float | None
-    stats: Stats
-    watchdog: Watchdog
-    timing: Timing
-    log: Log
-
-
-@dataclass
+@dataclass(eq=False)
 class _Unsettled:
     """A request that is waiting for its acknowledgement."""
 
     request: Request
     was_sent: bool = False
+    second_half: Request | None = None  # of a request that was divided
+
+    def parts(self) -> list["_Unsettled"]:
+        """This request, and its second half if it was divided, each on its own from now on."""
+        if self.second_half is None:
+            return [self]
+        second, self.second_half = _Unsettled(self.second_half, was_sent=True), None
+        return [self, second]
+
+
+@dataclass(eq=False)
+class _Slot:
+    """Leave to have one request in flight.
+
+    Attributes:
+        retrying_s: seconds spent on retrying in this run, None before the first failure.
+    """
+
+    retrying_s: float | None = None
 
 
 class Delivery:
     """Owns what is left of a chunk: the rest of its stream and the requests that are not settled.
 
-    Every delivery ends with exactly one of `finish`, `give_back`, `give_up` and `leave`, which
-    release its memory.
+    Several threads work on it: each takes a request that is written and sees to it until it is
+    settled, or writes the next one. So one request is written while others are in flight, and no
+    request is handed from thread to thread. Every delivery ends with exactly one of `finish`,
+    `give_back`, `give_up` and `leave`, which release its memory.
 
     Args:
         stream: the chunk's requests; closed at the end.
@@ -127,19 +107,28 @@ class Delivery:
         self._stream = stream
         self._tools = tools
         self._counted = counted
-        self._unsettled: deque[_Unsettled] = deque()
-        self._remarks: Counter[str] = Counter()
-        self._malformed_at = -1
-        self._n_refused = 0
-        self._retrying_s: float | None = None  # spent in this run, None before the first failure
+        self._changed = threading.Condition(threading.Lock())
+        self._ready: deque[_Unsettled] = deque()  # written, not in flight
+        self._sending: list[_Unsettled] = []
+        self._busy_lanes: set[int] = set()
+        self._slots: list[_Slot] = []  # that are free
+        self._is_encoding = False
+        self._lacks_arena = False  # a record waits until a request is settled
+        self._n_workers = 0
+        self._n_waiting = 0
+        self._stopped = False
+        self._failure: BaseException | None = None
+        # Each lane may write a request while others are in flight.
+        self._max_arenas = tools.max_in_flight + stream.n_lanes
         self.tag = printable(tag, MAX_TAG)
         self.trouble = ""
+        self._remarks = Remarks(tools.log, self.tag)
 
     def run(self) -> bool:
         """Send until every record is settled, or until it is no use to go on for now.
 
         A further call goes on where this one stopped: nothing is encoded twice, and what was
-        acknowledged is not sent again.
+        acknowledged is not sent again. When it returns or raises, no thread is at work any more.
 
         Returns:
             Whether every record is settled. If not, `trouble` says why.
@@ -147,16 +136,20 @@ class Delivery:
         Raises:
             SendFailureTimeout: the watchdog's time is up.
         """
-        self._retrying_s = None
-        while self._unsettled or self._encode_next():
-            if not self._settle_first():
-                return False
-        return True
+        self._slots = [_Slot() for _ in range(self._tools.max_in_flight)]
+        self._stopped = False
+        self._failure = None
+        self._n_workers = 1
+        self._work()
+        self._wait_for_workers()
+        if self._failure is not None:
+            raise self._failure
+        return not self._ready and self._stream.is_exhausted
 
     def finish(self) -> None:
         """End a delivery that has settled everything."""
         self._stream.close()
-        self._log_remarks()
+        self._remarks.write()
 
     def give_back(self) -> int:
         """End it: what is left goes back to the host. Returns the number of records."""
@@ -168,7 +161,7 @@ class Delivery:
             stats.returned(n_unread)
         else:
             stats.returned_unread(n_unread)
-        self._log_remarks()
+        self._remarks.write()
         return n_encoded + n_unread
 
     def give_up(self) -> int:
@@ -178,61 +171,194 @@ class Delivery:
         stats.dead(n_encoded)
         n_unread = self._count_unread()
         stats.dead(n_unread)
-        self._log_remarks()
+        self._remarks.write()
         return n_encoded + n_unread
 
     def leave(self) -> None:
         """End it: what is left of a chunk that was taken over stays pending for good."""
         self._release_unsettled()
         self._stream.close()
-        self._log_remarks()
+        self._remarks.write()
 
-    def _encode_next(self) -> bool:
-        request = next(self._stream, None)
-        if request is not None:
-            self._unsettled.append(_Unsettled(request))
-        tally = self._stream.take_tally()
-        self._tools.stats.encoded(tally, counted=self._counted)
-        for name in (*SKIP_REASONS, *REMARKS):
-            self._remarks[name] += getattr(tally, name)
-        if tally.skipped_malformed:
-            self._malformed_at = tally.malformed_at
-        return request is not None
+    def settled_events(self) -> bytearray:
+        """A bit per event, as `settled` of `RecordEncoder.requests`; while no thread is at work."""
+        bits = self._stream.settled_events()
+        for unsettled in self._ready:
+            unsettled.request.clear_events(bits)
+        return bits
 
-    def _settle_first(self) -> bool:
-        """Send the first unsettled request until it is settled or cut in two, or give up."""
+    # --- the threads ---
+
+    def _work(self) -> None:
+        """Write and send until there is nothing left to do here; never raises."""
+        try:
+            while (job := self._next_job()) is not None:
+                job()
+        except BaseException as error:
+            self._stop(error)
+        with self._changed:
+            self._n_workers -= 1
+            self._changed.notify_all()
+
+    def _next_job(self) -> Callable[[], None] | None:
+        """What this thread is to do, None when there will be nothing more for it."""
+        with self._changed:
+            while not self._stopped:
+                place = self._first_ready()
+                if place is not None:
+                    return self._begin_sending(place)
+                if self._may_encode():
+                    self._is_encoding = True
+                    return self._encode_next
+                if not self._is_encoding and self._stream.is_exhausted:
+                    return None
+                self._n_waiting += 1
+                self._changed.wait()
+                self._n_waiting -= 1
+            return None
+
+    def _first_ready(self) -> int | None:
+        """The place of the first request that may be sent now."""
+        if self._slots:
+            for place, unsettled in enumerate(self._ready):
+                if unsettled.request.lane not in self._busy_lanes:
+                    return place
+        return None
+
+    def _may_encode(self) -> bool:
+        return (
+            not self._is_encoding
+            and not self._lacks_arena
+            and self._n_unsettled() < self._max_arenas
+            and not self._stream.is_exhausted
+        )
+
+    def _n_unsettled(self) -> int:
+        return len(self._ready) + len(self._sending)
+
+    def _begin_sending(self, place: int) -> Callable[[], None]:
+        unsettled, slot = self._ready[place], self._slots.pop()
+        del self._ready[place]
+        self._sending.append(unsettled)
+        if unsettled.request.lane != ANY_LANE:
+            self._busy_lanes.add(unsettled.request.lane)
+        return partial(self._send, unsettled, slot, self._wants_help())
+
+    def _wants_help(self) -> bool:
+        """Whether somebody has to go on while this thread waits for an answer."""
+        if self._first_ready() is None and not self._may_encode():
+            return False
+        if self._n_waiting:
+            self._changed.notify()
+            return False
+        if self._n_workers > self._tools.max_in_flight:
+            return False
+        self._n_workers += 1
+        return True
+
+    def _call_help(self) -> None:
+        try:
+            self._tools.crew.start(self._work)
+        except RuntimeError as error:  # the system has no more threads: this one does it all
+            self._tools.log.debug("chunk '%s': nobody to help: %s", self.tag, error)
+            with self._changed:
+                self._n_workers -= 1
+
+    def _stop(self, failure: BaseException | None = None) -> None:
+        with self._changed:
+            self._stopped = True
+            self._failure = self._failure or failure
+            self._changed.notify_all()
+
+    def _wait_for_workers(self) -> None:
+        """Wait for the other threads, come what may: they read the host's memory."""
+        while True:
+            try:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._n_workers == 0)
+                    return
+            except BaseException as error:  # KeyboardInterrupt, say
+                self._stop(error)
+
+    # --- writing requests ---
+
+    def _encode_next(self) -> None:
+        n_unsettled = self._n_unsettled()
+        request: Request | None = None
+        try:
+            with contextlib.suppress(StopIteration):
+                request = self._stream.take(self._max_arenas - n_unsettled)
+        finally:
+            tally = self._stream.take_tally()
+            self._tools.stats.encoded(tally, counted=self._counted)
+            self._remarks.encoded(tally)
+            with self._changed:
+                self._is_encoding = False
+                if request is not None:
+                    self._ready.append(_Unsettled(request))
+                else:
+                    self._lacks_arena = 0 < n_unsettled <= self._n_unsettled()
+                self._changed.notify_all()
+
+    # --- sending requests ---
+
+    def _send(self, unsettled: _Unsettled, slot: _Slot, wants_help: bool) -> None:
+        """Send a request until it is settled, or divided, or it is no use to go on."""
+        settled = False
+        try:
+            if wants_help:
+                self._call_help()
+            settled = self._settle(unsettled, slot)
+        finally:
+            with self._changed:
+                self._sending.remove(unsettled)
+                self._busy_lanes.discard(unsettled.request.lane)
+                self._slots.append(slot)
+                self._lacks_arena = False
+                if not settled:
+                    self._ready.extendleft(reversed(unsettled.parts()))
+                self._changed.notify_all()
+        if settled:
+            _release(unsettled.request)
+
+    def _settle(self, unsettled: _Unsettled, slot: _Slot) -> bool:
+        """Returns whether nothing is left of the request. If it is no use to go on, all stop."""
         timing = self._tools.timing
         attempts = 0
-        while True:
-            first = self._unsettled[0]
+        while not self._stopped:
             started = timing.clock()
-            verdict = self._attempt(first)
+            verdict = self._attempt(unsettled)
             attempts += 1
-            if self._take_note(first.request, verdict):
+            if verdict.outcome is Outcome.REFUSED:
+                return self._divide(unsettled, verdict)
+            self._book(unsettled, verdict)
+            if verdict.outcome is Outcome.SETTLED:
                 return True
             self._tools.watchdog.check()
             wait_s = None
             if verdict.outcome is not Outcome.BLOCKED:
-                wait_s = self._pause_s(attempts, timing.clock() - started)
+                wait_s = self._pause_s(slot, attempts, timing.clock() - started)
             if wait_s is None:
-                self.trouble = _describe(verdict, attempts)
+                self.trouble = self.trouble or _describe(verdict, attempts)
+                self._stop()
                 return False
             reason = printable(verdict.reason, MAX_REASON)
             self._tools.log.debug(
                 "chunk '%s': the next attempt in %.2f s: %s", self.tag, wait_s, reason
             )
             timing.sleep(wait_s)
+        return False
 
-    def _pause_s(self, attempts: int, failed_s: float) -> float | None:
+    def _pause_s(self, slot: _Slot, attempts: int, failed_s: float) -> float | None:
         """Say how long to wait after an attempt that took so long and failed; None: stop here.
 
-        All attempts and waits of this run count, but for the first that failed: it alone may have
-        taken longer than there is to spend, waiting for an answer.
+        All attempts and waits of this run with this slot count, but for the first that failed: it
+        alone may have taken longer than there is to spend, waiting for an answer.
         """
-        self._retrying_s = 0.0 if self._retrying_s is None else self._retrying_s + failed_s
-        wait_s = pause_s(attempts, self._retrying_s, self._tools.timing.random)
+        slot.retrying_s = 0.0 if slot.retrying_s is None else slot.retrying_s + failed_s
+        wait_s = pause_s(attempts, slot.retrying_s, self._tools.timing.random)
         if wait_s is not None:
-            self._retrying_s += wait_s
+            slot.retrying_s += wait_s
         return wait_s
 
     def _attempt(self, unsettled: _Unsettled) -> Verdict:
@@ -258,51 +384,48 @@ class Delivery:
             tools.stats.throttled()
         return verdict
 
-    def _take_note(self, request: Request, verdict: Verdict) -> bool:
-        """Draw the consequences of an attempt. False: what is left is to be sent again."""
-        if verdict.outcome is Outcome.REFUSED:
-            self._divide(request, verdict)
-        elif verdict.outcome is Outcome.SETTLED or len(verdict.failed) in range(
-            1, request.n_records
-        ):
-            self._settle(request, verdict.failed)
-        return verdict.outcome in {Outcome.SETTLED, Outcome.REFUSED}
-
-    def _settle(self, request: Request, failed: Sequence[int]) -> None:
-        """Book the entries that were acknowledged; those that failed take the request's place."""
-        rest = request.subset(failed) if failed else None
-        n_records = request.n_records - len(failed)
-        n_bytes = request.n_bytes - (rest.n_bytes if rest else 0)
-        self._replace_first([rest] if rest else [])
+    def _book(self, unsettled: _Unsettled, verdict: Verdict) -> None:
+        """Count what was acknowledged, and keep what was not."""
+        request, failed = unsettled.request, verdict.failed
+        n_records, n_bytes = request.n_records, request.n_bytes
+        if verdict.outcome is not Outcome.SETTLED:
+            if len(failed) not in range(1, n_records):
+                return
+            self._keep(unsettled, failed)
+            n_records -= unsettled.request.n_records
+            n_bytes -= unsettled.request.n_bytes
         self._tools.stats.delivered(n_records, n_bytes)
         self._tools.watchdog.progress()
 
-    def _divide(self, request: Request, verdict: Verdict) -> None:
-        """Close in on the record that the service refuses; alone it is dead."""
-        if request.n_records > 1:
-            self._replace_first([request.subset(half) for half in halves(request.n_records)])
-            return
-        self._n_refused += 1
-        if self._n_refused <= MAX_DEAD_LINES:
-            self._tools.log.error(
-                "event %d of chunk '%s' (%d bytes) is refused by the service and lost: %s",
-                request.event_of(0),
-                self.tag,
-                request.n_bytes_of(0),
-                printable(verdict.reason, MAX_REASON),
-            )
-        self._replace_first([])
-        self._tools.stats.dead(1)
+    def _keep(self, unsettled: _Unsettled, indexes: Sequence[int]) -> None:
+        """Drop all entries of a request but these, within its own memory if nobody looks at it."""
+        with self._changed:
+            try:
+                unsettled.request.retain(indexes)
+            except BufferError:  # a transport that kept a view keeps the memory as it is
+                whole = unsettled.request
+                unsettled.request = whole.subset(indexes)
+                _release(whole)
 
-    def _replace_first(self, requests: Sequence[Request]) -> None:
-        first = self._unsettled.popleft()
-        self._unsettled.extendleft(_Unsettled(request, True) for request in reversed(requests))
-        _release(first.request)
+    def _divide(self, unsettled: _Unsettled, verdict: Verdict) -> bool:
+        """Close in on the record that the service refuses; alone it is dead."""
+        request = unsettled.request
+        if request.n_records > 1:
+            first, second = halves(request.n_records)
+            rest = request.subset(second)
+            self._keep(unsettled, first)
+            unsettled.second_half = rest
+            return False
+        self._remarks.refused(request.event_of(0), request.n_bytes_of(0), verdict.reason)
+        self._tools.stats.dead(1)
+        return True
+
+    # --- the end ---
 
     def _release_unsettled(self) -> int:
         n_records = 0
-        while self._unsettled:
-            request = self._unsettled.popleft().request
+        while self._ready:
+            request = self._ready.popleft().request
             n_records += request.n_records
             _release(request)
         return n_records
@@ -312,21 +435,6 @@ class Delivery:
             return self._stream.count_rest()
         finally:
             self._stream.close()
-
-    def _log_remarks(self) -> None:
-        """Say once per chunk what happened to its records; sums, never a line per record."""
-        remarks = list(self._describe_remarks())
-        if remarks:
-            self._tools.log.warning("chunk '%s': %s", self.tag, "; ".join(remarks))
-
-    def _describe_remarks(self) -> Iterator[str]:
-        for name, text in REMARK_TEXTS.items():
-            if self._remarks[name]:
-                yield f"records {text}: {self._remarks[name]}"
-        if self._malformed_at >= 0:
-            yield f"malformed or cut off from byte {self._malformed_at} on, the rest is skipped"
-        if self._n_refused > MAX_DEAD_LINES:
-            yield f"records refused by the service and lost: {self._n_refused}"
 
 
 def _release(request: Request) -> None:

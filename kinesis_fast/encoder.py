@@ -52,6 +52,7 @@ def _core_of(config: OutputConfig) -> Encoder:
         append_newline=config.append_newline,
         max_record_bytes=config.max_record_size,
         max_request_bytes=_max_request_bytes(config.max_record_size),
+        n_arenas=2 * config.max_in_flight,
     )
 
 
@@ -71,19 +72,40 @@ class RecordEncoder:
                 "allowed is what the strftime(3) of this system knows"
             ) from None
 
-    def requests(self, chunk: bytes | bytearray | memoryview) -> RequestStream:
+    def requests(
+        self,
+        chunk: bytes | bytearray | memoryview,
+        *,
+        max_lanes: int = 1,
+        settled: bytes | None = None,
+        keep_skipped: bool = False,
+    ) -> RequestStream:
         """The finished PutRecords requests of a chunk, one compiled call each, the GIL released.
 
-        `chunk` is any contiguous bytes-like object, as Fluent Bit hands it over; it is held, not
-        copied, until the stream is exhausted or closed. TypeError if it is not bytes-like;
-        MemoryError, during the iteration, if a request does not fit into memory.
+        Args:
+            chunk: any contiguous bytes-like object, as Fluent Bit hands it over; it is held, not
+                copied, until the stream is exhausted or closed.
+            max_lanes: with partition_key, records go to at most so many lanes, 1 to 32, by a hash
+                of the key, and to no more lanes than there are full requests; see Request.lane.
+            settled: a bit for each event that is left out: bit i % 8 of byte i // 8 is event i.
+            keep_skipped: whether `take_skipped` of the stream is to tell which events were skipped.
+
+        Raises:
+            TypeError: the chunk is not bytes-like.
+            MemoryError: during the iteration, a request does not fit into memory.
         """
-        seed = int.from_bytes(os.urandom(8))
-        return self._core.requests(chunk, now_ns=time.time_ns(), seed=seed)
+        return self._core.requests(
+            chunk,
+            now_ns=time.time_ns(),
+            seed=int.from_bytes(os.urandom(8)),
+            max_lanes=max_lanes,
+            settled=settled,
+            keep_skipped=keep_skipped,
+        )
 
     def records(self, chunk: bytes | bytearray | memoryview) -> Iterator[Record]:
         """The records of a chunk one by one: convenient, and slower than `requests`."""
-        for request in self.requests(chunk):
+        for request in self.requests(chunk):  # of one lane, so they come in order
             for index in range(request.n_records):
                 entry = json.loads(request.entry(index))
                 yield Record(base64.b64decode(entry["Data"]), entry["PartitionKey"])

@@ -55,3 +55,7 @@ MAX_ANSWER_BYTES: Final = 8 * MIB  # bytes with headers; ours: one for 500 recor
 MAX_ANSWER_HEAD_BYTES: Final = 64 * KIB  # bytes of status line and headers, or so; ours
 MAX_IDLE_S: Final = 50.0  # seconds; ours: servers close connections that idle, often after 60 s
 MAX_CLOCK_SKEW_S: Final = 240.0  # seconds; ours: signatures are refused from 300 s on
+
+# What is remembered of chunks that were given back to the host after a part of them arrived.
+RESUME_MAX_BYTES: Final = 8 * MIB  # bytes; ours: some 5,000 chunks of 10,000 events
+RESUME_MAX_AGE_S: Final = 6 * 3600.0  # seconds; ours: Fluent Bit waits 2,000 s at most to retry

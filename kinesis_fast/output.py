@@ -10,12 +10,14 @@ from typing import NamedTuple, Self
 
 from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
-from kinesis_fast.delivery import REAL_TIME, Timing, Tools
+from kinesis_fast.crew import Crew
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import ClosedError
 from kinesis_fast.limits import CLOSE_TIMEOUT_S
+from kinesis_fast.resume import ResumeMemory
 from kinesis_fast.sender import Chunk, Encoder, Sender
 from kinesis_fast.stats import Stats
+from kinesis_fast.tools import REAL_TIME, Timing, Tools
 from kinesis_fast.transport import Transport
 from kinesis_fast.transport.botocore_client import BotocoreTransport
 from kinesis_fast.transport.direct import DirectTransport
@@ -35,6 +37,7 @@ class _Parts(NamedTuple):
     """What an output has in each process that uses it."""
 
     sender: Sender
+    crew: Crew
     watchdog: Watchdog
     own_transport: DirectTransport | BotocoreTransport | None
 
@@ -137,6 +140,7 @@ class KinesisOutput:
         if parts is None:
             return
         idle = parts.sender.close(timeout_s)
+        parts.crew.close()
         parts.watchdog.close()
         n_left = self._stats.snapshot()["pending"]
         if n_left:
@@ -167,9 +171,13 @@ class KinesisOutput:
         transport, own_transport = self._given_transport, None
         if transport is None:
             transport = own_transport = open_transport(config, self._log)
+        crew = Crew("kinesis-fast-delivery")
         tools = Tools(
             transport,
             config.http_request_timeout or None,
+            config.max_in_flight,
+            crew,
+            ResumeMemory(self._timing.clock),
             self._stats,
             watchdog,
             self._timing,
@@ -181,7 +189,7 @@ class KinesisOutput:
             config.experimental_concurrency,
             config.experimental_concurrency_retries,
         )
-        return _Parts(sender, watchdog, own_transport)
+        return _Parts(sender, crew, watchdog, own_transport)
 
 
 _OUTPUTS: weakref.WeakSet[KinesisOutput] = weakref.WeakSet()

@@ -1,6 +1,6 @@
 """What is in flight: deliveries that their host waits for, and deliveries in the background.
 
-The only module with threads. A delivery in the background has a daemon thread of its own.
+A delivery in the background has a thread of the crew's; each delivery may call in more of them.
 """
 
 import threading
@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from kinesis_fast.delivery import Delivery, RequestStream, Tools
+from kinesis_fast.delivery import Delivery, RequestStream
 from kinesis_fast.errors import ClosedError, SendFailureTimeout
 from kinesis_fast.limits import BACKGROUND_BACKOFF_BASE_S, BACKGROUND_BACKOFF_CAP_S
 from kinesis_fast.retry import backoff_s
+from kinesis_fast.tools import Tools
 
 Chunk = bytes | bytearray | memoryview
 
@@ -19,7 +20,9 @@ Chunk = bytes | bytearray | memoryview
 class Encoder(Protocol):
     """Makes requests of chunks; see `kinesis_fast.encoder`."""
 
-    def requests(self, chunk: Chunk, /) -> RequestStream: ...
+    def requests(
+        self, chunk: Chunk, /, *, max_lanes: int, settled: bytes | None
+    ) -> RequestStream: ...
     def count(self, chunk: Chunk, /) -> int: ...
 
 
@@ -46,7 +49,7 @@ class Sender:
         self._failure: SendFailureTimeout | None = None  # of the background, for the next call
 
     def deliver(self, chunk: Chunk, tag: str) -> bool:
-        """Deliver a chunk within this call.
+        """Deliver a chunk within this call; of one that was given back before, what is left of it.
 
         Returns:
             Whether every record is settled. If not, the rest counts as returned.
@@ -57,12 +60,20 @@ class Sender:
             TypeError: the chunk is not bytes-like.
         """
         with self._call():
-            delivery = self._begin(chunk, tag, counted=False)
+            resume = self._tools.resume
+            earlier = resume.take(chunk, tag)
+            try:
+                delivery = self._begin(chunk, tag, counted=False, settled=earlier)
+            except BaseException:
+                resume.put(chunk, tag, earlier or b"")
+                raise
             self._tools.stats.chunk(_n_bytes(chunk))
             settled = False
             try:
                 settled = delivery.run()
             finally:
+                if not settled:
+                    resume.put(chunk, tag, bytes(delivery.settled_events()))
                 self._end(delivery, settled)
             return settled
 
@@ -126,8 +137,10 @@ class Sender:
                 self._n_calls -= 1
                 self._changed.notify_all()
 
-    def _begin(self, chunk: Chunk, tag: str, *, counted: bool) -> Delivery:
-        stream = self._encoder.requests(chunk)
+    def _begin(
+        self, chunk: Chunk, tag: str, *, counted: bool, settled: bytes | None = None
+    ) -> Delivery:
+        stream = self._encoder.requests(chunk, max_lanes=self._tools.max_in_flight, settled=settled)
         try:
             delivery = Delivery(stream, self._tools, tag, counted=counted)
             self._tools.watchdog.begin()
@@ -165,11 +178,8 @@ class Sender:
             self._changed.notify_all()
 
     def _start(self, delivery: Delivery) -> bool:
-        thread = threading.Thread(
-            target=self._run_background, args=(delivery,), name="kinesis-fast-delivery", daemon=True
-        )
         try:
-            thread.start()
+            self._tools.crew.start(lambda: self._run_background(delivery))
         except RuntimeError as error:  # the system has no more threads
             delivery.trouble = f"not called: {error}"
             self._end(delivery, settled=False)

@@ -19,6 +19,8 @@ bad_times              got the current time, because their own is impossible
 nan_values             NaN and infinities that became null (values, not records)
 random_keys            got a random partition key, because the configured one is missing
 group_markers          events that are no records and count nowhere else
+resumed                not sent again, because they were settled when their chunk came before; these
+                       stand in the account of that flush, not in `in` of this one
 retried                records sent again; one that is sent again twice counts twice
 requests               PutRecords requests, attempts included
 throttles              answers that told to slow down, for the whole request or for some entries
@@ -40,7 +42,9 @@ SKIP_REASONS: Final = (
     "skipped_bad_key",
     "skipped_malformed",
 )
-REMARKS: Final = ("truncated", "bad_times", "nan_values", "random_keys", "group_markers")
+REMARKS: Final = (
+    *("truncated", "bad_times", "nan_values", "random_keys", "group_markers", "resumed"),
+)
 COUNTERS: Final = (
     *("in", "delivered", "skipped", *SKIP_REASONS, "dead", "pending", "returned"),
     *(*REMARKS, "retried", "requests", "throttles", "bytes_in", "bytes_delivered"),

@@ -16,6 +16,7 @@ _MODULES = (
     "times",
     "partition_key",
     "shape",
+    "batch",
     "request",
     "encoder",
     "answer",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Tally(NamedTuple):
-    """Counts of events; `records` and all `skipped_*` together are the records read."""
+    """Counts of events; `records`, all `skipped_*` and `resumed` together are the records read."""
 
     records: int  # put into requests
     skipped_not_map: int  # the body of the event is no map
@@ -18,3 +18,4 @@ class Tally(NamedTuple):
     bad_times: int  # records that got the current time, their own being unusable
     nan_values: int  # NaN and infinities sent as null
     random_keys: int  # records without the configured partition key
+    resumed: int  # records left out because they were settled before

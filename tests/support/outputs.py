@@ -17,9 +17,11 @@ SHARES = ("delivered", "skipped", "dead", "pending", "returned")
 def new_output(
     transport: FakeTransport, time: FakeTime | None = None, **options: str
 ) -> KinesisOutput:
-    """Return an output for the stream of the test configuration."""
+    """Return an output for the stream of the test configuration, by default with one request in
+    flight at a time, so that steps of the service and requests have one order."""
     timing = (time or FakeTime()).timing()
-    return KinesisOutput(output_config(options), transport, timing=timing)
+    config = output_config({"max_in_flight": "1", **options})
+    return KinesisOutput(config, transport, timing=timing)
 
 
 def numbered(numbers: Iterable[int]) -> bytes:

@@ -1,11 +1,13 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from kinesis_fast._core.batch cimport Batch
 from kinesis_fast._core.buffer cimport Buffer
 from kinesis_fast._core.cursor cimport Cursor
 from kinesis_fast._core.events cimport Event, Moment
+from kinesis_fast._core.limits cimport MAX_LANES
 from kinesis_fast._core.partition_key cimport PartitionKey
-from kinesis_fast._core.request cimport BufferPool, Request
+from kinesis_fast._core.request cimport BatchPool, Request
 from kinesis_fast._core.shape cimport Found, Shape
 from kinesis_fast._core.status cimport Status
 from kinesis_fast._core.text cimport Text
@@ -24,6 +26,14 @@ cdef struct Counts:
     uint64_t bad_times
     uint64_t nan_values
     uint64_t random_keys
+    uint64_t resumed
+
+
+cdef struct SkippedEvent:
+    size_t start            # offsets in the chunk
+    size_t end
+    int64_t time_ns         # since 1970; -1: the event has none
+    Status reason
 
 
 cdef class Encoder:
@@ -32,7 +42,7 @@ cdef class Encoder:
     cdef bint append_newline
     cdef size_t max_record_bytes
     cdef size_t max_request_bytes
-    cdef BufferPool pool
+    cdef BatchPool pool
     cdef bytes tail
     cdef tuple owned            # keeps the bytes alive that the structs point into
     cdef Text* names            # data_keys, then path
@@ -48,25 +58,43 @@ cdef class RequestStream:
     cdef bint is_busy           # a call is under way, with the GIL released
     cdef Cursor cursor
     cdef const uint8_t* start
-    cdef uint32_t n_events
+    cdef uint32_t n_events      # events read
+    cdef bytes settled          # a bit per event that is not to be sent, from earlier
+    cdef Text settled_bits
     cdef Moment now
     cdef uint64_t random_state
     cdef TimeCache times
     cdef Buffer data            # of the record that was encoded last
     cdef PartitionKey key       # its partition key
-    cdef bint has_record        # it is in no request yet
-    cdef uint64_t n_lost        # records of a request that memory did not suffice for
+    cdef bint key_is_random
+    cdef size_t event_at        # offset of its event
+    cdef bint has_record        # it is in no batch yet
+    cdef int lane               # where it belongs, or the last one did
+    cdef readonly unsigned int n_lanes
+    cdef readonly unsigned int n_open   # lanes that collect records
+    cdef Batch* lanes[MAX_LANES]
     cdef Counts counts
     cdef size_t malformed_at
+    cdef bint keeps_skipped
+    cdef Buffer skipped         # of SkippedEvent
 
     cdef void enter(self) except *
     cdef void release_chunk(self) noexcept
-    cdef Status fill(self, Request request, Text tail) noexcept nogil
+    cdef void drop_batches(self) noexcept
+    cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil
+    cdef Request take_request(self, unsigned int max_open)
+    cdef Request close_lane(self, int lane)
+    cdef Request close_any_lane(self)
+    cdef Status fill(self) noexcept nogil
     cdef Status encode_next(self) noexcept nogil
+    cdef Status read_on(self) noexcept nogil
     cdef Status encode_body(self, const Event* event) noexcept nogil
     cdef Status finish_record(self, const Found* found) noexcept nogil
     cdef void choose_key(self, const Found* found, Text time) noexcept nogil
+    cdef int lane_of_record(self) noexcept nogil
     cdef void fit_record(self) noexcept nogil
-    cdef Status skip_body(self, Cursor body, Status reason) noexcept nogil
-    cdef Status end_malformed(self, const uint8_t* event) noexcept nogil
-    cdef uint64_t count_events(self) noexcept nogil
+    cdef Status skip_body(self, Cursor body, const Event* event, Status reason) noexcept nogil
+    cdef Status end_malformed(self) noexcept nogil
+    cdef Status keep_skipped(self, const Event* event, Status reason) noexcept nogil
+    cdef bint is_settled(self, uint32_t event) noexcept nogil
+    cdef uint64_t count_events(self, uint64_t most) noexcept nogil

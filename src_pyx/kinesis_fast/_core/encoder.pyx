@@ -2,19 +2,21 @@
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AsString
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from kinesis_fast._core.batch cimport Entry, batch_append, batch_finish
 from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
 from kinesis_fast._core.cursor cimport skip_value
 from kinesis_fast._core.events cimport read_event
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.partition_key cimport key_from_record, key_from_text, random_key
-from kinesis_fast._core.request cimport new_request
+from kinesis_fast._core.request cimport clear_event, new_request
 from kinesis_fast._core.shape cimport finish_shape, write_record
 from kinesis_fast._core.status cimport (
-    STATUS_BAD_KEY, STATUS_END, STATUS_NO_LOG_KEY, STATUS_NO_MEMORY, STATUS_NOT_MAP, STATUS_OK,
-    STATUS_TOO_DEEP, STATUS_TRUNCATED,
+    STATUS_BAD_KEY, STATUS_END, STATUS_FULL, STATUS_NO_BATCH, STATUS_NO_LOG_KEY, STATUS_NO_MEMORY,
+    STATUS_NOT_MAP, STATUS_OK, STATUS_TOO_DEEP, STATUS_TRUNCATED,
 )
 from kinesis_fast._core.text cimport text_of
 from kinesis_fast._core.times cimport (
@@ -22,6 +24,10 @@ from kinesis_fast._core.times cimport (
 )
 
 from kinesis_fast._core.tally import Tally
+
+
+cdef extern from "kernels/hash.hpp" nogil:
+    uint64_t kf_hash(const uint8_t* text, size_t n)
 
 
 cdef extern from "kernels/utf8.hpp" nogil:
@@ -39,6 +45,17 @@ cdef extern from *:
 cdef enum:
     SMALLEST_RECORD = 1024      # room for the longest partition key, the suffix and a newline
     NANOSECONDS = 1000000000
+    ANY_LANE = -1
+
+cdef uint64_t ALL = <uint64_t> -1
+
+SKIP_NAMES = {
+    STATUS_NOT_MAP: "skipped_not_map",
+    STATUS_TOO_DEEP: "skipped_too_deep",
+    STATUS_BAD_KEY: "skipped_bad_key",
+    STATUS_NO_LOG_KEY: "skipped_no_log_key",
+    STATUS_TRUNCATED: "skipped_malformed",
+}
 
 
 @cython.final
@@ -49,20 +66,21 @@ cdef class Encoder:
     All names and texts are UTF-8. `tail` closes the body (`],"StreamName":"..."}`); `path` leads
     to the partition key, () for random keys; `time_format` is a strftime format in which a byte 1
     stands for each sub-second digit, and `subsecond_digits` says how many there are in each run;
-    sizes are bytes of data plus partition key. ValueError if a size or the format is out of range.
+    sizes are bytes of data plus partition key; `n_arenas` is how much memory of requests that are
+    done is kept for the next. ValueError if a size or the format is out of range.
     """
 
     def __cinit__(self, *, bytes tail not None, tuple data_keys not None, tuple path not None,
                   bytes log_key, bytes time_key, bytes time_format not None,
                   bytes subsecond_digits not None, bytes replace_dots, bint append_newline,
-                  size_t max_record_bytes, size_t max_request_bytes):
+                  size_t max_record_bytes, size_t max_request_bytes, unsigned int n_arenas):
         if not SMALLEST_RECORD <= max_record_bytes <= max_request_bytes <= 0x7fffffff:
             raise ValueError(f"no limits: {max_record_bytes} bytes a record, "
                              f"{max_request_bytes} bytes a request")
         self.owned = (data_keys, path, log_key, time_key, time_format, subsecond_digits,
                       replace_dots)
         self.tail = tail
-        self.pool = BufferPool()
+        self.pool = BatchPool(n_arenas)
         self.append_newline = append_newline
         self.max_record_bytes = max_record_bytes
         self.max_request_bytes = max_request_bytes
@@ -100,17 +118,23 @@ cdef class Encoder:
         if not measure_time(&self.time_format):
             raise ValueError("the time format gives no text here, or too long a one")
 
-    def requests(self, chunk, *, uint64_t now_ns, uint64_t seed):
+    def requests(self, chunk, *, uint64_t now_ns, uint64_t seed, unsigned int max_lanes=1,
+                 bytes settled=None, bint keep_skipped=False):
         """The requests of `chunk`, a bytes-like object; TypeError for anything else.
 
         `now_ns` (nanoseconds since 1970) is the time of events that have none; `seed` starts the
-        random partition keys.
+        random partition keys. With partition keys from the records, these go to at most `max_lanes`
+        lanes (1 to 32) by a hash of the key, and to no more than there are full requests. `settled`
+        has a bit for each event that is not to be sent: bit i % 8 of byte i // 8 is event i, events
+        beyond the last byte are to be sent. `keep_skipped` is needed for `take_skipped`.
         """
-        return RequestStream.__new__(RequestStream, self, chunk, now_ns, seed)
+        return RequestStream.__new__(RequestStream, self, chunk, now_ns, seed, max_lanes, settled,
+                                     keep_skipped)
 
     def count(self, chunk):
         """Number of records in `chunk`: events but group markers, and one for a malformed tail."""
-        cdef RequestStream stream = RequestStream.__new__(RequestStream, self, chunk, 0, 0)
+        cdef RequestStream stream = RequestStream.__new__(RequestStream, self, chunk, 0, 0, 1, None,
+                                                          False)
         return stream.count_rest()
 
 
@@ -118,14 +142,21 @@ cdef class Encoder:
 cdef class RequestStream:
     """Iterator over the requests of one chunk. It holds the chunk until it is exhausted or closed.
 
-    One thread at a time: a call while another is under way raises RuntimeError.
+    `n_lanes` is how many lanes there are, `n_open` how many of them collect records. One thread at
+    a time: a call while another is under way raises RuntimeError.
     """
 
-    def __cinit__(self, Encoder encoder not None, chunk, uint64_t now_ns, uint64_t seed):
+    def __cinit__(self, Encoder encoder not None, chunk, uint64_t now_ns, uint64_t seed,
+                  unsigned int max_lanes, bytes settled, bint keep_skipped):
+        if not 1 <= max_lanes <= MAX_LANES:
+            raise ValueError(f"{max_lanes} lanes; there are 1 to {MAX_LANES}")
         self.encoder = encoder
         self.now.second = now_ns // NANOSECONDS
         self.now.nanosecond = now_ns % NANOSECONDS
         self.random_state = seed
+        self.settled = settled
+        self.settled_bits = text_of(settled)
+        self.keeps_skipped = keep_skipped
         if encoder.shape.time_key.data != NULL:
             if not open_times(&self.times, &encoder.time_format):
                 raise MemoryError("no memory for the texts of times")
@@ -134,9 +165,13 @@ cdef class RequestStream:
         self.start = <const uint8_t*> self.chunk.buf
         self.cursor.pos = self.start
         self.cursor.end = self.start + self.chunk.len
+        with nogil:
+            self.choose_lanes(max_lanes)
 
     def __dealloc__(self):
         self.release_chunk()
+        self.drop_batches()
+        buffer_free(&self.skipped)
         close_times(&self.times)
 
     cdef void enter(self) except *:
@@ -153,30 +188,88 @@ cdef class RequestStream:
             PyBuffer_Release(&self.chunk)
         buffer_free(&self.data)
 
+    cdef void drop_batches(self) noexcept:
+        cdef unsigned int lane
+        for lane in range(MAX_LANES):
+            if self.lanes[lane] != NULL:
+                self.encoder.pool.give_back(self.lanes[lane])
+                self.lanes[lane] = NULL
+        self.n_open = 0
+
+    cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil:
+        """No more lanes than full requests; random keys need none, as their order is no one's."""
+        cdef Cursor start = self.cursor
+        cdef uint64_t n_full
+        self.n_lanes = 1
+        if max_lanes == 1 or self.encoder.shape.n_path == 0:
+            return
+        n_full = self.count_events(max_lanes * MAX_RECORDS_PER_REQUEST) // MAX_RECORDS_PER_REQUEST
+        self.n_lanes = <unsigned int> max(1, min(n_full, max_lanes))
+        self.cursor = start
+        self.n_events = 0
+
     def __iter__(self):
         return self
 
     def __next__(self):
-        cdef Request request
-        cdef Status status
-        cdef Text tail
+        return self.take(MAX_LANES)
+
+    def take(self, unsigned int max_open):
+        """The next request, or None where a record needs one more than `max_open` open lanes.
+
+        StopIteration at the end. MemoryError leaves everything as it was, but for what was counted:
+        a further call goes on.
+        """
         self.enter()
         try:
-            if not self.is_open:
-                raise StopIteration
-            request = new_request(self.encoder.pool, self.encoder.tail)
-            tail = text_of(self.encoder.tail)
-            with nogil:
-                status = self.fill(request, tail)
-            if status == STATUS_NO_MEMORY:
-                raise MemoryError(f"no memory for a request of {request.n_entries + 1} records")
-            if status == STATUS_END:
-                self.release_chunk()
-            if request.n_entries == 0:
-                raise StopIteration
-            return request
+            return self.take_request(max_open)
         finally:
             self.is_busy = False
+
+    cdef Request take_request(self, unsigned int max_open):
+        cdef Status status
+        while self.is_open:
+            with nogil:
+                status = self.fill()
+            if status == STATUS_NO_BATCH:
+                if self.n_open >= max_open:
+                    return None
+                self.lanes[self.lane] = self.encoder.pool.take()
+                self.n_open += 1
+            elif status == STATUS_FULL:
+                return self.close_lane(self.lane)
+            elif status == STATUS_END:
+                self.release_chunk()
+            else:
+                raise MemoryError("no memory for a record")
+        return self.close_any_lane()
+
+    cdef Request close_any_lane(self):
+        cdef int lane
+        for lane in range(<int> self.n_lanes):
+            if self.lanes[lane] != NULL:
+                return self.close_lane(lane)
+        raise StopIteration
+
+    cdef Request close_lane(self, int lane):
+        """What a lane has collected as a request."""
+        cdef Batch* batch = self.lanes[lane]
+        cdef unsigned int n_records = batch.n_entries
+        cdef Request request
+        if batch_finish(batch, text_of(self.encoder.tail)) != STATUS_OK:
+            raise MemoryError(f"no memory for a request of {n_records} records")
+        self.lanes[lane] = NULL
+        self.n_open -= 1
+        request = new_request(self.encoder.pool, self.encoder.tail, batch,
+                              lane if self.encoder.shape.n_path else ANY_LANE)
+        self.counts.records += n_records
+        return request
+
+    @property
+    def is_exhausted(self):
+        """Whether no request is left; False may still mean that no record is left."""
+        return (self.n_open == 0 and not self.has_record
+                and (not self.is_open or self.cursor.pos == self.cursor.end))
 
     def take_tally(self):
         """What happened since the last call, as a Tally."""
@@ -192,17 +285,67 @@ cdef class RequestStream:
             counts.records, counts.skipped_not_map, counts.skipped_too_deep,
             counts.skipped_no_log_key, counts.skipped_bad_key, counts.skipped_malformed,
             malformed_at, counts.group_markers, counts.truncated, counts.bad_times,
-            counts.nan_values, counts.random_keys)
+            counts.nan_values, counts.random_keys, counts.resumed)
+
+    def take_skipped(self):
+        """The events that were skipped since the last call: (reason, start, end, time_ns).
+
+        `reason` is the field of Tally, `start` and `end` are offsets in the chunk, `time_ns` is
+        nanoseconds since 1970 or -1. Empty unless `keep_skipped` was asked for.
+        """
+        cdef SkippedEvent* skipped
+        cdef size_t i
+        self.enter()
+        try:
+            skipped = <SkippedEvent*> self.skipped.data
+            found = [
+                (SKIP_NAMES[skipped[i].reason], skipped[i].start, skipped[i].end,
+                 skipped[i].time_ns)
+                for i in range(self.skipped.n // sizeof(SkippedEvent))
+            ]
+            self.skipped.n = 0
+            return found
+        finally:
+            self.is_busy = False
+
+    def settled_events(self):
+        """A bit per event, as `settled` of `Encoder.requests`: what needs no sending any more.
+
+        That is every event that was read, but for the records that wait in this stream; those of
+        requests that were taken count as settled.
+        """
+        cdef size_t n_octets = max((self.n_events + 7) >> 3, self.settled_bits.n)
+        cdef uint8_t* octets
+        cdef unsigned int lane, i
+        self.enter()
+        try:
+            bits = bytearray(n_octets)
+            bits[:self.settled_bits.n] = self.settled or b""
+            octets = <uint8_t*> PyByteArray_AsString(bits)
+            for i in range(self.n_events):
+                octets[i >> 3] |= <uint8_t> (1 << (i & 7))
+            if self.has_record:
+                clear_event(octets, n_octets, self.n_events - 1)
+            for lane in range(self.n_lanes):
+                if self.lanes[lane] != NULL:
+                    for i in range(self.lanes[lane].n_entries):
+                        clear_event(octets, n_octets, self.lanes[lane].entries[i].event)
+            return bits
+        finally:
+            self.is_busy = False
 
     def count_rest(self):
         """Number of records that no request has taken yet; closes the stream."""
-        cdef uint64_t n
+        cdef uint64_t n = 0
+        cdef unsigned int lane
         self.enter()
         try:
+            for lane in range(self.n_lanes):
+                n += self.lanes[lane].n_entries if self.lanes[lane] != NULL else 0
             with nogil:
-                n = self.n_lost + (1 if self.has_record else 0) + self.count_events()
-            self.n_lost = 0
+                n += (1 if self.has_record else 0) + self.count_events(ALL)
             self.has_record = False
+            self.drop_batches()
             self.release_chunk()
             return n
         finally:
@@ -212,65 +355,109 @@ cdef class RequestStream:
         """Release the chunk; the iteration ends. A second call does nothing."""
         self.enter()
         self.has_record = False
+        self.drop_batches()
         self.release_chunk()
         self.is_busy = False
 
-    cdef Status fill(self, Request request, Text tail) noexcept nogil:
-        """Add records while they fit. STATUS_END: the chunk is at its end."""
-        cdef Status status = request.open()
+    cdef Status fill(self) noexcept nogil:
+        """Add records to their lanes until one is full or there is none, or the chunk ends."""
+        cdef Status status
+        cdef Batch* batch
+        cdef Entry event
         cdef Text data, key
-        cdef size_t n_bytes
-        while status == STATUS_OK and request.n_entries < MAX_RECORDS_PER_REQUEST:
+        while True:
             if not self.has_record:
                 status = self.encode_next()
                 if status != STATUS_OK:
-                    break
+                    return status
+                self.lane = self.lane_of_record()
+            batch = self.lanes[self.lane]
+            if batch == NULL:
+                return STATUS_NO_BATCH
             data.data, data.n = self.data.data, self.data.n
             key.data, key.n = self.key.data, self.key.n
-            n_bytes = data.n + key.n
-            if n_bytes > self.encoder.max_request_bytes - request.total_bytes:
-                break
-            status = request.append(data, key, self.n_events - 1)
-            if status == STATUS_OK:
-                self.has_record = False
-        if status != STATUS_NO_MEMORY and request.finish(tail) != STATUS_OK:
-            status = STATUS_NO_MEMORY
-        if status == STATUS_NO_MEMORY:
-            self.n_lost += request.n_entries
-        else:
-            self.counts.records += request.n_entries
-        return status
+            if data.n + key.n > self.encoder.max_request_bytes - batch.n_bytes:
+                return STATUS_FULL
+            event.event = self.n_events - 1
+            event.event_at = self.event_at
+            status = batch_append(batch, data, key, &event)
+            if status != STATUS_OK:
+                return status
+            self.has_record = False
+            if batch.n_entries == MAX_RECORDS_PER_REQUEST:
+                return STATUS_FULL
 
     cdef Status encode_next(self) noexcept nogil:
         """Encode events until one has become a record, or the chunk ends."""
-        cdef const uint8_t* start
-        cdef Event event
         cdef Status status
+        cdef Cursor start
         while True:
-            start = self.cursor.pos
-            status = read_event(&self.cursor, &event)
-            if status == STATUS_END:
-                return STATUS_END
-            if status == STATUS_OK:
-                if event.is_group_marker:
-                    status = skip_value(&self.cursor)
-                    self.counts.group_markers += status == STATUS_OK
-                else:
-                    status = self.encode_body(&event)
+            start = self.cursor
+            self.event_at = <size_t> (start.pos - self.start)
+            status = self.read_on()
             if status == STATUS_NO_MEMORY:
-                self.cursor.pos = start
+                self.cursor = start
                 return status
             if status == STATUS_TRUNCATED:
-                return self.end_malformed(start)
+                status = self.end_malformed()
+            if status != STATUS_OK:
+                return status
             self.n_events += 1
             if self.has_record:
                 return STATUS_OK
 
-    cdef Status end_malformed(self, const uint8_t* event) noexcept nogil:
-        self.counts.skipped_malformed += 1
-        self.malformed_at = <size_t> (event - self.start)
+    cdef Status read_on(self) noexcept nogil:
+        """Step over the next event; if it makes a record, this is the record then."""
+        cdef Event event
+        cdef Status status = read_event(&self.cursor, &event)
+        if status != STATUS_OK:
+            return status
+        if event.is_group_marker:
+            status = skip_value(&self.cursor)
+            self.counts.group_markers += status == STATUS_OK
+        elif self.is_settled(self.n_events):
+            status = skip_value(&self.cursor)
+            self.counts.resumed += status == STATUS_OK
+        else:
+            status = self.encode_body(&event)
+        return status
+
+    cdef Status end_malformed(self) noexcept nogil:
+        """The tail counts as one event, and as one record that is skipped."""
+        cdef Event event
         self.cursor.pos = self.cursor.end
-        return STATUS_END
+        if self.is_settled(self.n_events):
+            self.counts.resumed += 1
+            return STATUS_OK
+        event.has_time = False
+        if self.keep_skipped(&event, STATUS_TRUNCATED) != STATUS_OK:
+            self.cursor.pos = self.start + self.event_at
+            return STATUS_NO_MEMORY
+        self.counts.skipped_malformed += 1
+        self.malformed_at = self.event_at
+        return STATUS_OK
+
+    cdef bint is_settled(self, uint32_t event) noexcept nogil:
+        cdef size_t octet = event >> 3
+        return (octet < self.settled_bits.n
+                and self.settled_bits.data[octet] >> (event & 7) & 1)
+
+    cdef Status keep_skipped(self, const Event* event, Status reason) noexcept nogil:
+        """Note the event between event_at and the cursor for `take_skipped`."""
+        cdef SkippedEvent skipped
+        if not self.keeps_skipped:
+            return STATUS_OK
+        if buffer_reserve(&self.skipped, sizeof(SkippedEvent)) != STATUS_OK:
+            return STATUS_NO_MEMORY
+        skipped.start = self.event_at
+        skipped.end = <size_t> (self.cursor.pos - self.start)
+        skipped.reason = reason
+        skipped.time_ns = -1
+        if event.has_time:
+            skipped.time_ns = event.time.second * NANOSECONDS + event.time.nanosecond
+        memcpy(self.skipped.data + self.skipped.n, &skipped, sizeof(SkippedEvent))
+        self.skipped.n += sizeof(SkippedEvent)
+        return STATUS_OK
 
     cdef Status encode_body(self, const Event* event) noexcept nogil:
         cdef Cursor body = self.cursor
@@ -291,13 +478,15 @@ cdef class RequestStream:
             return self.finish_record(&found)
         if status == STATUS_TRUNCATED or status == STATUS_NO_MEMORY:
             return status
-        return self.skip_body(body, status)
+        return self.skip_body(body, event, status)
 
-    cdef Status skip_body(self, Cursor body, Status reason) noexcept nogil:
+    cdef Status skip_body(self, Cursor body, const Event* event, Status reason) noexcept nogil:
         """Step over a body that makes no record, and count why."""
         self.cursor = body
         if skip_value(&self.cursor) != STATUS_OK:
             return STATUS_TRUNCATED
+        if self.keep_skipped(event, reason) != STATUS_OK:
+            return STATUS_NO_MEMORY
         if reason == STATUS_NOT_MAP:
             self.counts.skipped_not_map += 1
         elif reason == STATUS_TOO_DEEP:
@@ -318,9 +507,18 @@ cdef class RequestStream:
             value.pos = found.partition_key
             value.end = self.cursor.end
             key_from_record(value, shape.path + 1, shape.n_path - 1, &self.key)
-        if self.key.n == 0:
+        self.key_is_random = self.key.n == 0
+        if self.key_is_random:
             self.counts.random_keys += shape.n_path > 0
             random_key(&self.key, &self.random_state)
+
+    cdef int lane_of_record(self) noexcept nogil:
+        """By the key; a random one goes on where the last record went, if that lane is open."""
+        if self.n_lanes == 1:
+            return 0
+        if self.key_is_random and self.lanes[self.lane] != NULL:
+            return self.lane
+        return <int> (kf_hash(self.key.data, self.key.n) % self.n_lanes)
 
     cdef Status finish_record(self, const Found* found) noexcept nogil:
         if buffer_reserve(&self.data, KF_TRUNCATED_N + 1) != STATUS_OK:
@@ -344,17 +542,20 @@ cdef class RequestStream:
         self.data.n += KF_TRUNCATED_N
         self.counts.truncated += 1
 
-    cdef uint64_t count_events(self) noexcept nogil:
-        """Number of records from the cursor on, a malformed tail being one."""
+    cdef uint64_t count_events(self, uint64_t most) noexcept nogil:
+        """Number of records from the cursor on, up to `most`; a malformed tail is one."""
         cdef Event event
         cdef uint64_t n = 0
         cdef Status status
-        while True:
+        while n < most:
             status = read_event(&self.cursor, &event)
             if status == STATUS_OK:
                 status = skip_value(&self.cursor)
             if status == STATUS_END:
-                return n
+                break
             if status != STATUS_OK:
-                return n + 1
-            n += not event.is_group_marker
+                self.cursor.pos = self.cursor.end
+                event.is_group_marker = False
+            n += not (event.is_group_marker or self.is_settled(self.n_events))
+            self.n_events += 1
+        return n

@@ -2,152 +2,125 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytearray cimport PyByteArray_AsString, PyByteArray_Size
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy
 
-from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
-from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK
+from kinesis_fast._core.batch cimport (
+    batch_append_copy, batch_finish, batch_free, batch_new, batch_open, batch_retain,
+)
+from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
+from kinesis_fast._core.status cimport STATUS_OK, Status
 from kinesis_fast._core.text cimport text_of
-
-
-cdef extern from "kernels/base64.hpp" nogil:
-    size_t kf_base64_length(size_t n)
-    uint8_t* kf_base64(uint8_t* out, const uint8_t* src, size_t n)
-
-
-cdef extern from "kernels/json_escape.hpp" nogil:
-    enum:
-        KF_ESCAPE_MAX
-        KF_ESCAPE_SLACK
-    uint8_t* kf_escape(uint8_t* out, const uint8_t* src, size_t n, const uint8_t* readable_end)
-
-
-cdef enum:
-    ENTRY_TEXT = 64     # more than the braces, names and quotes of an entry
 
 
 @cython.final
 @cython.no_gc
-cdef class BufferPool:
-    """At most POOL_SIZE buffers that wait to be used again; fresh memory costs page faults."""
+cdef class BatchPool:
+    """Batches that wait to be used again, `n_kept` at most; fresh memory costs page faults."""
+
+    def __cinit__(self, unsigned int n_kept):
+        self.n_kept = min(n_kept, <unsigned int> MAX_ARENAS)
 
     def __dealloc__(self):
-        while self.n_buffers:
-            self.n_buffers -= 1
-            buffer_free(&self.buffers[self.n_buffers])
+        while self.n_batches:
+            self.n_batches -= 1
+            batch_free(self.batches[self.n_batches])
 
-    cdef void take(self, Buffer* buffer) noexcept:
-        """Move a buffer out of the pool, an empty one if there is none."""
-        buffer.data = NULL
-        buffer.capacity = 0
+    cdef Batch* take(self) except NULL:
+        """A batch with its body begun, out of the pool or new; MemoryError."""
+        cdef Batch* batch = NULL
         with cython.critical_section(self):
-            if self.n_buffers:
-                self.n_buffers -= 1
-                buffer[0] = self.buffers[self.n_buffers]
-        buffer.n = 0
+            if self.n_batches:
+                self.n_batches -= 1
+                batch = self.batches[self.n_batches]
+        if batch == NULL:
+            batch = batch_new()
+        if batch == NULL or batch_open(batch) != STATUS_OK:
+            batch_free(batch)
+            raise MemoryError("no memory for a request")
+        return batch
 
-    cdef void give_back(self, Buffer* buffer) noexcept:
-        """Take over a buffer, which is empty afterwards."""
+    cdef void give_back(self, Batch* batch) noexcept:
+        """Take over a batch, or NULL."""
         with cython.critical_section(self):
-            if buffer.data != NULL and self.n_buffers < POOL_SIZE:
-                self.buffers[self.n_buffers] = buffer[0]
-                self.n_buffers += 1
-                buffer.data = NULL
-        buffer_free(buffer)
+            if batch != NULL and self.n_batches < self.n_kept:
+                self.batches[self.n_batches] = batch
+                self.n_batches += 1
+                batch = NULL
+        batch_free(batch)
 
 
-cdef inline void put(Buffer* out, const char* text, size_t n) noexcept nogil:
-    memcpy(out.data + out.n, text, n)
-    out.n += n
+cdef bint clear_event(uint8_t* octets, size_t n_octets, size_t event) noexcept nogil:
+    """Set the bit of an event to 0; False: there is none."""
+    if event >> 3 >= n_octets:
+        return False
+    octets[event >> 3] &= <uint8_t> ~(1 << (event & 7))
+    return True
 
 
-cdef Request new_request(BufferPool pool, bytes tail):
-    cdef Request request = Request.__new__(Request)
+cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane):
+    """Take over a finished batch, which goes back to `pool` in the end, even if this fails."""
+    cdef Request request
+    try:
+        request = Request.__new__(Request)
+    except BaseException:
+        pool.give_back(batch)
+        raise
     request.pool = pool
     request.tail = tail
-    pool.take(&request.buffer)
+    request.batch = batch
+    request.lane = lane
     return request
 
 
 @cython.final
 @cython.no_gc
 cdef class Request:
-    """One PutRecords request, ready to be sent. Made by the encoder and by `subset` only."""
+    """One PutRecords request, ready to be sent. Made by the encoder and by `subset` only.
+
+    `lane`: requests of the same lane, 0 and up, are to be sent one after the other, for they may
+    share partition keys; -1: in any order.
+    """
 
     def __init__(self):
         raise TypeError("a Request is made by RecordEncoder.requests() or Request.subset()")
 
     def __dealloc__(self):
         if self.pool is not None:
-            self.pool.give_back(&self.buffer)
+            self.pool.give_back(self.batch)
 
-    cdef Status open(self) noexcept nogil:
-        if buffer_reserve(&self.buffer, ENTRY_TEXT) != STATUS_OK:
-            return STATUS_NO_MEMORY
-        put(&self.buffer, b'{"Records":[', 12)
-        return STATUS_OK
-
-    cdef Status append(self, Text data, Text key, uint32_t event) noexcept nogil:
-        """Add a record; the caller has checked the limits. Nothing is added on failure."""
-        cdef Buffer* out = &self.buffer
-        cdef Entry* entry = &self.entries[self.n_entries]
-        cdef uint8_t* end
-        if buffer_reserve(out, kf_base64_length(data.n) + key.n * KF_ESCAPE_MAX
-                          + KF_ESCAPE_SLACK + ENTRY_TEXT) != STATUS_OK:
-            return STATUS_NO_MEMORY
-        if self.n_entries:
-            put(out, b",", 1)
-        entry.start = out.n
-        put(out, b'{"Data":"', 9)
-        end = kf_base64(out.data + out.n, data.data, data.n)
-        out.n = <size_t> (end - out.data)
-        put(out, b'","PartitionKey":"', 18)
-        end = kf_escape(out.data + out.n, key.data, key.n, key.data + key.n)
-        out.n = <size_t> (end - out.data)
-        put(out, b'"}', 2)
-        entry.end = out.n
-        entry.n_bytes = <uint32_t> (data.n + key.n)
-        entry.event = event
-        self.n_entries += 1
-        self.total_bytes += entry.n_bytes
-        return STATUS_OK
-
-    cdef Status append_copy(self, Request other, unsigned int index) noexcept nogil:
-        """Add entry `index` of another request as it is."""
-        cdef Buffer* out = &self.buffer
-        cdef const Entry* source = &other.entries[index]
-        cdef Entry* entry = &self.entries[self.n_entries]
-        cdef size_t n = source.end - source.start
-        if buffer_reserve(out, n + ENTRY_TEXT) != STATUS_OK:
-            return STATUS_NO_MEMORY
-        if self.n_entries:
-            put(out, b",", 1)
-        entry[0] = source[0]
-        entry.start = out.n
-        put(out, <const char*> other.buffer.data + source.start, n)
-        entry.end = out.n
-        self.n_entries += 1
-        self.total_bytes += entry.n_bytes
-        return STATUS_OK
-
-    cdef Status finish(self, Text tail) noexcept nogil:
-        if buffer_reserve(&self.buffer, tail.n) != STATUS_OK:
-            return STATUS_NO_MEMORY
-        put(&self.buffer, <const char*> tail.data, tail.n)
-        return STATUS_OK
-
-    cdef Entry* entry_at(self, Py_ssize_t index) except NULL:
-        if self.buffer.data == NULL:
+    cdef Batch* entries(self) except NULL:
+        if self.batch == NULL:
             raise ValueError("the request has been released")
-        if not 0 <= index < <Py_ssize_t> self.n_entries:
-            raise IndexError(f"entry {index} of a request of {self.n_entries} records")
-        return &self.entries[index]
+        return self.batch
+
+    cdef const Entry* entry_at(self, Py_ssize_t index) except NULL:
+        cdef Batch* batch = self.entries()
+        if not 0 <= index < <Py_ssize_t> batch.n_entries:
+            raise IndexError(f"entry {index} of a request of {batch.n_entries} records")
+        return &batch.entries[index]
+
+    cdef unsigned int choose(self, indexes, unsigned int* chosen) except 0:
+        """Check indexes and write them to `chosen`, which has room for a whole request."""
+        cdef unsigned int n = 0
+        cdef Py_ssize_t index
+        # All code of the caller runs before anything is read: it might change what it gave us.
+        cdef tuple wanted = tuple(indexes)
+        cdef unsigned int n_entries = self.entries().n_entries
+        if not 0 < len(wanted) <= <Py_ssize_t> n_entries:
+            raise ValueError(f"{len(wanted)} entries of a request of {n_entries} records")
+        for index in wanted:
+            self.entry_at(index)
+            chosen[n] = <unsigned int> index
+            n += 1
+        return n
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         with cython.critical_section(self):
-            if self.buffer.data == NULL:
+            if self.batch == NULL:
                 raise BufferError("the request has been released")
-            PyBuffer_FillInfo(view, self, self.buffer.data, <Py_ssize_t> self.buffer.n, 1, flags)
+            PyBuffer_FillInfo(view, self, self.batch.buffer.data,
+                              <Py_ssize_t> self.batch.buffer.n, 1, flags)
             self.n_views += 1
 
     def __releasebuffer__(self, Py_buffer* view):
@@ -155,20 +128,22 @@ cdef class Request:
             self.n_views -= 1
 
     def __len__(self):
-        return <Py_ssize_t> self.buffer.n
+        return <Py_ssize_t> self.batch.buffer.n if self.batch != NULL else 0
 
     def __repr__(self):
-        return f"<Request of {self.n_entries} records, {self.total_bytes} bytes>"
+        if self.batch == NULL:
+            return "<Request, released>"
+        return f"<Request of {self.batch.n_entries} records, {self.batch.n_bytes} bytes>"
 
     @property
     def n_records(self):
-        """Number of entries, 1 to 500."""
-        return self.n_entries
+        """Number of entries, 1 to 500; 0 when released."""
+        return self.batch.n_entries if self.batch != NULL else 0
 
     @property
     def n_bytes(self):
         """Data before base64 plus partition keys, in bytes, as the service counts them."""
-        return self.total_bytes
+        return self.batch.n_bytes if self.batch != NULL else 0
 
     @property
     def body(self):
@@ -183,10 +158,27 @@ cdef class Request:
         """Ordinal of the event in its chunk that entry `index` was made of, from 0."""
         return self.entry_at(index).event
 
+    def event_at(self, Py_ssize_t index):
+        """Byte offset in the chunk of the event that entry `index` was made of."""
+        return self.entry_at(index).event_at
+
     def entry(self, Py_ssize_t index):
         """Entry `index` as it stands in the body: `{"Data":"<base64>","PartitionKey":"..."}`."""
         cdef const Entry* entry = self.entry_at(index)
-        return (<const char*> self.buffer.data)[entry.start:entry.end]
+        return (<const char*> self.batch.buffer.data)[entry.start:entry.end]
+
+    def clear_events(self, bytearray bits not None):
+        """Set to 0 the bit of each event of this request; bit i % 8 of byte i // 8 is event i.
+
+        IndexError if there are not enough bits.
+        """
+        cdef Batch* batch = self.entries()
+        cdef uint8_t* octets = <uint8_t*> PyByteArray_AsString(bits)
+        cdef size_t n_octets = <size_t> PyByteArray_Size(bits)
+        cdef unsigned int i
+        for i in range(batch.n_entries):
+            if not clear_event(octets, n_octets, batch.entries[i].event):
+                raise IndexError(f"event {batch.entries[i].event} has no bit")
 
     def subset(self, indexes):
         """A new Request that holds only the entries `indexes`, in that order.
@@ -195,31 +187,41 @@ cdef class Request:
         there, ValueError for no index at all or for more than there are entries.
         """
         cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
-        cdef unsigned int n = 0
-        cdef Py_ssize_t index
-        # All code of the caller runs before anything is read: it might change what it gave us.
-        cdef tuple wanted = tuple(indexes)
-        if not 0 < len(wanted) <= <Py_ssize_t> self.n_entries:
-            raise ValueError(f"{len(wanted)} entries of a request of {self.n_entries} records")
-        for index in wanted:
-            self.entry_at(index)
-            chosen[n] = <unsigned int> index
-            n += 1
-        return self.copy_entries(chosen, n)
-
-    cdef Request copy_entries(self, const unsigned int* chosen, unsigned int n):
-        cdef Request part = new_request(self.pool, self.tail)
-        cdef Status status
+        cdef unsigned int n = self.choose(indexes, chosen)
+        cdef Batch* part = self.pool.take()
+        cdef Status status = STATUS_OK
         cdef unsigned int i
         with cython.critical_section(self):
-            self.entry_at(chosen[0])
-            status = part.open()
+            if self.batch == NULL or chosen[n - 1] >= self.batch.n_entries:
+                n = 0
             for i in range(n):
                 if status == STATUS_OK:
-                    status = part.append_copy(self, chosen[i])
-        if status != STATUS_OK or part.finish(text_of(self.tail)) != STATUS_OK:
+                    status = batch_append_copy(part, self.batch, chosen[i])
+        if n and status == STATUS_OK:
+            status = batch_finish(part, text_of(self.tail))
+        if n == 0 or status != STATUS_OK:
+            self.pool.give_back(part)
+            self.entries()
             raise MemoryError(f"no memory for a request of {n} records")
-        return part
+        return new_request(self.pool, self.tail, part, self.lane)
+
+    def retain(self, indexes):
+        """Drop all entries but `indexes`, ascending; nothing is encoded again, no memory is taken.
+
+        BufferError while a view of the body is alive, ValueError if the indexes do not ascend;
+        otherwise as `subset`.
+        """
+        cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
+        cdef unsigned int n = self.choose(indexes, chosen)
+        cdef unsigned int i
+        for i in range(1, n):
+            if chosen[i] <= chosen[i - 1]:
+                raise ValueError(f"index {chosen[i]} after {chosen[i - 1]}: they do not ascend")
+        with cython.critical_section(self):
+            if self.n_views:
+                raise BufferError("a view of the request's body is still in use")
+            self.entry_at(chosen[n - 1])
+            batch_retain(self.batch, chosen, n, text_of(self.tail))
 
     def release(self):
         """Give the memory back to the encoder; the Request is of no use afterwards.
@@ -229,5 +231,5 @@ cdef class Request:
         with cython.critical_section(self):
             if self.n_views:
                 raise BufferError("a view of the request's body is still in use")
-            self.pool.give_back(&self.buffer)
-            self.buffer.n = 0
+            self.pool.give_back(self.batch)
+            self.batch = NULL

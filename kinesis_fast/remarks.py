@@ -1,0 +1,74 @@
+"""What is said about the records of a chunk: once, as sums, never a line per record."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from kinesis_fast.limits import MAX_NESTING
+from kinesis_fast.logs import Log, printable
+from kinesis_fast.stats import REMARKS, SKIP_REASONS
+
+if TYPE_CHECKING:
+    from kinesis_fast._core.tally import Tally
+
+MAX_DEAD_LINES: Final = 10  # error lines about refused records per chunk; the rest is summed up
+MAX_REASON: Final = 500  # characters in a log line
+
+TEXTS: Final = {
+    "skipped_not_map": "skipped because the body of the event is no map",
+    "skipped_too_deep": f"skipped because they nest deeper than {MAX_NESTING} levels",
+    "skipped_no_log_key": "skipped because log_key is missing",
+    "skipped_bad_key": "skipped because a key in them has no text (a map, an array)",
+    "random_keys": "with a random partition key because the configured one is missing",
+    "truncated": "cut to max_record_size",
+}
+
+
+class Remarks:
+    """Collects what happened to the records of one chunk.
+
+    Args:
+        log: where the lines go.
+        tag: names the chunk in them, printable.
+    """
+
+    def __init__(self, log: Log, tag: str) -> None:
+        self._log = log
+        self._tag = tag
+        self._counts: Counter[str] = Counter()
+        self._malformed_at = -1
+        self._n_refused = 0
+
+    def encoded(self, tally: "Tally") -> None:
+        """The encoder read on in the chunk."""
+        for name in (*SKIP_REASONS, *REMARKS):
+            self._counts[name] += getattr(tally, name)
+        if tally.skipped_malformed:
+            self._malformed_at = tally.malformed_at
+
+    def refused(self, event: int, n_bytes: int, reason: str) -> None:
+        """The service refuses a record for good; the first few have a line each."""
+        self._n_refused += 1
+        if self._n_refused <= MAX_DEAD_LINES:
+            self._log.error(
+                "event %d of chunk '%s' (%d bytes) is refused by the service and lost: %s",
+                event,
+                self._tag,
+                n_bytes,
+                printable(reason, MAX_REASON),
+            )
+
+    def write(self) -> None:
+        """Log the sums, if there are any."""
+        remarks = list(self._describe())
+        if remarks:
+            self._log.warning("chunk '%s': %s", self._tag, "; ".join(remarks))
+
+    def _describe(self) -> Iterator[str]:
+        for name, text in TEXTS.items():
+            if self._counts[name]:
+                yield f"records {text}: {self._counts[name]}"
+        if self._malformed_at >= 0:
+            yield f"malformed or cut off from byte {self._malformed_at} on, the rest is skipped"
+        if self._n_refused > MAX_DEAD_LINES:
+            yield f"records refused by the service and lost: {self._n_refused}"

@@ -1,0 +1,129 @@
+"""What was settled of chunks that went back to the host: when they come again, the rest is sent."""
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from kinesis_fast.limits import RESUME_MAX_AGE_S, RESUME_MAX_BYTES
+
+DIGEST_BYTES = 16
+ENTRY_BYTES = 256  # what an entry takes besides its bits and its tag, roughly
+
+
+class _Identity(NamedTuple):
+    tag: str
+    n_bytes: int
+    digest: bytes
+
+
+class _Entry(NamedTuple):
+    settled: bytes
+    since: float
+
+
+class ResumeMemory:
+    """Remembers a bit per event of each chunk that was given back after a part of it arrived.
+
+    A chunk is known by its tag, its length, and a hash keyed with a secret of this process, so that
+    nobody who writes logs can make two chunks look alike. Equal chunks are remembered as often as
+    they were given back, and what is taken is gone: of two equal chunks neither is taken for the
+    other's retry. All methods may be called from any thread.
+
+    Args:
+        clock: seconds that never go back.
+        max_bytes: memory for all entries, roughly; the oldest go first.
+        max_age_s: seconds after which an entry is forgotten.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        max_bytes: int = RESUME_MAX_BYTES,
+        max_age_s: float = RESUME_MAX_AGE_S,
+    ) -> None:
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self._secret = os.urandom(32)
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[tuple[_Identity, int], _Entry] = OrderedDict()
+        self._numbers: dict[_Identity, list[int]] = {}
+        self._shapes: dict[tuple[str, int], int] = {}  # entries by tag and length alone
+        self._n_bytes = 0
+        self._n_put = 0
+
+    def take(self, chunk: bytes | bytearray | memoryview, tag: str) -> bytes | None:
+        """Return the bits of a chunk that comes again, and forget them; None for a new chunk.
+
+        Nothing is hashed unless a chunk of the same tag and length is remembered.
+        """
+        with memoryview(chunk) as view:
+            shape = (tag, view.nbytes)
+            with self._lock:
+                self._forget_old()
+                if shape not in self._shapes:
+                    return None
+            identity = self._identify(view, tag)
+        with self._lock:
+            numbers = self._numbers.get(identity)
+            return self._drop((identity, numbers[-1])).settled if numbers else None
+
+    def put(self, chunk: bytes | bytearray | memoryview, tag: str, settled: bytes) -> None:
+        """Remember a chunk that goes back to the host, if anything of it is settled.
+
+        Args:
+            chunk: the whole chunk.
+            tag: its tag.
+            settled: bit i % 8 of byte i // 8 is set when event i needs no sending any more.
+        """
+        if not any(settled):
+            return
+        with memoryview(chunk) as view:
+            identity = self._identify(view, tag)
+        with self._lock:
+            self._n_put += 1
+            self._entries[identity, self._n_put] = _Entry(settled, self._clock())
+            self._numbers.setdefault(identity, []).append(self._n_put)
+            shape = identity[:2]
+            self._shapes[shape] = self._shapes.get(shape, 0) + 1
+            self._n_bytes += _n_bytes(identity, settled)
+            while self._n_bytes > self._max_bytes:
+                self._drop(next(iter(self._entries)))
+
+    def __len__(self) -> int:
+        """Number of chunks that are remembered."""
+        with self._lock:
+            return len(self._entries)
+
+    def _identify(self, view: memoryview, tag: str) -> _Identity:
+        digest = blake2b(view, digest_size=DIGEST_BYTES, key=self._secret).digest()
+        return _Identity(tag, view.nbytes, digest)
+
+    def _forget_old(self) -> None:
+        limit = self._clock() - self._max_age_s
+        while self._entries:
+            key, entry = next(iter(self._entries.items()))
+            if entry.since > limit:
+                return
+            self._drop(key)
+
+    def _drop(self, key: tuple[_Identity, int]) -> _Entry:
+        identity, number = key
+        entry = self._entries.pop(key)
+        self._numbers[identity].remove(number)
+        if not self._numbers[identity]:
+            del self._numbers[identity]
+        shape = identity[:2]
+        self._shapes[shape] -= 1
+        if not self._shapes[shape]:
+            del self._shapes[shape]
+        self._n_bytes -= _n_bytes(identity, entry.settled)
+        return entry
+
+
+def _n_bytes(identity: _Identity, settled: bytes) -> int:
+    return ENTRY_BYTES + len(identity.tag) + len(settled)

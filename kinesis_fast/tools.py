@@ -1,0 +1,59 @@
+"""What all deliveries of an output work with."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from kinesis_fast.crew import Crew
+from kinesis_fast.logs import Log
+from kinesis_fast.resume import ResumeMemory
+from kinesis_fast.stats import Stats
+from kinesis_fast.transport import Transport
+from kinesis_fast.watchdog import Watchdog
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time and chance, so that a test can have its own.
+
+    Attributes:
+        clock: gives seconds that never go back.
+        sleep: waits so many seconds between two attempts of a request.
+        random: gives a float from 0 up to, not including, 1, for the length of the waits.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random.random
+
+
+REAL_TIME: Final = Timing()
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a delivery needs besides its chunk.
+
+    Attributes:
+        transport: sends bodies.
+        timeout_s: seconds for one request, None for no bound.
+        max_in_flight: requests of one chunk that may be under way at a time, at least 1.
+        crew: the threads that send them.
+        resume: what was settled of chunks that were given back.
+        stats: the account.
+        watchdog: hears of progress and of failed attempts.
+        timing: clock and waits.
+        log: where lines about deliveries go.
+    """
+
+    transport: Transport
+    timeout_s: float | None
+    max_in_flight: int
+    crew: Crew
+    resume: ResumeMemory
+    stats: Stats
+    watchdog: Watchdog
+    timing: Timing
+    log: Log

@@ -1,0 +1,133 @@
+"""Entries become the body of a PutRecords request, written once into memory that is used again."""
+
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memmove
+
+from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
+from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK
+
+
+cdef extern from "kernels/base64.hpp" nogil:
+    size_t kf_base64_length(size_t n)
+    uint8_t* kf_base64(uint8_t* out, const uint8_t* src, size_t n)
+
+
+cdef extern from "kernels/json_escape.hpp" nogil:
+    enum:
+        KF_ESCAPE_MAX
+        KF_ESCAPE_SLACK
+    uint8_t* kf_escape(uint8_t* out, const uint8_t* src, size_t n, const uint8_t* readable_end)
+
+
+cdef enum:
+    ENTRY_TEXT = 64     # more than the braces, names and quotes of an entry
+    OPENING_N = 12      # {"Records":[
+
+
+cdef inline void put(Buffer* out, const char* text, size_t n) noexcept nogil:
+    memcpy(out.data + out.n, text, n)
+    out.n += n
+
+
+cdef Batch* batch_new() noexcept nogil:
+    """An empty batch without a buffer, to be freed with batch_free; NULL if there is no memory."""
+    return <Batch*> calloc(1, sizeof(Batch))
+
+
+cdef void batch_free(Batch* batch) noexcept nogil:
+    if batch != NULL:
+        buffer_free(&batch.buffer)
+        free(batch)
+
+
+cdef Status batch_open(Batch* batch) noexcept nogil:
+    """Forget all entries and begin a body."""
+    batch.buffer.n = 0
+    batch.n_entries = 0
+    batch.n_bytes = 0
+    if buffer_reserve(&batch.buffer, ENTRY_TEXT) != STATUS_OK:
+        return STATUS_NO_MEMORY
+    put(&batch.buffer, b'{"Records":[', OPENING_N)
+    return STATUS_OK
+
+
+cdef Status batch_append(Batch* batch, Text data, Text key, const Entry* event) noexcept nogil:
+    """Add a record made of `event`, of which `event` and `event_at` are set.
+
+    The caller has checked the limits. Nothing is added on failure.
+    """
+    cdef Buffer* out = &batch.buffer
+    cdef Entry* entry = &batch.entries[batch.n_entries]
+    cdef uint8_t* end
+    if buffer_reserve(out, kf_base64_length(data.n) + key.n * KF_ESCAPE_MAX
+                      + KF_ESCAPE_SLACK + ENTRY_TEXT) != STATUS_OK:
+        return STATUS_NO_MEMORY
+    if batch.n_entries:
+        put(out, b",", 1)
+    entry.start = out.n
+    put(out, b'{"Data":"', 9)
+    end = kf_base64(out.data + out.n, data.data, data.n)
+    out.n = <size_t> (end - out.data)
+    put(out, b'","PartitionKey":"', 18)
+    end = kf_escape(out.data + out.n, key.data, key.n, key.data + key.n)
+    out.n = <size_t> (end - out.data)
+    put(out, b'"}', 2)
+    entry.end = out.n
+    entry.n_bytes = <uint32_t> (data.n + key.n)
+    entry.event = event.event
+    entry.event_at = event.event_at
+    batch.n_entries += 1
+    batch.n_bytes += entry.n_bytes
+    return STATUS_OK
+
+
+cdef void place(Batch* batch, const Entry* source, const uint8_t* text) noexcept nogil:
+    """Add an entry that is written already; there is room, and `text` may lie in this buffer."""
+    cdef Buffer* out = &batch.buffer
+    cdef Entry* entry = &batch.entries[batch.n_entries]
+    cdef size_t n = source.end - source.start
+    if batch.n_entries:
+        put(out, b",", 1)
+    entry[0] = source[0]
+    memmove(out.data + out.n, text, n)
+    entry.start = out.n
+    out.n += n
+    entry.end = out.n
+    batch.n_entries += 1
+    batch.n_bytes += entry.n_bytes
+
+
+cdef Status batch_append_copy(Batch* batch, const Batch* other, unsigned int index) noexcept nogil:
+    """Add entry `index` of another batch as it is."""
+    cdef const Entry* source = &other.entries[index]
+    if buffer_reserve(&batch.buffer, source.end - source.start + ENTRY_TEXT) != STATUS_OK:
+        return STATUS_NO_MEMORY
+    place(batch, source, other.buffer.data + source.start)
+    return STATUS_OK
+
+
+cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int n,
+                         Text tail) noexcept nogil:
+    """Keep only the `n` entries `chosen`, ascending, and finish the body anew.
+
+    Each moves towards the front, into room that is there, so this cannot fail for want of memory
+    once the body was finished.
+    """
+    cdef unsigned int i
+    cdef Entry source
+    batch.buffer.n = OPENING_N
+    batch.n_entries = 0
+    batch.n_bytes = 0
+    for i in range(n):
+        source = batch.entries[chosen[i]]
+        place(batch, &source, batch.buffer.data + source.start)
+    return batch_finish(batch, tail)
+
+
+cdef Status batch_finish(Batch* batch, Text tail) noexcept nogil:
+    """Close the body with `tail`; entries can no longer be added."""
+    if buffer_reserve(&batch.buffer, tail.n) != STATUS_OK:
+        return STATUS_NO_MEMORY
+    put(&batch.buffer, <const char*> tail.data, tail.n)
+    return STATUS_OK

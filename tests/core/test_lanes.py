@@ -1,0 +1,230 @@
+"""Lanes of partition keys, requests cut down in place, events that are settled already."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import pytest
+from chunks import chunk_names, chunk_of, event, load_chunk, output_config
+from encoded import drain, entries_of, requests_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kinesis_fast import RecordEncoder
+from kinesis_fast._core.encoder import RequestStream
+from kinesis_fast._core.request import Request
+
+KEYED = {"partition_key": "k"}
+BAD = b"\x92\x92\x00\x80\x07"  # the body is no map
+
+
+def keyed_chunk(n: int, seed: int = 0, n_keys: int = 30) -> bytes:
+    rng = Random(seed)
+    return chunk_of({"n": i, "k": f"key-{rng.randrange(n_keys)}"} for i in range(n))
+
+
+def stream_of(chunk: bytes, max_lanes: int, **more: Any) -> RequestStream:
+    return RecordEncoder(output_config(KEYED)).requests(chunk, max_lanes=max_lanes, **more)
+
+
+@settings(max_examples=50, deadline=None)
+@given(n=st.integers(0, 4000), max_lanes=st.integers(1, 32), seed=st.integers(0, 1000))
+def test_lanes_share_out_the_records(n: int, max_lanes: int, seed: int) -> None:
+    chunk = keyed_chunk(n, seed)
+    whole = drain(chunk, output_config(KEYED)).entries
+    lanes: dict[str, set[int]] = {}
+    found = []
+    for request in stream_of(chunk, max_lanes):
+        for entry in entries_of(request):
+            lanes.setdefault(entry.partition_key, set()).add(request.lane)
+            found.append(entry)
+    assert sorted(found) == sorted(whole)
+    assert all(len(of_key) == 1 for of_key in lanes.values())
+    assert {lane for of_key in lanes.values() for lane in of_key} <= set(
+        range(max(1, min(max_lanes, n // 500)))
+    )
+    for key in lanes:
+        events = [entry.event for entry in found if entry.partition_key == key]
+        assert events == sorted(events)
+
+
+@pytest.mark.parametrize("max_open", [1, 2, 5])
+def test_no_more_lanes_are_open_than_allowed(max_open: int) -> None:
+    stream = stream_of(keyed_chunk(6000), 8)
+    assert stream.n_lanes == 8
+    n = 0
+    while True:
+        request = stream.take(max_open)
+        assert stream.n_open <= max_open
+        if request is None:
+            assert stream.n_open == max_open
+            break
+        n += request.n_records
+    assert not stream.is_exhausted
+    rest = list(stream)
+    assert n + sum(request.n_records for request in rest) == 6000
+    assert stream.is_exhausted
+
+
+def test_random_keys_have_no_lane() -> None:
+    stream = RecordEncoder(output_config()).requests(keyed_chunk(3000), max_lanes=4)
+    assert stream.n_lanes == 1
+    assert {request.lane for request in stream} == {-1}
+
+
+@pytest.mark.parametrize("max_lanes", [0, 33])
+def test_numbers_of_lanes_that_are_not_possible(max_lanes: int) -> None:
+    with pytest.raises(ValueError, match="1 to 32"):
+        stream_of(b"", max_lanes)
+
+
+def test_a_stream_that_ends_early_counts_what_its_lanes_hold() -> None:
+    stream = stream_of(keyed_chunk(3000) + BAD, 4)
+    taken = next(stream).n_records
+    assert stream.count_rest() == 3001 - taken
+    assert stream.is_exhausted
+    assert list(stream) == []
+
+
+# --- retain ---
+
+
+@settings(max_examples=100, deadline=None)
+@given(kept=st.sets(st.integers(0, 299), min_size=1))
+def test_retain_is_subset_in_place(kept: set[int]) -> None:
+    (request,) = requests_of(keyed_chunk(300), output_config(KEYED))
+    expected = request.subset(sorted(kept))
+    request.retain(sorted(kept))
+    assert bytes(request.body) == bytes(expected.body)
+    assert entries_of(request) == entries_of(expected)
+    assert (request.n_records, request.n_bytes) == (expected.n_records, expected.n_bytes)
+    assert [request.event_at(i) for i in range(len(kept))] == [
+        expected.event_at(i) for i in range(len(kept))
+    ]
+
+
+def one_request() -> Request:
+    return next(requests_of(keyed_chunk(20), output_config(KEYED)))
+
+
+@pytest.mark.parametrize("indexes", [[3, 2], [1, 1], []])
+def test_what_retain_does_not_take(indexes: list[int]) -> None:
+    request = one_request()
+    with pytest.raises(ValueError, match=r"ascend|0 entries"):
+        request.retain(indexes)
+    with pytest.raises(IndexError):
+        request.retain([0, 20])
+    assert request.n_records == 20
+
+
+def test_retain_needs_the_body_for_itself() -> None:
+    request = one_request()
+    with request.body, pytest.raises(BufferError):
+        request.retain([0])
+    request.retain([0])
+    request.release()
+    with pytest.raises(ValueError, match="released"):
+        request.retain([0])
+
+
+# --- events that are settled ---
+
+
+def bits_of(events: set[int], n: int) -> bytes:
+    bits = bytearray((n + 7) // 8)
+    for number in events:
+        bits[number >> 3] |= 1 << (number & 7)
+    return bytes(bits)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    settled=st.sets(st.integers(0, 799)),
+    n_bits=st.integers(0, 900),
+    max_lanes=st.sampled_from([1, 4]),
+)
+def test_settled_events_are_left_out(settled: set[int], n_bits: int, max_lanes: int) -> None:
+    settled = {number for number in settled if number < n_bits}
+    chunk = keyed_chunk(800)
+    stream = stream_of(chunk, max_lanes, settled=bits_of(settled, n_bits))
+    events = sorted(entry.event for request in stream for entry in entries_of(request))
+    assert events == sorted(set(range(800)) - settled)
+    tally = stream.take_tally()
+    assert (tally.records, tally.resumed) == (800 - len(settled), len(settled))
+    rest = stream_of(chunk, max_lanes, settled=bits_of(settled, n_bits))
+    assert rest.count_rest() == 800 - len(settled)
+
+
+@pytest.mark.parametrize("n_taken", [0, 1, 2, 5])
+@pytest.mark.parametrize("max_lanes", [1, 3])
+def test_what_is_settled_is_what_was_taken_or_skipped(n_taken: int, max_lanes: int) -> None:
+    chunk = BAD + keyed_chunk(1600) + BAD + keyed_chunk(400, 1) + b"\xc1"
+    earlier = bits_of({5, 1900, 2002}, 2003)
+    stream = stream_of(chunk, max_lanes, settled=earlier)
+    requests = [request for _, request in zip(range(n_taken), stream, strict=False)]
+    bits = stream.settled_events()
+    taken = {request.event_of(i) for request in requests for i in range(request.n_records)}
+    rest = stream_of(chunk, 1, settled=bytes(bits))
+    left = {r.event_of(i) for r in rest for i in range(r.n_records)}
+    assert not left & taken
+    everything = {r.event_of(i) for r in stream_of(chunk, 1) for i in range(r.n_records)}
+    assert left | taken | {5, 1900} == everything
+    for request in requests:
+        request.clear_events(bits)
+    again = stream_of(chunk, 1, settled=bytes(bits))
+    assert {r.event_of(i) for r in again for i in range(r.n_records)} == everything - {5, 1900}
+
+
+def test_events_without_a_bit() -> None:
+    with pytest.raises(IndexError, match="event 8 has no bit"):
+        one_request().clear_events(bytearray(1))
+
+
+@pytest.mark.parametrize("name", chunk_names())
+def test_resumed_at_every_request(name: str) -> None:
+    config = output_config()
+    chunk = load_chunk(name)
+    whole = drain(chunk, config).entries
+    stream = requests_of(chunk, config)
+    for request in stream:
+        settled = bytes(stream.settled_events())
+        rest = RecordEncoder(config)._core.requests(chunk, now_ns=0, seed=0, settled=settled)
+        left = [entry.data for part in rest for entry in entries_of(part)]
+        n_taken = request.event_of(request.n_records - 1)
+        assert left == [entry.data for entry in whole if entry.event > n_taken]
+        break
+
+
+# --- events that were skipped ---
+
+
+def test_skipped_events_are_told() -> None:
+    good = event({"k": "x"}, 1_790_000_000)
+    no_map = b"\x92\x92\x05\x80\x07"
+    chunk = good + no_map + good + b"\x92\x92\x05"
+    stream = RecordEncoder(output_config()).requests(chunk, keep_skipped=True)
+    list(stream)
+    found = stream.take_skipped()
+    first = len(good)
+    assert found == [
+        ("skipped_not_map", first, first + 5, 5 * 10**9),
+        ("skipped_malformed", len(chunk) - 3, len(chunk), -1),
+    ]
+    assert stream.take_skipped() == []
+
+
+def test_without_asking_nothing_is_told() -> None:
+    stream = RecordEncoder(output_config()).requests(BAD)
+    assert list(stream) == []
+    assert stream.take_skipped() == []
+    assert stream.take_tally().skipped_not_map == 1
+
+
+def test_the_place_of_an_event() -> None:
+    chunk = BAD + keyed_chunk(10)
+    (request,) = stream_of(chunk, 1)
+    for i in range(10):
+        (again,) = stream_of(chunk[request.event_at(i) :], 1)
+        assert json.loads(again.entry(0)) == json.loads(request.entry(i))

@@ -1,0 +1,286 @@
+"""More than one request in flight: lanes, order of keys, help from other threads, memory."""
+
+import json
+import threading
+import time
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+import pytest
+from chunks import chunk_of, output_config
+from fake_transport import (
+    Answer,
+    FakeTime,
+    FakeTransport,
+    accept,
+    entries_answer,
+    error,
+    fail,
+    raise_it,
+    refuse_if,
+)
+from outputs import assert_balanced, assert_stats, new_output, numbered, numbers
+
+from kinesis_fast import FlushResult, KinesisOutput, RecordEncoder
+from kinesis_fast._core.encoder import RequestStream
+from kinesis_fast._core.request import Request
+from kinesis_fast.sender import Chunk
+from kinesis_fast.transport import Response
+
+OK, RETRY = FlushResult.OK, FlushResult.RETRY
+PATIENCE_S = 10.0
+
+
+class Service:
+    """Notes who is in flight with whom, and what of each partition key arrived when."""
+
+    def __init__(self, answer_s: float = 0.0) -> None:
+        self.arrived: dict[str, list[int]] = defaultdict(list)
+        self.sizes: list[int] = []
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._answer_s = answer_s
+        self._lock = threading.Lock()
+
+    def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
+        entries = json.loads(bytes(body))["Records"]
+        with self._lock:
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        time.sleep(self._answer_s)
+        with self._lock:
+            self._in_flight -= 1
+            self.sizes.append(n_records)
+            for entry in entries:
+                self.arrived[entry["PartitionKey"]].append(
+                    json.loads(b64decode(entry["Data"]))["n"]
+                )
+        return entries_answer([None] * n_records)
+
+
+def keyed(n: int, n_keys: int, seed: int = 1) -> bytes:
+    rng = Random(seed)
+    return chunk_of({"n": i, "k": f"key {rng.randrange(n_keys)}"} for i in range(n))
+
+
+def output_for(transport: Any, **options: str) -> KinesisOutput:
+    return KinesisOutput(output_config(options), transport, timing=FakeTime().timing())
+
+
+@pytest.mark.parametrize("max_in_flight", [1, 2, 4, 7])
+@pytest.mark.parametrize("n_records", [1, 499, 500, 501, 1000, 2600, 11_111])
+def test_random_keys(max_in_flight: int, n_records: int) -> None:
+    service = Service()
+    with output_for(service, max_in_flight=str(max_in_flight)) as output:
+        assert output.flush(numbered(range(n_records))) is OK
+    assert sorted(n for arrived in service.arrived.values() for n in arrived) == list(
+        range(n_records)
+    )
+    full, rest = divmod(n_records, 500)
+    assert sorted(service.sizes, reverse=True) == [500] * full + [rest] * (rest > 0)
+    assert service.most_in_flight <= max_in_flight
+    assert_stats(output, in_=n_records, delivered=n_records)
+
+
+def test_as_many_as_allowed_are_in_flight() -> None:
+    service = Service(answer_s=0.02)
+    with output_for(service, max_in_flight="3") as output:
+        output.flush(numbered(range(6000)))
+    assert service.most_in_flight == 3
+
+
+@pytest.mark.parametrize("n_keys", [1, 2, 5, 300])
+@pytest.mark.parametrize("max_in_flight", [1, 2, 4])
+def test_records_of_a_key_arrive_in_order(n_keys: int, max_in_flight: int) -> None:
+    service = Service(answer_s=0.001)
+    options = {"partition_key": "k", "max_in_flight": str(max_in_flight)}
+    with output_for(service, **options) as output:
+        assert output.flush(keyed(9000, n_keys)) is OK
+    assert len(service.arrived) == n_keys
+    for arrived in service.arrived.values():
+        assert arrived == sorted(arrived)
+    assert sum(map(len, service.arrived.values())) == 9000
+    assert service.most_in_flight <= max_in_flight
+    assert len(service.sizes) <= 9000 // 500 + max_in_flight
+
+
+def test_lanes_of_keys_are_in_flight_together() -> None:
+    service = Service(answer_s=0.02)
+    with output_for(service, partition_key="k") as output:
+        output.flush(keyed(12_000, 100))
+    assert service.most_in_flight == 4
+
+
+@pytest.mark.parametrize(
+    ("n_records", "n_lanes"), [(1, 1), (999, 1), (1000, 2), (1999, 3), (2000, 4), (9000, 4)]
+)
+def test_no_more_lanes_than_full_requests(n_records: int, n_lanes: int) -> None:
+    encoder = RecordEncoder(output_config(partition_key="k"))
+    stream = encoder.requests(keyed(n_records, 1000), max_lanes=4)
+    assert stream.n_lanes == n_lanes
+    assert {request.lane for request in stream} == set(range(n_lanes))
+
+
+def test_one_lane_is_what_a_single_key_gets() -> None:
+    stream = RecordEncoder(output_config(partition_key="k")).requests(keyed(5000, 1), max_lanes=4)
+    requests = list(stream)
+    assert [request.n_records for request in requests] == [500] * 10
+    assert len({request.lane for request in requests}) == 1
+
+
+def test_lanes_and_the_records_without_the_key() -> None:
+    rng = Random(3)
+    bodies: Iterable[dict[str, object]] = (
+        {"n": i} if rng.random() < 0.5 else {"n": i, "k": f"{rng.randrange(50)}"}
+        for i in range(6000)
+    )
+    service = Service()
+    with output_for(service, partition_key="k") as output:
+        assert output.flush(chunk_of(bodies)) is OK
+    assert sorted(n for arrived in service.arrived.values() for n in arrived) == list(range(6000))
+    for key in map(str, range(50)):
+        assert service.arrived[key] == sorted(service.arrived[key])
+    assert len(service.sizes) <= 12 + 4
+
+
+class CountingStream:
+    """A stream of which somebody counts the requests that are in memory."""
+
+    def __init__(self, stream: RequestStream, count: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._count = count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def take(self, max_open: int, /) -> Request | None:
+        request = self._stream.take(max_open)
+        if request is not None:
+            self._count(1)
+        return request
+
+
+@pytest.mark.parametrize(("options", "most"), [({}, 5), ({"partition_key": "k"}, 8)])
+def test_requests_in_memory_are_bounded(options: dict[str, str], most: int) -> None:
+    config = output_config(options)
+    lock = threading.Lock()
+    alive: list[int] = [0]
+
+    class CountingEncoder(RecordEncoder):
+        def requests(self, chunk: Chunk, **more: Any) -> Any:
+            return CountingStream(super().requests(chunk, **more), count)
+
+    class CountingService(Service):
+        def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
+            response = super().send(body, n_records, timeout_s)
+            count(-1)
+            return response
+
+    def count(change: int) -> None:
+        with lock:
+            alive.append(alive[-1] + change)
+
+    service = CountingService(answer_s=0.001)
+    with KinesisOutput(config, service, make_encoder=CountingEncoder) as output:
+        assert output.flush(keyed(20_000, 1000)) is OK
+    assert 2 <= max(alive) <= most
+
+
+@pytest.mark.parametrize("options", [{}, {"partition_key": "k"}])
+@pytest.mark.parametrize("seed", range(12))
+def test_random_faults(options: dict[str, str], seed: int) -> None:
+    rng = Random(seed)
+    lock = threading.Lock()
+
+    def trouble(records: list[bytes]) -> Answer:
+        with lock:
+            kind = rng.randrange(10)
+            failed = rng.sample(range(len(records)), rng.randint(0, len(records)))
+        if kind == 0:
+            return raise_it(ConnectionError("reset"))(records)
+        if kind == 1:
+            return error(500, "InternalFailure")(records)
+        if kind == 2:
+            return error(400, "AccessDeniedException")(records)
+        if kind <= 5:
+            return fail(*failed)(records)
+        return refuse_if(lambda data: numbers([data])[0] % 997 == 5)(records)
+
+    transport = FakeTransport(then=trouble)
+    output = new_output(transport, FakeTime(chance=0.0), max_in_flight="4", **options)
+    chunk = keyed(4000, 40, seed)
+    for _ in range(200):
+        result = output.flush(chunk)
+        assert_balanced(output.stats())
+        assert output.stats()["pending"] == 0
+        if result is OK:
+            break
+    assert result is OK
+    stats = output.stats()
+    kept = numbers(transport.kept)
+    assert len(kept) == len(set(kept)) == stats["delivered"]
+    assert {n for n in range(4000) if n % 997 != 5} <= set(kept)
+    assert stats["dead"] == 4000 - len(kept)
+    assert stats["in"] - stats["returned"] == 4000
+
+
+def test_one_lane_that_fails_stops_the_others() -> None:
+    transport = FakeTransport(then=error(400, "AccessDeniedException"))
+    output = new_output(transport, max_in_flight="4")
+    assert output.flush(numbered(range(50_000))) is RETRY
+    assert len(transport.sizes) <= 4
+    assert_stats(output, in_=50_000, returned=50_000, delivered=0)
+
+
+def test_without_threads_the_caller_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    service = Service()
+    output = output_for(service)
+    assert output.flush(numbered(range(5000))) is OK
+    assert service.most_in_flight == 1
+    assert_stats(output, in_=5000, delivered=5000)
+
+
+def test_an_exception_of_a_helper_reaches_the_caller() -> None:
+    first_is_there, second_has_failed = threading.Event(), threading.Event()
+
+    def step(records: list[bytes]) -> Answer:
+        if numbers(records[:1]) == [0]:
+            first_is_there.set()
+            assert second_has_failed.wait(PATIENCE_S)
+            return accept(records)
+        assert first_is_there.wait(PATIENCE_S)
+        second_has_failed.set()
+        return raise_it(SystemExit(5))(records)
+
+    output = new_output(FakeTransport(then=step), max_in_flight="2")
+    with pytest.raises(SystemExit):
+        output.flush(numbered(range(1000)))
+    assert_stats(output, in_=1000, delivered=500, returned=500)
+
+
+def test_many_flushes_at_once() -> None:
+    service = Service()
+    output = output_for(service, partition_key="k")
+    results: list[FlushResult] = []
+    chunks = [
+        chunk_of({"n": i, "k": f"{caller} {i % 7}"} for i in range(3000)) for caller in range(8)
+    ]
+    threads = [
+        threading.Thread(target=lambda chunk=chunk: results.append(output.flush(chunk)))
+        for chunk in chunks
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    output.close()
+    assert results == [OK] * 8
+    assert_stats(output, in_=24_000, delivered=24_000)
+    assert all(arrived == sorted(arrived) for arrived in service.arrived.values())
