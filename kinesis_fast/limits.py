@@ -44,8 +44,7 @@ MIN_SPOOL_BYTES: Final = 10_000_000  # bytes; ours: room for a few of Fluent Bit
 DEFAULT_DEAD_LETTER_BYTES: Final = 64_000_000  # bytes; ours
 MIN_DEAD_LETTER_BYTES: Final = 1_000_000  # bytes; ours: each of the files must hold some letters
 MAX_DISK_BYTES: Final = 10**15  # bytes; ours, larger than any disk of a host
-# What the direct transport puts up with; http_request_timeout is the bound of each wait.
-SLOWEST_BYTES_PER_S: Final = 16 * KIB  # bytes/s; ours: writing may take n_bytes / this longer
+
 # What the direct transport puts up with. http_request_timeout bounds connecting, each wait while a
 # request is written, and from there to the end of the answer; with no time-out there is no bound.
 # Writing in all may take http_request_timeout and n_bytes / SLOWEST_BYTES_PER_S: a large request on
