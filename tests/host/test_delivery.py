@@ -131,8 +131,9 @@ def test_deeply_nested_records_take_no_more_of_the_caller_stack(
 def test_a_flush_copies_nothing_and_the_background_takes_one_copy(host: PluginHost) -> None:
     chunk = chunk_of({"n": n, "log": "x" * 16_000} for n in range(2000))
     with SlowService() as service:
-        assert host.init("a", service.target) == 1
-        assert host.init("b", {**service.target, "experimental_concurrency": "1"}) == 1
+        target = {**service.target, "max_in_flight": "1"}
+        assert host.init("a", target) == 1
+        assert host.init("b", {**target, "experimental_concurrency": "1"}) == 1
         before = host.memory()
         host.start(1, "a", chunk)
         assert service.arrived.wait(PATIENCE_S)

@@ -43,17 +43,17 @@ HELD = "a view of the host's memory is still in use after the flush"
 KEEP_A_SLICE = """
 from kinesis_fast import encoder
 kept, requests = [], encoder.RecordEncoder.requests
-def keep(self, chunk):
+def keep(self, chunk, **more):
     kept.append(chunk[1:])
-    return requests(self, chunk)
+    return requests(self, chunk, **more)
 encoder.RecordEncoder.requests = keep
 """
 KEEP_A_STREAM = """
 from kinesis_fast import encoder
 kept, requests = [], encoder.RecordEncoder.requests
-def keep(self, chunk):
-    kept.append(requests(self, chunk))
-    return requests(self, chunk)
+def keep(self, chunk, **more):
+    kept.append(requests(self, chunk, **more))
+    return requests(self, chunk, **more)
 encoder.RecordEncoder.requests = keep
 """
 # Fails once, and keeps the exception: so its frames live, and with them all their variables.
