@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import Final
 
+from kinesis_fast.encoding import Chunk, Request, RequestStream
 from kinesis_fast.logs import printable
+from kinesis_fast.lost_records import LostRecords
 from kinesis_fast.remarks import MAX_REASON, Remarks
 from kinesis_fast.retry import (
     Outcome,
@@ -21,44 +23,8 @@ from kinesis_fast.retry import (
 from kinesis_fast.tools import Tools
 from kinesis_fast.transport import NotSentError
 
-if TYPE_CHECKING:
-    from kinesis_fast._core.tally import Tally
-
 MAX_TAG: Final = 100  # characters in a log line
 ANY_LANE: Final = -1
-
-
-class Request(Protocol):
-    """A finished PutRecords request; see `kinesis_fast.encoder`."""
-
-    @property
-    def n_records(self) -> int: ...
-    @property
-    def n_bytes(self) -> int: ...
-    @property
-    def body(self) -> memoryview: ...
-    @property
-    def lane(self) -> int: ...
-    def n_bytes_of(self, index: int, /) -> int: ...
-    def event_of(self, index: int, /) -> int: ...
-    def clear_events(self, bits: bytearray, /) -> None: ...
-    def subset(self, indexes: Sequence[int], /) -> Self: ...
-    def retain(self, indexes: Sequence[int], /) -> None: ...
-    def release(self) -> None: ...
-
-
-class RequestStream(Protocol):
-    """The requests of one chunk, encoded one by one; see `kinesis_fast.encoder`."""
-
-    @property
-    def n_lanes(self) -> int: ...
-    @property
-    def is_exhausted(self) -> bool: ...
-    def take(self, max_open: int, /) -> Request | None: ...
-    def take_tally(self) -> "Tally": ...
-    def settled_events(self) -> bytearray: ...
-    def count_rest(self) -> int: ...
-    def close(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -68,6 +34,10 @@ class _Unsettled:
     request: Request
     was_sent: bool = False
     second_half: Request | None = None  # of a request that was divided
+
+    def requests(self) -> list[Request]:
+        """All that is left of it."""
+        return [self.request] if self.second_half is None else [self.request, self.second_half]
 
     def parts(self) -> list["_Unsettled"]:
         """This request, and its second half if it was divided, each on its own from now on."""
@@ -100,13 +70,26 @@ class Delivery:
         stream: the chunk's requests; closed at the end.
         tools: what to work with.
         tag: names the chunk in log lines.
+        lost: where its records go that can never be delivered; None: nowhere.
         counted: whether the records of the chunk stand in the account as pending already.
+        on_settled: called with this delivery after each request that is settled, by any thread.
     """
 
-    def __init__(self, stream: RequestStream, tools: Tools, tag: str, *, counted: bool) -> None:
+    def __init__(
+        self,
+        stream: RequestStream,
+        tools: Tools,
+        tag: str,
+        lost: LostRecords | None = None,
+        *,
+        counted: bool,
+        on_settled: Callable[["Delivery"], None] | None = None,
+    ) -> None:
         self._stream = stream
         self._tools = tools
+        self._lost = lost
         self._counted = counted
+        self._on_settled = on_settled
         self._changed = threading.Condition(threading.Lock())
         self._ready: deque[_Unsettled] = deque()  # written, not in flight
         self._sending: list[_Unsettled] = []
@@ -174,18 +157,41 @@ class Delivery:
         self._remarks.write()
         return n_encoded + n_unread
 
-    def leave(self) -> None:
-        """End it: what is left of a chunk that was taken over stays pending for good."""
-        self._release_unsettled()
-        self._stream.close()
+    def leave(self) -> int:
+        """End it: what is left of a chunk that was taken over stays pending. Returns how many."""
+        n_records = self._release_unsettled() + self._count_unread()
         self._remarks.write()
+        return n_records
+
+    def end(self, *, settled: bool) -> None:
+        """End a run whose host waits for it: `finish`, or `give_back` with a line that says why."""
+        try:
+            if settled:
+                self.finish()
+            else:
+                n_records = self.give_back()
+                if self.trouble:
+                    self._tools.log.error(
+                        "chunk '%s': %d records are given back; PutRecords %s",
+                        self.tag,
+                        n_records,
+                        self.trouble,
+                    )
+        finally:
+            self._tools.watchdog.end(returned=not settled)
 
     def settled_events(self) -> bytearray:
         """A bit per event, as `settled` of `RecordEncoder.requests`; while no thread is at work."""
         bits = self._stream.settled_events()
-        for unsettled in self._ready:
-            unsettled.request.clear_events(bits)
+        for unsettled in (*self._ready, *self._sending):
+            for part in unsettled.requests():
+                part.clear_events(bits)
         return bits
+
+    def progress(self) -> bytes | None:
+        """The same while threads are at work; None when one of them is writing a request."""
+        with self._changed:
+            return None if self._is_encoding else bytes(self.settled_events())
 
     # --- the threads ---
 
@@ -219,7 +225,7 @@ class Delivery:
 
     def _first_ready(self) -> int | None:
         """The place of the first request that may be sent now."""
-        if self._slots:
+        if self._slots and len(self._sending) < self._tools.pace.in_flight:
             for place, unsettled in enumerate(self._ready):
                 if unsettled.request.lane not in self._busy_lanes:
                     return place
@@ -292,6 +298,8 @@ class Delivery:
             tally = self._stream.take_tally()
             self._tools.stats.encoded(tally, counted=self._counted)
             self._remarks.encoded(tally)
+            if self._lost is not None:
+                self._lost.skipped(self._stream.take_skipped())
             with self._changed:
                 self._is_encoding = False
                 if request is not None:
@@ -308,6 +316,7 @@ class Delivery:
         try:
             if wants_help:
                 self._call_help()
+            self._keep_pace(slot)
             settled = self._settle(unsettled, slot)
         finally:
             with self._changed:
@@ -320,6 +329,15 @@ class Delivery:
                 self._changed.notify_all()
         if settled:
             _release(unsettled.request)
+            if self._on_settled is not None:
+                self._on_settled(self)
+
+    def _keep_pace(self, slot: _Slot) -> None:
+        wait_s = self._tools.pace.pause_s()
+        if wait_s:
+            self._tools.timing.sleep(wait_s)
+            if slot.retrying_s is not None:
+                slot.retrying_s += wait_s
 
     def _settle(self, unsettled: _Unsettled, slot: _Slot) -> bool:
         """Returns whether nothing is left of the request. If it is no use to go on, all stop."""
@@ -382,6 +400,9 @@ class Delivery:
         unsettled.was_sent = True
         if verdict.throttled:
             tools.stats.throttled()
+            tools.pace.throttled((len(verdict.failed) or request.n_records) / request.n_records)
+        elif verdict.outcome is Outcome.SETTLED:
+            tools.pace.accepted()
         return verdict
 
     def _book(self, unsettled: _Unsettled, verdict: Verdict) -> None:
@@ -417,6 +438,8 @@ class Delivery:
             unsettled.second_half = rest
             return False
         self._remarks.refused(request.event_of(0), request.n_bytes_of(0), verdict.reason)
+        if self._lost is not None:
+            self._lost.refused(request.event_at(0), verdict.reason)
         self._tools.stats.dead(1)
         return True
 
@@ -435,6 +458,45 @@ class Delivery:
             return self._stream.count_rest()
         finally:
             self._stream.close()
+
+
+def begin(
+    tools: Tools,
+    chunk: Chunk,
+    tag: str,
+    *,
+    counted: bool,
+    settled: bytes | None = None,
+    on_settled: Callable[[Delivery], None] | None = None,
+) -> Delivery:
+    """Make the delivery of a chunk; the watchdog hears of it, and is to hear of its end.
+
+    Args:
+        tools: what to work with.
+        chunk: bytes-like, unchanged until the delivery has ended.
+        tag: names it.
+        counted: as for `Delivery`.
+        settled: a bit for each event that needs no sending; None: all do.
+        on_settled: as for `Delivery`.
+
+    Raises:
+        TypeError: the chunk is not bytes-like.
+    """
+    letters = tools.letters
+    stream = tools.encoder.requests(
+        chunk,
+        max_lanes=tools.max_in_flight,
+        settled=settled,
+        keep_skipped=letters is not None,
+    )
+    try:
+        lost = LostRecords(letters, tools.encoder.span, chunk, tag) if letters is not None else None
+        delivery = Delivery(stream, tools, tag, lost, counted=counted, on_settled=on_settled)
+        tools.watchdog.begin()
+    except BaseException:
+        stream.close()
+        raise
+    return delivery
 
 
 def _release(request: Request) -> None:

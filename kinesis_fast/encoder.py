@@ -111,7 +111,15 @@ class RecordEncoder:
                 yield Record(base64.b64decode(entry["Data"]), entry["PartitionKey"])
             request.release()
 
-    def count(self, chunk: bytes | bytearray | memoryview) -> int:
+    def count(self, chunk: bytes | bytearray | memoryview, settled: bytes | None = None) -> int:
         """Number of records in a chunk: every event that is no group marker, those that will be
-        skipped included, and one for a malformed tail. Nothing is encoded."""
-        return self._core.count(chunk)
+        skipped included, and one for a malformed tail; `settled` as for `requests`. Nothing is
+        encoded."""
+        return self._core.count(chunk, settled)
+
+    def span(self, chunk: bytes | bytearray | memoryview, start: int) -> tuple[int, int]:
+        """Where the event that begins at an offset of the chunk ends, and its time.
+
+        The time is nanoseconds since 1970, -1 for none. ValueError if there is no whole event.
+        """
+        return self._core.span(chunk, start)

@@ -9,13 +9,19 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from kinesis_fast import logs
+from kinesis_fast.background import Background
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.crew import Crew
+from kinesis_fast.dead_letters import DeadLetters
 from kinesis_fast.encoder import RecordEncoder
+from kinesis_fast.encoding import Chunk, Encoder
 from kinesis_fast.errors import ClosedError
 from kinesis_fast.limits import CLOSE_TIMEOUT_S
+from kinesis_fast.pace import Pace
 from kinesis_fast.resume import ResumeMemory
-from kinesis_fast.sender import Chunk, Encoder, Sender
+from kinesis_fast.sender import Sender
+from kinesis_fast.spool import Spool
+from kinesis_fast.spooler import Spooler
 from kinesis_fast.stats import Stats
 from kinesis_fast.tools import REAL_TIME, Timing, Tools
 from kinesis_fast.transport import Transport
@@ -60,6 +66,7 @@ class KinesisOutput:
 
     Raises:
         ConfigError: profile, region or endpoint are of no use, or SEND_FAILURE_TIMEOUT is wrong.
+        StorageError: spool_dir or dead_letter_dir cannot be used.
     """
 
     def __init__(
@@ -115,11 +122,7 @@ class KinesisOutput:
             SendFailureTimeout: SEND_FAILURE_TIMEOUT has passed; what is left counts as returned.
             TypeError: the chunk is not bytes-like.
         """
-        sender = self._open_sender()
-        if self._config.experimental_concurrency:
-            done = sender.take_over(chunk, tag)
-        else:
-            done = sender.deliver(chunk, tag)
+        done = self._open_sender().flush(chunk, tag)
         return FlushResult.OK if done else FlushResult.RETRY
 
     def stats(self) -> dict[str, int]:
@@ -143,7 +146,9 @@ class KinesisOutput:
         parts.crew.close()
         parts.watchdog.close()
         n_left = self._stats.snapshot()["pending"]
-        if n_left:
+        if n_left and self._config.spool_dir:
+            self._log.info("closed with %d records in the spool; the next start sends them", n_left)
+        elif n_left:
             self._log.error("closed with %d records that were not delivered", n_left)
         if idle and parts.own_transport is not None:
             parts.own_transport.close()
@@ -173,23 +178,32 @@ class KinesisOutput:
             transport = own_transport = open_transport(config, self._log)
         crew = Crew("kinesis-fast-delivery")
         tools = Tools(
+            self._make_encoder(config),
             transport,
             config.http_request_timeout or None,
             config.max_in_flight,
+            Pace(config.max_in_flight, self._timing.random),
             crew,
             ResumeMemory(self._timing.clock),
             self._stats,
             watchdog,
             self._timing,
             self._log,
+            DeadLetters.open(config, self._log) if config.dead_letter_dir else None,
         )
-        sender = Sender(
-            self._make_encoder(config),
-            tools,
-            config.experimental_concurrency,
-            config.experimental_concurrency_retries,
-        )
+        sender = Sender(tools, self._make_background(tools))
         return _Parts(sender, crew, watchdog, own_transport)
+
+    def _make_background(self, tools: Tools) -> Background | Spooler | None:
+        config = self._config
+        n_slots = config.experimental_concurrency
+        n_retries = config.experimental_concurrency_retries
+        if not n_slots:
+            return None
+        if config.spool_dir is None:
+            return Background(tools, n_slots, n_retries)
+        spool = Spool.open(config, self._log)
+        return Spooler(spool, tools, n_slots, n_retries)
 
 
 _OUTPUTS: weakref.WeakSet[KinesisOutput] = weakref.WeakSet()

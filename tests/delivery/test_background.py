@@ -9,6 +9,7 @@ from fake_transport import Answer, FakeTime, FakeTransport, Step, accept, error,
 from outputs import assert_balanced, assert_stats, new_output, numbered, numbers
 
 from kinesis_fast import ClosedError, FlushResult, SendFailureTimeout, TransportError
+from kinesis_fast.background import Background
 from kinesis_fast.retry import backoff_s
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
@@ -153,7 +154,7 @@ def test_waits_between_retries_grow(monkeypatch: pytest.MonkeyPatch) -> None:
         waits.append(backoff_s(failures, base_s, cap_s, random))
         return 0.0
 
-    monkeypatch.setattr("kinesis_fast.sender.backoff_s", noted)
+    monkeypatch.setattr("kinesis_fast.background.backoff_s", noted)
     output = new_output(
         FakeTransport(then=DENIED),
         FakeTime(chance=0.5),
@@ -214,14 +215,16 @@ def test_a_transport_that_ends_its_thread(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_close_wakes_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kinesis_fast.sender.BACKGROUND_BACKOFF_BASE_S", 100.0)
-    monkeypatch.setattr("kinesis_fast.sender.BACKGROUND_BACKOFF_CAP_S", 100.0)
+    monkeypatch.setattr("kinesis_fast.background.BACKGROUND_BACKOFF_BASE_S", 100.0)
+    monkeypatch.setattr("kinesis_fast.background.BACKGROUND_BACKOFF_CAP_S", 100.0)
     transport = FakeTransport(DENIED)
     output = new_output(transport, FakeTime(chance=1.0), experimental_concurrency="1")
     output.flush(numbered([1]))
     parts = output._parts
     assert parts is not None
-    eventually(lambda: parts.sender._n_waiting == 1)
+    background = parts.sender._background
+    assert isinstance(background, Background)
+    eventually(lambda: background._n_waiting == 1)
     output.close(PATIENCE_S)
     assert_stats(output, delivered=1, pending=0)
 

@@ -27,7 +27,7 @@ from outputs import assert_balanced, assert_stats, new_output, numbered, numbers
 from kinesis_fast import FlushResult, KinesisOutput, RecordEncoder
 from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.request import Request
-from kinesis_fast.sender import Chunk
+from kinesis_fast.encoding import Chunk
 from kinesis_fast.transport import Response
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY

@@ -13,8 +13,7 @@ from outputs import assert_stats, numbered
 from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
 from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.tally import Tally
-from kinesis_fast.delivery import Request
-from kinesis_fast.sender import Chunk
+from kinesis_fast.encoding import Chunk, Request
 from kinesis_fast.transport import Response
 
 
@@ -49,6 +48,9 @@ class CountedRequest:
 
     def event_of(self, index: int, /) -> int:
         return self._request.event_of(index)
+
+    def event_at(self, index: int, /) -> int:
+        return self._request.event_at(index)
 
     def clear_events(self, bits: bytearray, /) -> None:
         self._request.clear_events(bits)
@@ -86,6 +88,9 @@ class CountedStream:
         request = self._stream.take(max_open)
         return CountedRequest(request, self._account) if request is not None else None
 
+    def take_skipped(self) -> list[tuple[str, int, int, int]]:
+        return self._stream.take_skipped()
+
     def settled_events(self) -> bytearray:
         return self._stream.settled_events()
 
@@ -116,13 +121,18 @@ class Encoder:
             if left == 1:
                 raise MemoryError(f"no memory in {method}")
 
-    def requests(self, chunk: Chunk, /, *, max_lanes: int, settled: bytes | None) -> CountedStream:
+    def requests(
+        self, chunk: Chunk, /, *, max_lanes: int, settled: bytes | None, keep_skipped: bool
+    ) -> CountedStream:
         self.call("requests")
         stream = self._encoder.requests(chunk, max_lanes=max_lanes, settled=settled)
         return CountedStream(stream, self)
 
-    def count(self, chunk: Chunk, /) -> int:
-        return self._encoder.count(chunk)
+    def count(self, chunk: Chunk, /, settled: bytes | None = None) -> int:
+        return self._encoder.count(chunk, settled)
+
+    def span(self, chunk: Chunk, start: int, /) -> tuple[int, int]:
+        return self._encoder.span(chunk, start)
 
 
 def new_output(

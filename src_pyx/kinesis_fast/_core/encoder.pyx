@@ -131,11 +131,37 @@ cdef class Encoder:
         return RequestStream.__new__(RequestStream, self, chunk, now_ns, seed, max_lanes, settled,
                                      keep_skipped)
 
-    def count(self, chunk):
-        """Number of records in `chunk`: events but group markers, and one for a malformed tail."""
+    def count(self, chunk, bytes settled=None):
+        """Number of records in `chunk` that are not `settled`: events but group markers, and one
+        for a malformed tail."""
+        cdef RequestStream stream = RequestStream.__new__(RequestStream, self, chunk, 0, 0, 1,
+                                                          settled, False)
+        return stream.count_rest()
+
+    def span(self, chunk, Py_ssize_t start):
+        """Where the event at the offset `start` of `chunk` ends, and its time in ns or -1.
+
+        ValueError if there is no whole event.
+        """
         cdef RequestStream stream = RequestStream.__new__(RequestStream, self, chunk, 0, 0, 1, None,
                                                           False)
-        return stream.count_rest()
+        cdef Event event
+        cdef Status status = STATUS_TRUNCATED
+        cdef Py_ssize_t end
+        if 0 <= start <= stream.chunk.len:
+            stream.cursor.pos += start
+            status = read_event(&stream.cursor, &event)
+            if status == STATUS_OK:
+                status = skip_value(&stream.cursor)
+        end = stream.cursor.pos - stream.start
+        stream.release_chunk()
+        if status != STATUS_OK:
+            raise ValueError(f"no whole event at byte {start}")
+        return end, time_ns_of(&event)
+
+
+cdef int64_t time_ns_of(const Event* event) noexcept nogil:
+    return event.time.second * NANOSECONDS + event.time.nanosecond if event.has_time else -1
 
 
 @cython.final
@@ -452,9 +478,7 @@ cdef class RequestStream:
         skipped.start = self.event_at
         skipped.end = <size_t> (self.cursor.pos - self.start)
         skipped.reason = reason
-        skipped.time_ns = -1
-        if event.has_time:
-            skipped.time_ns = event.time.second * NANOSECONDS + event.time.nanosecond
+        skipped.time_ns = time_ns_of(event)
         memcpy(self.skipped.data + self.skipped.n, &skipped, sizeof(SkippedEvent))
         self.skipped.n += sizeof(SkippedEvent)
         return STATUS_OK
