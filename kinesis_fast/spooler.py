@@ -82,7 +82,8 @@ class Spooler:
         self._n_slots = n_slots
         self._n_retries = n_retries
         self._changed = threading.Condition(threading.Lock())
-        self._closing = False
+        self._closing = False  # nothing is waited for any more
+        self._stopped = False  # nothing is begun any more
         self._n_workers = 0
         self._running: list[tuple[Delivery, StoredChunk]] = []
         self._failure: SendFailureTimeout | None = None  # for the next call
@@ -129,7 +130,7 @@ class Spooler:
         return True
 
     def close(self, timeout_s: float) -> bool:
-        """Begin nothing more and wait for what is in flight; all else stays in the spool.
+        """Go on until the time is up or a try fails; what is left then stays in the spool.
 
         Returns:
             Whether nothing is in flight any more.
@@ -138,6 +139,7 @@ class Spooler:
             self._closing = True
             self._changed.notify_all()
             idle = self._changed.wait_for(lambda: self._n_workers == 0, timeout_s)
+            self._stopped = True
             running = list(self._running)
         for delivery, stored in running:
             self._note(delivery, stored)
@@ -177,15 +179,17 @@ class Spooler:
                 self._changed.notify_all()
 
     def _next_entry(self) -> _Entry | None:
-        """Wait for a chunk that is due; None when there is none left, or after close()."""
+        """Wait for a chunk that is due; None when there is none left, or none due after close()."""
         with self._changed:
-            while self._backlog and not self._closing:
+            while self._backlog and not self._stopped:
                 now = time.monotonic()
                 entry = min(self._backlog, key=lambda entry: max(entry.due, now))
                 wait_s = max(entry.due, self._hold_until) - now
                 if wait_s <= 0:
                     self._backlog.remove(entry)
                     return entry
+                if self._closing:
+                    return None
                 self._changed.wait(wait_s)
             return None
 
@@ -266,6 +270,7 @@ class Spooler:
                 self._tools.timing.random,
             )
             self._hold_until = max(self._hold_until, time.monotonic() + wait_s)
+            self._stopped |= self._closing
             self._backlog.appendleft(entry)
             n_waiting = len(self._backlog)
         (self._tools.log.error if is_trouble else self._tools.log.warning)(
@@ -287,6 +292,7 @@ class Spooler:
                 self._tools.timing.random,
             )
             entry.due = time.monotonic() + wait_s
+            self._stopped |= self._closing
             self._backlog.append(entry)
         self._tools.log.error(
             "chunk '%s' stays in the spool, the next try is in %.1f s: %s",
