@@ -11,6 +11,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 _MODULES = (
+    "kernels",
     "events",
     "json_text",
     "times",

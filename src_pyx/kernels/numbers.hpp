@@ -2,51 +2,94 @@
 #ifndef KF_NUMBERS_HPP
 #define KF_NUMBERS_HPP
 
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
-// No number is longer: "-" and 17 digits, a point, "e-324"; or "-0.00000" and 17 digits.
-#define KF_NUMBER_MAX 32
+#include "decimal_digits.hpp"
+#include "shortest.hpp"
 
-static inline uint8_t *kf_write_u64(uint8_t *out, uint64_t value)
+// Room for any number. The longest text has 25 bytes ("-0.00000" and 17 digits); what is copied is
+// of a fixed length.
+#define KF_NUMBER_MAX 64
+
+// A positive number as 0.d[0]d[1]d[2]... * 10 ** point; d[0] and the last digit are not 0.
+// The array may be read for 24 bytes from each digit on.
+struct kf_digits {
+    uint8_t all[48];
+    const uint8_t *d;
+    int n;
+    int point;
+};
+
+static inline void kf_split_digits(kf_decimal decimal, kf_digits *digits)
 {
-    return (uint8_t *)std::to_chars((char *)out, (char *)out + 20, value).ptr;
+    const uint64_t first = decimal.digits / 10000000000000000u;
+    const uint64_t rest = decimal.digits % 10000000000000000u;
+    const uint64_t high = kf_eight_digits((uint32_t)(rest / 100000000));
+    const uint64_t low = kf_eight_digits((uint32_t)(rest % 100000000));
+    digits->all[0] = (uint8_t)('0' + first);
+    kf_store_word(digits->all + 1, kf_to_ascii(high));
+    kf_store_word(digits->all + 9, kf_to_ascii(low));
+    const int start = first  ? 0
+                      : high ? 1 + (int)kf_zeros_in_front(high)
+                             : 9 + (int)kf_zeros_in_front(low);
+    const int end = low ? 17 - (int)kf_zeros_behind(low) : high ? 9 - (int)kf_zeros_behind(high) : 1;
+    digits->d = digits->all + start;
+    digits->n = end - start;
+    digits->point = decimal.exponent + 17 - start;
 }
 
-static inline uint8_t *kf_write_i64(uint8_t *out, int64_t value)
+// Without an exponent; -6 < point <= 21.
+static inline uint8_t *kf_write_positional(uint8_t *out, const kf_digits *digits)
 {
-    return (uint8_t *)std::to_chars((char *)out, (char *)out + 20, value).ptr;
-}
-
-// `digits` decimal digits of value, with leading zeros; value < 10 ** digits.
-static inline void kf_write_padded(uint8_t *out, uint32_t value, int digits)
-{
-    for (int i = digits - 1; i >= 0; i--, value /= 10)
-        out[i] = (uint8_t)('0' + value % 10);
-}
-
-// Lays out d[0].d[1]d[2]... * 10 ** exponent without an exponent; -7 < exponent < 21.
-static inline uint8_t *kf_write_positional(uint8_t *out, const char *d, int n_digits, int exponent)
-{
-    if (exponent < 0) {
+    const int point = digits->point;
+    if (point <= 0) {
         std::memcpy(out, "0.000000", 8);
-        out += 1 - exponent;
-        std::memcpy(out, d, (size_t)n_digits);
-        return out + n_digits;
+        std::memcpy(out + 2 - point, digits->d, 24);
+        return out + 2 - point + digits->n;
     }
-    const int n_whole = exponent + 1;
-    if (n_digits <= n_whole) {
-        std::memcpy(out, d, (size_t)n_digits);
-        std::memset(out + n_digits, '0', (size_t)(n_whole - n_digits));
-        return out + n_whole;
+    std::memcpy(out, digits->d, 24);
+    if (digits->n <= point) {
+        std::memset(out + digits->n, '0', (size_t)(point - digits->n));
+        return out + point;
     }
-    std::memcpy(out, d, (size_t)n_whole);
-    out[n_whole] = '.';
-    std::memcpy(out + n_whole + 1, d + n_whole, (size_t)(n_digits - n_whole));
-    return out + n_digits + 1;
+    out[point] = '.';
+    std::memcpy(out + point + 1, digits->d + point, 24);
+    return out + digits->n + 1;
+}
+
+static inline uint8_t *kf_write_exponential(uint8_t *out, const kf_digits *digits)
+{
+    *out++ = digits->d[0];
+    if (digits->n > 1) {
+        *out++ = '.';
+        std::memcpy(out, digits->d + 1, 24);
+        out += digits->n - 1;
+    }
+    const int exponent = digits->point - 1;
+    *out++ = 'e';
+    *out++ = exponent < 0 ? '-' : '+';
+    const unsigned size = (unsigned)(exponent < 0 ? -exponent : exponent);
+    if (size < 10)
+        *out++ = '0';
+    return kf_write_u64(out, size);
+}
+
+// A number with at most eight decimals, as most are that people or logs write. If `scaled` hundred
+// millionths read back as the value, their digits are the shortest: below 10 ** 15, no two decimals
+// are the same double. Returns NULL for all others; 1e-6 <= value < 1e7, no whole number.
+static inline uint8_t *kf_write_short_decimal(uint8_t *out, double value)
+{
+    const uint64_t scaled = (uint64_t)(value * 1e8 + 0.5);
+    if ((double)scaled / 1e8 != value)
+        return NULL;
+    out = kf_write_below_1e8(out, (uint32_t)(scaled / 100000000));
+    *out++ = '.';
+    const uint64_t decimals = kf_eight_digits((uint32_t)(scaled % 100000000));
+    kf_store_word(out, kf_to_ascii(decimals));
+    return out + 8 - kf_zeros_behind(decimals);
 }
 
 // The shortest digits that read back as the same double, laid out as Go does: in full from 1e-6 up
@@ -60,26 +103,16 @@ static inline uint8_t *kf_write_double(uint8_t *out, double value)
     }
     if (value < 9007199254740992.0 && value == (double)(uint64_t)value)
         return kf_write_u64(out, (uint64_t)value);
-    char text[40];
-    char *end = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific).ptr;
-    char *e = end - 4; // the shortest exponent is "e+00"
-    while (*e != 'e')
-        e--;
-    int exponent = 0;
-    for (const char *p = e + 2; p < end; p++)
-        exponent = exponent * 10 + (*p - '0');
-    if (e[1] == '-')
-        exponent = -exponent;
-    if (exponent < -6 || exponent >= 21) {
-        std::memcpy(out, text, (size_t)(end - text));
-        return out + (end - text);
+    if (value >= 1e-6 && value < 1e7) {
+        uint8_t *end = kf_write_short_decimal(out, value);
+        if (end != NULL)
+            return end;
     }
-    int n_digits = 1;
-    if (text[1] == '.') {
-        n_digits = (int)(e - text) - 1;
-        std::memmove(text + 1, text + 2, (size_t)(n_digits - 1));
-    }
-    return kf_write_positional(out, text, n_digits, exponent);
+    kf_digits digits;
+    kf_split_digits(kf_shortest(value), &digits);
+    if (digits.point > -6 && digits.point <= 21)
+        return kf_write_positional(out, &digits);
+    return kf_write_exponential(out, &digits);
 }
 
 #endif

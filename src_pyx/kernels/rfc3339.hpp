@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <ctime>
 
-#include "numbers.hpp"
+#include "decimal_digits.hpp"
 
 #define KF_RFC3339_MAX 32
 // 0000-01-01T00:00:00Z and 10000-01-01T00:00:00Z

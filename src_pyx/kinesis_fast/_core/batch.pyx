@@ -5,19 +5,10 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
 from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
+from kinesis_fast._core.kernels cimport (
+    KF_ESCAPE_MAX, KF_SLACK, escape_text, kernels, kf_base64_length,
+)
 from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK
-
-
-cdef extern from "kernels/base64.hpp" nogil:
-    size_t kf_base64_length(size_t n)
-    uint8_t* kf_base64(uint8_t* out, const uint8_t* src, size_t n)
-
-
-cdef extern from "kernels/json_escape.hpp" nogil:
-    enum:
-        KF_ESCAPE_MAX
-        KF_ESCAPE_SLACK
-    uint8_t* kf_escape(uint8_t* out, const uint8_t* src, size_t n, const uint8_t* readable_end)
 
 
 cdef enum:
@@ -55,25 +46,25 @@ cdef Status batch_open(Batch* batch) noexcept nogil:
 cdef Status batch_append(Batch* batch, Text data, Text key, const Entry* event) noexcept nogil:
     """Add a record made of `event`, of which `event` and `event_at` are set.
 
-    The caller has checked the limits. Nothing is added on failure.
+    The caller has checked the limits; KF_SLACK bytes behind the data and behind the key are
+    readable. Nothing is added on failure.
     """
     cdef Buffer* out = &batch.buffer
     cdef Entry* entry = &batch.entries[batch.n_entries]
-    cdef uint8_t* end
+    cdef uint8_t* pos
     if buffer_reserve(out, kf_base64_length(data.n) + key.n * KF_ESCAPE_MAX
-                      + KF_ESCAPE_SLACK + ENTRY_TEXT) != STATUS_OK:
+                      + KF_SLACK + ENTRY_TEXT) != STATUS_OK:
         return STATUS_NO_MEMORY
-    if batch.n_entries:
-        put(out, b",", 1)
-    entry.start = out.n
-    put(out, b'{"Data":"', 9)
-    end = kf_base64(out.data + out.n, data.data, data.n)
-    out.n = <size_t> (end - out.data)
-    put(out, b'","PartitionKey":"', 18)
-    end = kf_escape(out.data + out.n, key.data, key.n, key.data + key.n)
-    out.n = <size_t> (end - out.data)
-    put(out, b'"}', 2)
-    entry.end = out.n
+    pos = out.data + out.n
+    pos[0] = c","
+    pos += 1 if batch.n_entries else 0
+    entry.start = <size_t> (pos - out.data)
+    memcpy(pos, b'{"Data":"', 9)
+    pos = kernels.base64(pos + 9, data.data, data.n, data.data + data.n + KF_SLACK)
+    memcpy(pos, b'","PartitionKey":"', 18)
+    pos = escape_text(pos + 18, key.data, key.n, key.data + key.n + KF_SLACK)
+    memcpy(pos, b'"}', 2)
+    out.n = entry.end = <size_t> (pos - out.data) + 2
     entry.n_bytes = <uint32_t> (data.n + key.n)
     entry.event = event.event
     entry.event_at = event.event_at

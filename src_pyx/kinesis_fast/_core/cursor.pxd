@@ -186,6 +186,34 @@ cdef inline Status next_token(Cursor* cursor, Token* token) noexcept nogil:
     return next_long_token(cursor, token, first)
 
 
+cdef inline bint take_short_str(Cursor* cursor, Text* text) noexcept nogil:
+    """Step over the next value if it is a str of less than 256 bytes; otherwise do nothing.
+
+    These are most of what logs hold. Where a str is cut off, next_token tells.
+    """
+    cdef const uint8_t* data = cursor.pos
+    cdef size_t left = bytes_left(cursor)
+    cdef size_t n
+    if left < 2:
+        return False
+    if (data[0] & 0xe0) == 0xa0:
+        n = data[0] & 0x1f
+        data += 1
+        left -= 1
+    elif data[0] == 0xd9:
+        n = data[1]
+        data += 2
+        left -= 2
+    else:
+        return False
+    if n > left:
+        return False
+    text.data = data
+    text.n = n
+    cursor.pos = data + n
+    return True
+
+
 cdef inline Status skip_value(Cursor* cursor) noexcept nogil:
     """Step over one value, however deep, without recursion."""
     cdef Token token

@@ -10,6 +10,7 @@ from kinesis_fast._core.batch cimport Entry, batch_append, batch_finish
 from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
 from kinesis_fast._core.cursor cimport skip_value
 from kinesis_fast._core.events cimport read_event
+from kinesis_fast._core.kernels cimport KF_SLACK
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.partition_key cimport key_from_record, key_from_text, random_key
 from kinesis_fast._core.request cimport clear_event, new_request
@@ -545,7 +546,7 @@ cdef class RequestStream:
         return <int> (kf_hash(self.key.data, self.key.n) % self.n_lanes)
 
     cdef Status finish_record(self, const Found* found) noexcept nogil:
-        if buffer_reserve(&self.data, KF_TRUNCATED_N + 1) != STATUS_OK:
+        if buffer_reserve(&self.data, KF_TRUNCATED_N + 1 + KF_SLACK) != STATUS_OK:
             return STATUS_NO_MEMORY
         self.fit_record()
         if self.encoder.append_newline:

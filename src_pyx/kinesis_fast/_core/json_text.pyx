@@ -4,27 +4,18 @@ from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memcpy
 
-from kinesis_fast._core.buffer cimport buffer_reserve
+from kinesis_fast._core.buffer cimport buffer_grow, buffer_reserve
 from kinesis_fast._core.cursor cimport (
     KIND_ARRAY, KIND_BIN, KIND_EXT, KIND_FALSE, KIND_FLOAT, KIND_INT, KIND_MAP,
-    KIND_STR, KIND_TRUE, KIND_UINT, kf_load_u32, kf_load_u64, next_token, token_text,
+    KIND_STR, KIND_TRUE, KIND_UINT, kf_load_u32, kf_load_u64, next_token, take_short_str, token_text,
+)
+from kinesis_fast._core.kernels cimport (
+    KF_ESCAPE_MAX, KF_SLACK, escape_text, kernels, kf_base64_length,
 )
 from kinesis_fast._core.limits cimport MAX_NESTING
 from kinesis_fast._core.status cimport (
     STATUS_BAD_KEY, STATUS_NO_MEMORY, STATUS_OK, STATUS_TOO_DEEP,
 )
-
-
-cdef extern from "kernels/json_escape.hpp" nogil:
-    enum:
-        KF_ESCAPE_MAX
-        KF_ESCAPE_SLACK
-    uint8_t* kf_escape(uint8_t* out, const uint8_t* src, size_t n, const uint8_t* readable_end)
-
-
-cdef extern from "kernels/base64.hpp" nogil:
-    size_t kf_base64_length(size_t n)
-    uint8_t* kf_base64(uint8_t* out, const uint8_t* src, size_t n)
 
 
 cdef extern from "kernels/numbers.hpp" nogil:
@@ -41,10 +32,13 @@ cdef extern from "kernels/rfc3339.hpp" nogil:
     uint8_t* kf_write_rfc3339(uint8_t* out, int64_t seconds, uint32_t nanoseconds)
 
 
+cdef enum:
+    STEP_ROOM = 256     # more than a number, a comma and the ends of MAX_NESTING levels
+
+
 cdef struct Level:
-    uint64_t left       # values (array) or pairs (map) still to come
+    uint64_t left       # values (array) or pairs (map) still to come, with the one at hand
     bint is_map
-    bint started        # something was written, so a comma is due
 
 
 cdef inline void put(Buffer* out, uint8_t byte) noexcept nogil:
@@ -76,38 +70,52 @@ cdef size_t write_scalar(const Token* token, uint8_t* out) noexcept nogil:
     return 4
 
 
-cdef inline Status write_escaped(Text text, const Cursor* input, Buffer* out) noexcept nogil:
-    """The inside of a string; leaves room for 8 bytes more."""
-    cdef uint8_t* end
-    if text.n > <size_t> -1 // (2 * KF_ESCAPE_MAX):
-        return STATUS_NO_MEMORY
-    if buffer_reserve(out, text.n * KF_ESCAPE_MAX + KF_ESCAPE_SLACK + 8) != STATUS_OK:
-        return STATUS_NO_MEMORY
-    end = kf_escape(out.data + out.n, text.data, text.n, input.end)
-    out.n = <size_t> (end - out.data)
-    return STATUS_OK
+cdef inline uint8_t* make_room(Buffer* out, uint8_t* pos, size_t room) noexcept nogil:
+    """Make room for `room` bytes at `pos`, the end of what is written.
+
+    Returns where that is now, NULL if there is no memory.
+    """
+    if room <= <size_t> (out.data + out.capacity - pos):
+        return pos
+    out.n = <size_t> (pos - out.data)
+    if buffer_grow(out, room) != STATUS_OK:
+        return NULL
+    return out.data + out.n
 
 
-cdef inline Status write_quoted(Text text, const Cursor* input, bint is_key,
-                                Buffer* out) noexcept nogil:
-    """Append `text` as a JSON string, with a colon behind it if it is a key."""
-    cdef uint8_t* end
-    if text.n > <size_t> -1 // (2 * KF_ESCAPE_MAX):
+cdef inline uint8_t* make_text_room(Buffer* out, uint8_t* pos, size_t n) noexcept nogil:
+    """Make room for n bytes of text, all of them escaped, and for one step more."""
+    if n > <size_t> -1 // (2 * KF_ESCAPE_MAX):
+        return NULL
+    return make_room(out, pos, n * KF_ESCAPE_MAX + KF_SLACK + STEP_ROOM)
+
+
+cdef inline uint8_t* put_quoted(uint8_t* pos, Text text, const uint8_t* readable_end) noexcept nogil:
+    """Write a JSON string; the caller has made room."""
+    pos[0] = c'"'
+    pos = escape_text(pos + 1, text.data, text.n, readable_end)
+    pos[0] = c'"'
+    return pos + 1
+
+
+cdef Status write_escaped(Text text, const Cursor* input, Buffer* out) noexcept nogil:
+    """The inside of a string."""
+    cdef uint8_t* pos = make_text_room(out, out.data + out.n, text.n)
+    if pos == NULL:
         return STATUS_NO_MEMORY
-    if buffer_reserve(out, text.n * KF_ESCAPE_MAX + KF_ESCAPE_SLACK + 16) != STATUS_OK:
-        return STATUS_NO_MEMORY
-    end = out.data + out.n
-    end[0] = c'"'
-    end = kf_escape(end + 1, text.data, text.n, input.end)
-    end[0] = c'"'
-    end[1] = c":"
-    out.n = <size_t> (end - out.data) + (2 if is_key else 1)
+    pos = escape_text(pos, text.data, text.n, input.end)
+    out.n = <size_t> (pos - out.data)
     return STATUS_OK
 
 
 cdef Status write_string(Text text, const Cursor* input, Buffer* out) noexcept nogil:
     """Append `text` as a JSON string; `input.end` is how far the bytes behind it may be read."""
-    return write_quoted(text, input, False, out)
+    cdef uint8_t* pos = make_text_room(out, out.data + out.n, text.n)
+    if pos == NULL:
+        return STATUS_NO_MEMORY
+    pos = put_quoted(pos, text, input.end)
+    out.n = <size_t> (pos - out.data)
+    return STATUS_OK
 
 
 cdef Status write_dotless(Text text, const Cursor* input, const KeyRules* rules,
@@ -172,9 +180,11 @@ cdef size_t write_ext_time(const Token* token, uint8_t* out) noexcept nogil:
     return 0 if end == NULL else <size_t> (end - out)
 
 
-cdef Status write_ext(const Token* token, Buffer* out) noexcept nogil:
+cdef Status write_ext(const Token* token, const Cursor* input, Buffer* out) noexcept nogil:
+    """A value of an extension type; leaves room for one step more."""
+    cdef uint8_t* end
     cdef size_t n
-    if buffer_reserve(out, kf_base64_length(token.n) + KF_RFC3339_MAX + 32) != STATUS_OK:
+    if buffer_reserve(out, kf_base64_length(token.n) + KF_SLACK + STEP_ROOM) != STATUS_OK:
         return STATUS_NO_MEMORY
     n = write_ext_time(token, out.data + out.n + 1)
     if n:
@@ -185,7 +195,8 @@ cdef Status write_ext(const Token* token, Buffer* out) noexcept nogil:
     put_text(out, b'{"type":', 8)
     out.n = <size_t> (kf_write_i64(out.data + out.n, token.ext_type) - out.data)
     put_text(out, b',"data":"', 9)
-    out.n = <size_t> (kf_base64(out.data + out.n, token.data, token.n) - out.data)
+    end = kernels.base64(out.data + out.n, token.data, <size_t> token.n, input.end)
+    out.n = <size_t> (end - out.data)
     put_text(out, b'"}', 2)
     return STATUS_OK
 
@@ -215,37 +226,35 @@ cdef Status write_key(const Token* token, const Cursor* input, const KeyRules* r
     cdef Status status
     cdef bint is_text = token.kind == KIND_STR or token.kind == KIND_BIN
     if is_text and not rules.replace_dots:
-        return write_quoted(token_text(token), input, True, out)
-    if buffer_reserve(out, 8) != STATUS_OK:
-        return STATUS_NO_MEMORY
-    put(out, c'"')
-    if is_text:
-        status = write_dotless(token_text(token), input, rules, out)
+        status = write_string(token_text(token), input, out)
     else:
-        status = write_odd_key(token, out)
+        if buffer_reserve(out, 8) != STATUS_OK:
+            return STATUS_NO_MEMORY
+        put(out, c'"')
+        if is_text:
+            status = write_dotless(token_text(token), input, rules, out)
+        else:
+            status = write_odd_key(token, out)
+        if status == STATUS_OK:
+            status = buffer_reserve(out, 8)
+        if status == STATUS_OK:
+            put(out, c'"')
     if status != STATUS_OK:
         return status
     if buffer_reserve(out, 8) != STATUS_OK:
         return STATUS_NO_MEMORY
-    put_text(out, b'":', 2)
+    put(out, c":")
     return STATUS_OK
 
 
-cdef inline Status write_leaf(const Token* token, const Cursor* input, Buffer* out,
-                              uint64_t* nan_values) noexcept nogil:
-    """Append a value that holds no others."""
-    if token.kind == KIND_STR or token.kind == KIND_BIN:
-        return write_quoted(token_text(token), input, False, out)
-    if token.kind == KIND_EXT:
-        return write_ext(token, out)
-    if buffer_reserve(out, KF_NUMBER_MAX) != STATUS_OK:
-        return STATUS_NO_MEMORY
+cdef inline uint8_t* put_scalar(uint8_t* pos, const Token* token,
+                                uint64_t* nan_values) noexcept nogil:
+    """Write what is neither text nor ext nor a container; the caller has made room."""
     if token.kind == KIND_FLOAT and not isfinite(token.number):
         nan_values[0] += 1
-        put_text(out, b"null", 4)
-        return STATUS_OK
-    out.n += write_scalar(token, out.data + out.n)
-    return STATUS_OK
+        memcpy(pos, b"null", 4)
+        return pos + 4
+    return pos + write_scalar(token, pos)
 
 
 cdef Status write_value(Cursor* cursor, const KeyRules* rules, unsigned int depth, Buffer* out,
@@ -255,47 +264,90 @@ cdef Status write_value(Cursor* cursor, const KeyRules* rules, unsigned int dept
     `depth` is the number of levels that are open around it; NaN and the infinities become null
     and are counted. After a failure the cursor and the buffer hold a part of the value.
     """
-    cdef Level levels[MAX_NESTING]
-    cdef Level* level
+    cdef Level outer[MAX_NESTING]       # the open levels but the innermost
+    cdef Level level                    # the innermost, if n_levels is not 0
     cdef unsigned int n_levels = 0
+    cdef Cursor input = cursor[0]       # this and pos stay in registers: no call gets their address
+    cdef Cursor after
+    cdef uint8_t* pos = out.data + out.n
+    cdef Text text
     cdef Token token
     cdef Status status
+    level.left = 0
+    level.is_map = False
     while True:
-        status = next_token(cursor, &token)
-        if status != STATUS_OK:
-            return status
-        if token.kind == KIND_MAP or token.kind == KIND_ARRAY:
-            if depth + n_levels >= MAX_NESTING:
-                return STATUS_TOO_DEEP
-            if buffer_reserve(out, 8) != STATUS_OK:
-                return STATUS_NO_MEMORY
-            level = &levels[n_levels]
-            level.left = token.n
-            level.is_map = token.kind == KIND_MAP
-            level.started = False
-            put(out, c"{" if level.is_map else c"[")
-            n_levels += 1
-        else:
-            status = write_leaf(&token, cursor, out, nan_values)
-            if status != STATUS_OK:
-                return status
-        while n_levels and levels[n_levels - 1].left == 0:
-            if buffer_reserve(out, 8) != STATUS_OK:
-                return STATUS_NO_MEMORY
-            n_levels -= 1
-            put(out, c"}" if levels[n_levels].is_map else c"]")
-        if n_levels == 0:
-            return STATUS_OK
-        level = &levels[n_levels - 1]
-        level.left -= 1
-        if level.started:
-            if buffer_reserve(out, 8) != STATUS_OK:
-                return STATUS_NO_MEMORY
-            put(out, c",")
-        level.started = True
         if level.is_map:
-            status = next_token(cursor, &token)
-            if status == STATUS_OK:
-                status = write_key(&token, cursor, rules, out)
+            if not rules.replace_dots and take_short_str(&input, &text):
+                pos = make_text_room(out, pos, text.n)
+                if pos == NULL:
+                    return STATUS_NO_MEMORY
+                pos = put_quoted(pos, text, input.end)
+                pos[0] = c":"
+                pos += 1
+            else:
+                after = input
+                status = next_token(&after, &token)
+                if status == STATUS_OK:
+                    out.n = <size_t> (pos - out.data)
+                    status = write_key(&token, &after, rules, out)
+                if status != STATUS_OK:
+                    return status
+                input = after
+                pos = make_room(out, out.data + out.n, STEP_ROOM)
+                if pos == NULL:
+                    return STATUS_NO_MEMORY
+        else:
+            pos = make_room(out, pos, STEP_ROOM)
+            if pos == NULL:
+                return STATUS_NO_MEMORY
+        if take_short_str(&input, &text):
+            pos = make_text_room(out, pos, text.n)
+            if pos == NULL:
+                return STATUS_NO_MEMORY
+            pos = put_quoted(pos, text, input.end)
+        else:
+            after = input
+            status = next_token(&after, &token)
             if status != STATUS_OK:
                 return status
+            input = after
+            if token.kind == KIND_MAP or token.kind == KIND_ARRAY:
+                if depth + n_levels >= MAX_NESTING:
+                    return STATUS_TOO_DEEP
+                pos[0] = c"{" if token.kind == KIND_MAP else c"["
+                pos += 1
+                if token.n:
+                    outer[n_levels] = level
+                    n_levels += 1
+                    level.left = token.n
+                    level.is_map = token.kind == KIND_MAP
+                    continue
+                pos[0] = c"}" if token.kind == KIND_MAP else c"]"
+                pos += 1
+            elif token.kind == KIND_STR or token.kind == KIND_BIN:
+                pos = make_text_room(out, pos, <size_t> token.n)
+                if pos == NULL:
+                    return STATUS_NO_MEMORY
+                pos = put_quoted(pos, token_text(&token), input.end)
+            elif token.kind == KIND_EXT:
+                out.n = <size_t> (pos - out.data)
+                status = write_ext(&token, &after, out)
+                if status != STATUS_OK:
+                    return status
+                pos = out.data + out.n
+            else:
+                pos = put_scalar(pos, &token, nan_values)
+        while n_levels:
+            level.left -= 1
+            if level.left:
+                break
+            pos[0] = c"}" if level.is_map else c"]"
+            pos += 1
+            n_levels -= 1
+            level = outer[n_levels]
+        if n_levels == 0:
+            out.n = <size_t> (pos - out.data)
+            cursor[0] = input
+            return STATUS_OK
+        pos[0] = c","
+        pos += 1

@@ -2,11 +2,12 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 
 from kinesis_fast._core.cursor cimport Cursor
+from kinesis_fast._core.kernels cimport KF_SLACK
 from kinesis_fast._core.limits cimport MAX_KEY_BYTES
 from kinesis_fast._core.text cimport Text
 
 cdef struct PartitionKey:
-    uint8_t data[MAX_KEY_BYTES + 8]     # UTF-8
+    uint8_t data[MAX_KEY_BYTES + KF_SLACK]      # UTF-8
     size_t n
 
 

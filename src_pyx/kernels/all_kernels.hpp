@@ -1,0 +1,28 @@
+// All kernels that this build has, by level of CPU.
+#ifndef KF_ALL_KERNELS_HPP
+#define KF_ALL_KERNELS_HPP
+
+#include "base64.hpp"
+#include "json_escape.hpp"
+#include "kernel_table.hpp"
+#include "level.hpp"
+
+#ifdef KF_X86_BLOCKS
+#include "blocks_avx2.hpp"
+#include "blocks_ssse3.hpp"
+#endif
+
+// `level` is at most the best one of this CPU.
+static inline kf_kernel_table kf_kernels_of(kf_level level)
+{
+#ifdef KF_X86_BLOCKS
+    if (level == KF_AVX2)
+        return {kf_avx2::escape, kf_base64_avx2};
+    if (level == KF_SSSE3)
+        return {kf_ssse3::escape, kf_base64_ssse3};
+#endif
+    (void)level;
+    return {kf_escape_scalar, kf_base64_scalar};
+}
+
+#endif

@@ -1,0 +1,100 @@
+// The inside of a JSON string, a block at a time. Included once per level of CPU, in its namespace,
+// which has Block, BLOCK, KF_TARGET and the operations on blocks.
+
+// All ones in each byte that needs an escape.
+KF_TARGET static inline Block needs_escape(Block block)
+{
+    const Block control = equal(smaller(block, all(0x1F)), block);
+    const Block quote = equal(block, all('"'));
+    const Block backslash = equal(block, all('\\'));
+    return either(control, either(quote, backslash));
+}
+
+KF_TARGET static inline bool is_zero(Block block)
+{
+    return high_bits(equal(block, all(0))) == (uint32_t)((1ull << BLOCK) - 1);
+}
+
+// Zero if each byte fits the three before it. What stands in front of the block counts as ASCII;
+// a character that is cut off by the end of the block is no error.
+KF_TARGET static inline Block utf8_errors(Block block)
+{
+    const Block first = before<1>(block);
+    const Block pair = both(both(look_up(kf_utf8_first_high.data(), high_nibbles(first)),
+                                 look_up(kf_utf8_first_low.data(), both(first, all(0x0F)))),
+                            look_up(kf_utf8_second_high.data(), high_nibbles(block)));
+    const Block third_due = above(before<2>(block), all(0xE0 - 0x80));
+    const Block fourth_due = above(before<3>(block), all(0xF0 - 0x80));
+    return differing(both(either(third_due, fourth_due), all(0x80)), pair);
+}
+
+// How many of the first n bytes of the block are whole characters; 0 if they are not all UTF-8.
+KF_TARGET static inline size_t whole_characters(Block block, size_t n)
+{
+    if (n < BLOCK)
+        block = both(block, load(kf_keep.data() + 32 - n));
+    if (!is_zero(utf8_errors(block)))
+        return 0;
+    const Block cut_off = above(block, load(kf_utf8_complete.data() + 32 - BLOCK));
+    const uint32_t complete = high_bits(equal(cut_off, all(0)));
+    const uint64_t starts = (uint64_t)~complete | 1ull << BLOCK;
+    const size_t n_whole = (size_t)__builtin_ctzll(starts);
+    return n_whole < n ? n_whole : n;
+}
+
+// The first n bytes at p, which a block holds and `out` has already. Reads two blocks at p.
+KF_TARGET static inline uint8_t *write_escapes(uint8_t *out, const uint8_t *p, size_t n,
+                                               uint32_t escapes)
+{
+    size_t done = 0;
+    for (; escapes; escapes &= escapes - 1) {
+        const size_t at = (size_t)__builtin_ctz(escapes);
+        out = kf_write_escape(out + (at - done), p[at]);
+        done = at + 1;
+        store(out, load(p + done));
+    }
+    return out + (n - done);
+}
+
+// Copies blocks that are ASCII without escapes, as long as there are any.
+KF_TARGET static inline size_t copy_plain(uint8_t *out, const uint8_t *src, size_t n)
+{
+    size_t i = 0;
+    for (; n - i >= BLOCK; i += BLOCK) {
+        const Block block = load(src + i);
+        store(out + i, block);
+        if (high_bits(either(needs_escape(block), block)))
+            break;
+    }
+    return i;
+}
+
+KF_TARGET static uint8_t *escape(uint8_t *out, const uint8_t *src, size_t n,
+                                 const uint8_t *readable_end)
+{
+    const uint8_t *end = src + n;
+    while (src < end && readable_end - src >= 2 * BLOCK) {
+        const size_t n_plain = copy_plain(out, src, (size_t)(end - src));
+        src += n_plain;
+        out += n_plain;
+        if (src == end || readable_end - src < 2 * BLOCK)
+            break;
+        const size_t left = (size_t)(end - src);
+        size_t n_block = left < BLOCK ? left : BLOCK;
+        const uint32_t used = (uint32_t)((1ull << n_block) - 1);
+        const Block block = load(src);
+        store(out, block);
+        uint32_t escapes = high_bits(needs_escape(block)) & used;
+        if (high_bits(block) & used) {
+            n_block = whole_characters(block, n_block);
+            if (n_block == 0) {
+                out = kf_escape_bytewise(out, &src, src + (left < BLOCK ? left : BLOCK), end);
+                continue;
+            }
+            escapes &= (uint32_t)((1ull << n_block) - 1);
+        }
+        out = write_escapes(out, src, n_block, escapes);
+        src += n_block;
+    }
+    return kf_escape_scalar(out, src, (size_t)(end - src), readable_end);
+}

@@ -1,0 +1,41 @@
+// The levels of CPU that there are kernels for, and what the block kernels have in common.
+#ifndef KF_LEVEL_HPP
+#define KF_LEVEL_HPP
+
+#include <array>
+#include <cstdint>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(KF_PORTABLE)
+#define KF_X86_BLOCKS 1
+#endif
+
+enum kf_level {
+    KF_SCALAR, // any CPU
+    KF_SSSE3,
+    KF_AVX2,
+};
+
+static inline kf_level kf_best_level()
+{
+#ifdef KF_X86_BLOCKS
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi"))
+        return KF_AVX2;
+    if (__builtin_cpu_supports("ssse3"))
+        return KF_SSSE3;
+#endif
+    return KF_SCALAR;
+}
+
+// Bytes of 0xFF, then of 0: a load that starts n bytes in front of the middle keeps n bytes.
+static constexpr std::array<uint8_t, 64> kf_make_keep()
+{
+    std::array<uint8_t, 64> table{};
+    for (unsigned i = 0; i < 32; i++)
+        table[i] = 0xFF;
+    return table;
+}
+
+alignas(64) static constexpr std::array<uint8_t, 64> kf_keep = kf_make_keep();
+
+#endif

@@ -1,0 +1,78 @@
+"""Which kernels are in use: those for the best level that the CPU has, chosen at import.
+
+Tests and benchmarks may choose another level; nobody else does.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+
+
+cdef extern from "kernels/all_kernels.hpp" nogil:
+    ctypedef enum kf_level:
+        KF_SCALAR
+    kf_level kf_best_level()
+    kf_kernel_table kf_kernels_of(kf_level level)
+
+
+cdef tuple NAMES = ("scalar", "ssse3", "avx2")
+
+cdef kf_level level_in_use = kf_best_level()
+kernels = kf_kernels_of(level_in_use)
+
+
+def levels():
+    """Names of the levels that this CPU has, the plainest first."""
+    return NAMES[:<int> kf_best_level() + 1]
+
+
+def level():
+    """Name of the level in use."""
+    return NAMES[<int> level_in_use]
+
+
+def use_level(str name not None):
+    """Use the kernels of another level, in the whole process, while no other thread encodes.
+
+    ValueError if this CPU does not have it.
+    """
+    global level_in_use, kernels
+    if name not in levels():
+        raise ValueError(f"the kernels are {', '.join(levels())}, not {name}")
+    level_in_use = <kf_level> <int> NAMES.index(name)
+    kernels = kf_kernels_of(level_in_use)
+
+
+def escape(source, target):
+    """Write the inside of a JSON string to a writable buffer and return the number of bytes.
+
+    ValueError if the target has less than 6 bytes per byte of the source and 32 more.
+    """
+    return run(kernels.escape, KF_ESCAPE_MAX * len(source), source, target)
+
+
+def base64(source, target):
+    """Write base64 to a writable buffer and return the number of bytes.
+
+    ValueError if the target has less than 32 bytes more than that.
+    """
+    return run(kernels.base64, kf_base64_length(len(source)), source, target)
+
+
+cdef size_t run(kf_kernel kernel, size_t room, source, target) except? 0:
+    cdef Py_buffer src, out
+    cdef uint8_t* end
+    cdef const uint8_t* start
+    PyObject_GetBuffer(source, &src, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(target, &out, PyBUF_WRITABLE)
+        try:
+            if <size_t> out.len < room + KF_SLACK:
+                raise ValueError(f"a target of {out.len} bytes, at least {room + KF_SLACK} needed")
+            start = <const uint8_t*> src.buf
+            end = kernel(<uint8_t*> out.buf, start, <size_t> src.len, start + src.len)
+            return <size_t> (end - <uint8_t*> out.buf)
+        finally:
+            PyBuffer_Release(&out)
+    finally:
+        PyBuffer_Release(&src)
