@@ -3,6 +3,7 @@
 #define KF_RANDOM_KEY_HPP
 
 #include <cstdint>
+#include <cstring>
 
 // SplitMix64: a counter and a mixing function, enough to spread keys over shards.
 static inline uint64_t kf_next_random(uint64_t *state)
@@ -13,17 +14,25 @@ static inline uint64_t kf_next_random(uint64_t *state)
     return z ^ (z >> 31);
 }
 
+// Four numbers below 62, one in each 16 bits: random 16 bits * 62 >> 16.
+static inline uint64_t kf_four_below_62(uint64_t random)
+{
+    const uint64_t halves = 0x0000FFFF0000FFFFu;
+    const uint64_t even = (random & halves) * 62 >> 16 & halves;
+    const uint64_t odd = (random >> 16 & halves) * 62 & ~halves;
+    return even | odd;
+}
+
 static inline void kf_write_random_key(uint8_t *out, uint64_t *state)
 {
-    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    const uint64_t bits = kf_next_random(state);
-    uint64_t fraction = bits >> 32;
-    for (int i = 0; i < 8; i++) {
-        if (i == 4)
-            fraction = bits & 0xFFFFFFFFu;
-        fraction = (fraction & 0xFFFFFFFFu) * 62;
-        out[i] = (uint8_t)alphabet[fraction >> 32];
-    }
+    const uint64_t ones = 0x0101010101010101u;
+    const uint64_t first = kf_four_below_62(kf_next_random(state));
+    const uint64_t n = first | kf_four_below_62(kf_next_random(state)) << 8; // one in each byte
+    const uint64_t not_lower = (n + ones * (128 - 26)) >> 7 & ones;
+    const uint64_t digit = (n + ones * (128 - 52)) >> 7 & ones;
+    const uint64_t key =
+        n + ones * 'a' - not_lower * ('a' + 26 - 'A') - digit * ('A' + 26 - '0');
+    std::memcpy(out, &key, 8);
 }
 
 #endif

@@ -10,32 +10,33 @@
 #if defined(__SSE2__) && !defined(KF_PORTABLE)
 #include <emmintrin.h>
 
-// Copies 16 bytes; one bit for each that needs an escape or is not ASCII.
-static inline uint32_t kf_copy_block(uint8_t *out, const uint8_t *src)
+// Copies 16 bytes; one bit for each that needs an escape, is not ASCII or is the byte `special`.
+static inline uint32_t kf_copy_block(uint8_t *out, const uint8_t *src, char special)
 {
     const __m128i block = _mm_loadu_si128((const __m128i *)src);
     const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block);
     const __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
     const __m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+    const __m128i other = _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8(special)), block);
     _mm_storeu_si128((__m128i *)out, block);
     return (uint32_t)_mm_movemask_epi8(
-        _mm_or_si128(_mm_or_si128(control, block), _mm_or_si128(quote, backslash)));
+        _mm_or_si128(_mm_or_si128(control, other), _mm_or_si128(quote, backslash)));
 }
 
-// Copies the text if it is short, ASCII and without escapes, and tells so. Otherwise, up to
-// KF_SLACK bytes of the output have been overwritten.
+// Copies the text if it is short, ASCII, without escapes and without `special`, and tells so.
+// Otherwise up to KF_SLACK bytes of the output have been overwritten.
 static inline bool kf_copy_short(uint8_t *out, const uint8_t *src, size_t n,
-                                 const uint8_t *readable_end)
+                                 const uint8_t *readable_end, char special)
 {
     if (n > 32 || readable_end - src < 32)
         return false;
-    uint32_t special = kf_copy_block(out, src);
+    uint32_t found = kf_copy_block(out, src, special);
     if (n > 16)
-        special |= kf_copy_block(out + 16, src + 16) << 16;
-    return (special & (uint32_t)(((uint64_t)1 << n) - 1)) == 0;
+        found |= kf_copy_block(out + 16, src + 16, special) << 16;
+    return (found & (uint32_t)(((uint64_t)1 << n) - 1)) == 0;
 }
 #else
-static inline bool kf_copy_short(uint8_t *, const uint8_t *, size_t, const uint8_t *)
+static inline bool kf_copy_short(uint8_t *, const uint8_t *, size_t, const uint8_t *, char)
 {
     return false;
 }

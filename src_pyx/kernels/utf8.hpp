@@ -4,6 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+// Are the 8 bytes at p all ASCII?
+static inline bool kf_is_ascii(const uint8_t *p)
+{
+    uint64_t word;
+    std::memcpy(&word, p, 8);
+    return (word & 0x8080808080808080u) == 0;
+}
 
 static inline bool kf_is_continuation(uint8_t byte)
 {

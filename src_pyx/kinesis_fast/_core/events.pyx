@@ -7,8 +7,8 @@ from libc.math cimport floor, isfinite
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 
 from kinesis_fast._core.cursor cimport (
-    KIND_ARRAY, KIND_EXT, KIND_FLOAT, KIND_INT, KIND_UINT, Token, kf_load_u32, next_token,
-    skip_value,
+    KIND_ARRAY, KIND_EXT, KIND_FLOAT, KIND_INT, KIND_UINT, Token, bytes_left, kf_load_u32,
+    next_token, skip_value,
 )
 from kinesis_fast._core.status cimport STATUS_END, STATUS_OK, STATUS_TRUNCATED
 
@@ -16,11 +16,14 @@ cdef enum:
     GROUP_START = -1
     GROUP_END = -2
     NANOSECONDS = 1000000000
+    USUAL_START = 0x9292d700    # [[EventTime
+    USUAL_END = 0x80            # {}]
+    USUAL_BYTES = 13
 
 cdef int64_t YEAR_10000 = 253402300800
 
 
-cdef void set_time(Event* event, int64_t second, uint32_t nanosecond) noexcept nogil:
+cdef inline void set_time(Event* event, int64_t second, uint32_t nanosecond) noexcept nogil:
     event.time.second = second
     event.time.nanosecond = nanosecond
     event.has_time = 0 <= second < YEAR_10000 and nanosecond < NANOSECONDS
@@ -40,11 +43,11 @@ cdef void set_float_time(Event* event, double seconds) noexcept nogil:
         set_time(event, <int64_t> whole, <uint32_t> (microseconds * 1000))
 
 
-cdef void set_event_time(Event* event, const Token* token) noexcept nogil:
+cdef void set_event_time(Event* event, const uint8_t* data) noexcept nogil:
     """EventTime; Fluent Bit reads the seconds as signed and marks groups with negative ones."""
-    cdef int32_t second = <int32_t> kf_load_u32(token.data)
+    cdef int32_t second = <int32_t> kf_load_u32(data)
     event.is_group_marker = second == GROUP_START or second == GROUP_END
-    set_time(event, second, kf_load_u32(token.data + 4))
+    set_time(event, second, kf_load_u32(data + 4))
 
 
 cdef Status read_time(Cursor* cursor, Event* event) noexcept nogil:
@@ -53,7 +56,7 @@ cdef Status read_time(Cursor* cursor, Event* event) noexcept nogil:
     if next_token(cursor, &token) != STATUS_OK:
         return STATUS_TRUNCATED
     if token.kind == KIND_EXT and token.ext_type == 0 and token.n == 8:
-        set_event_time(event, &token)
+        set_event_time(event, token.data)
     elif token.kind == KIND_UINT:
         if token.n < <uint64_t> YEAR_10000:
             set_time(event, <int64_t> token.n, 0)
@@ -83,6 +86,13 @@ cdef inline bint at_array(const Cursor* cursor) noexcept nogil:
     return (first & 0xf0) == 0x90 or first == 0xdc or first == 0xdd
 
 
+cdef inline bint at_usual_event(const Cursor* cursor) noexcept nogil:
+    """Is here what Fluent Bit writes in front of nearly every body: [[EventTime, {}], ... ?"""
+    if bytes_left(cursor) < USUAL_BYTES:
+        return False
+    return kf_load_u32(cursor.pos) == USUAL_START and cursor.pos[USUAL_BYTES - 1] == USUAL_END
+
+
 cdef Status read_event(Cursor* cursor, Event* event) noexcept nogil:
     """Read up to the body of the next event, where the cursor then stands.
 
@@ -93,6 +103,10 @@ cdef Status read_event(Cursor* cursor, Event* event) noexcept nogil:
         return STATUS_END
     event.has_time = False
     event.is_group_marker = False
+    if at_usual_event(cursor):
+        set_event_time(event, cursor.pos + 4)
+        cursor.pos += USUAL_BYTES
+        return STATUS_OK
     if read_pair(cursor) != STATUS_OK:
         return STATUS_TRUNCATED
     has_metadata = at_array(cursor)

@@ -10,6 +10,7 @@ from kinesis_fast._core.text cimport Text
 cdef struct KeyRules:
     bint replace_dots
     Text dot                # what a dot in a key becomes
+    char special            # no key that has this byte is written as it is
 
 
 cdef Status write_string(Text text, const Cursor* input, Buffer* out) noexcept nogil

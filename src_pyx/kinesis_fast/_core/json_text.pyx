@@ -10,7 +10,7 @@ from kinesis_fast._core.cursor cimport (
     KIND_STR, KIND_TRUE, KIND_UINT, kf_load_u32, kf_load_u64, next_token, take_short_str, token_text,
 )
 from kinesis_fast._core.kernels cimport (
-    KF_ESCAPE_MAX, KF_SLACK, escape_text, kernels, kf_base64_length,
+    KF_ESCAPE_MAX, KF_SLACK, escape_text, kernels, kf_base64_length, kf_copy_short,
 )
 from kinesis_fast._core.limits cimport MAX_NESTING
 from kinesis_fast._core.status cimport (
@@ -33,6 +33,7 @@ cdef extern from "kernels/rfc3339.hpp" nogil:
 
 
 cdef enum:
+    KEY_MARKS = 3       # quotes and colon
     STEP_ROOM = 256     # more than a number, a comma and the ends of MAX_NESTING levels
 
 
@@ -220,11 +221,32 @@ cdef Status write_odd_key(const Token* token, Buffer* out) noexcept nogil:
     return STATUS_OK
 
 
+cdef inline bint copy_plain_key(uint8_t* pos, Text text, const uint8_t* readable_end,
+                                const KeyRules* rules) noexcept nogil:
+    """Write a key and its colon if it is short and nothing in it is to be changed.
+
+    The caller has made room. False: nothing of use was written.
+    """
+    if not kf_copy_short(pos + 1, text.data, text.n, readable_end, rules.special):
+        return False
+    pos[0] = c'"'
+    memcpy(pos + 1 + text.n, b'":', 2)
+    return True
+
+
 cdef Status write_key(const Token* token, const Cursor* input, const KeyRules* rules,
                       Buffer* out) noexcept nogil:
     """Append a map key and its colon."""
     cdef Status status
     cdef bint is_text = token.kind == KIND_STR or token.kind == KIND_BIN
+    cdef uint8_t* pos
+    if is_text:
+        pos = make_text_room(out, out.data + out.n, <size_t> token.n)
+        if pos == NULL:
+            return STATUS_NO_MEMORY
+        if copy_plain_key(pos, token_text(token), input.end, rules):
+            out.n += <size_t> token.n + KEY_MARKS
+            return STATUS_OK
     if is_text and not rules.replace_dots:
         status = write_string(token_text(token), input, out)
     else:
@@ -271,19 +293,23 @@ cdef Status write_value(Cursor* cursor, const KeyRules* rules, unsigned int dept
     cdef Cursor after
     cdef uint8_t* pos = out.data + out.n
     cdef Text text
+    cdef bint is_plain
     cdef Token token
     cdef Status status
     level.left = 0
     level.is_map = False
     while True:
         if level.is_map:
-            if not rules.replace_dots and take_short_str(&input, &text):
+            after = input
+            is_plain = take_short_str(&after, &text)
+            if is_plain:
                 pos = make_text_room(out, pos, text.n)
                 if pos == NULL:
                     return STATUS_NO_MEMORY
-                pos = put_quoted(pos, text, input.end)
-                pos[0] = c":"
-                pos += 1
+                is_plain = copy_plain_key(pos, text, input.end, rules)
+            if is_plain:
+                input = after
+                pos += text.n + KEY_MARKS
             else:
                 after = input
                 status = next_token(&after, &token)

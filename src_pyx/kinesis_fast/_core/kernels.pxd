@@ -17,7 +17,8 @@ cdef extern from "kernels/kernel_table.hpp" nogil:
 
 
 cdef extern from "kernels/short_text.hpp" nogil:
-    bint kf_copy_short(uint8_t* out, const uint8_t* src, size_t n, const uint8_t* readable_end)
+    bint kf_copy_short(uint8_t* out, const uint8_t* src, size_t n, const uint8_t* readable_end,
+                       char special)
 
 
 cdef kf_kernel_table kernels
@@ -26,6 +27,6 @@ cdef kf_kernel_table kernels
 cdef inline uint8_t* escape_text(uint8_t* out, const uint8_t* src, size_t n,
                                  const uint8_t* readable_end) noexcept nogil:
     """Write the inside of a JSON string, as `kernels.escape` does."""
-    if kf_copy_short(out, src, n, readable_end):
+    if kf_copy_short(out, src, n, readable_end, c'"'):
         return out + n
     return kernels.escape(out, src, n, readable_end)

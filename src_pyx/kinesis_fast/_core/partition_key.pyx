@@ -4,29 +4,22 @@ The service takes 1 to 256 Unicode characters; 256 UTF-16 units hold in every re
 """
 
 from libc.math cimport isfinite
+from libc.string cimport memcpy
 
 from kinesis_fast._core.cursor cimport (
     KIND_BIN, KIND_FALSE, KIND_FLOAT, KIND_INT, KIND_MAP, KIND_STR, KIND_TRUE, KIND_UINT, Token,
     next_token, skip_value, token_text,
 )
 from kinesis_fast._core.json_text cimport write_scalar
-from kinesis_fast._core.limits cimport MAX_KEY_UNITS, RANDOM_KEY_LENGTH
+from kinesis_fast._core.limits cimport MAX_KEY_UNITS
 from kinesis_fast._core.status cimport STATUS_OK
 from kinesis_fast._core.text cimport text_equals
 
 
 cdef extern from "kernels/utf8.hpp" nogil:
+    bint kf_is_ascii(const uint8_t* p)
     size_t kf_utf8_length(const uint8_t* p, size_t left)
     uint8_t* kf_write_replacement(uint8_t* out)
-
-
-cdef extern from "kernels/random_key.hpp" nogil:
-    void kf_write_random_key(uint8_t* out, uint64_t* state)
-
-
-cdef void random_key(PartitionKey* key, uint64_t* random_state) noexcept nogil:
-    kf_write_random_key(key.data, random_state)
-    key.n = RANDOM_KEY_LENGTH
 
 
 cdef void key_from_text(Text text, PartitionKey* key) noexcept nogil:
@@ -36,6 +29,11 @@ cdef void key_from_text(Text text, PartitionKey* key) noexcept nogil:
     cdef uint8_t* out = key.data
     cdef size_t units = 0
     cdef size_t n, i
+    while end - pos >= 8 and units <= MAX_KEY_UNITS - 8 and kf_is_ascii(pos):
+        memcpy(out, pos, 8)
+        pos += 8
+        out += 8
+        units += 8
     while pos < end and units < MAX_KEY_UNITS:
         n = 1 if pos[0] < 0x80 else kf_utf8_length(pos, <size_t> (end - pos))
         if n == 4 and units == MAX_KEY_UNITS - 1:

@@ -8,6 +8,7 @@ from kinesis_fast._core.cursor cimport (
     KIND_BIN, KIND_MAP, KIND_STR, Token, next_token, skip_value, token_text,
 )
 from kinesis_fast._core.json_text cimport write_key, write_string, write_value
+from kinesis_fast._core.kernels cimport KF_SLACK
 from kinesis_fast._core.status cimport (
     STATUS_NO_LOG_KEY, STATUS_NO_MEMORY, STATUS_NOT_MAP, STATUS_OK,
 )
@@ -41,6 +42,7 @@ cdef bint equals_without_dots(Text key, Text name, const KeyRules* rules) noexce
 
 cdef void finish_shape(Shape* shape) noexcept nogil:
     """Set what follows from the options."""
+    shape.keys.special = c"." if shape.keys.replace_dots else c'"'
     cdef bint has_time = shape.time_key.data != NULL
     cdef bint has_log_key = shape.log_key.data != NULL
     shape.time_is_log_key = (has_time and has_log_key and equals_without_dots(
@@ -145,7 +147,7 @@ cdef Status write_time(const Shape* shape, Text time, Buffer* out, Fields* field
     key.data = shape.time_key.data
     key.n = shape.time_key.n
     key_input.end = key.data + key.n
-    time_input.end = time.data + time.n
+    time_input.end = time.data + time.n + KF_SLACK
     status = write_key(&key, &key_input, &shape.keys, out)
     return write_string(time, &time_input, out) if status == STATUS_OK else status
 
@@ -197,7 +199,7 @@ cdef Status write_record(const Shape* shape, Cursor* body, Text time, Buffer* ou
                          Found* found) noexcept nogil:
     """Append the data of one record, without the newline, and step over the body.
 
-    `time` is the text for time_key. After a failure the cursor and the buffer hold a part.
+    `time` is the text for time_key; KF_SLACK bytes behind it are readable. After a failure the cursor and the buffer hold a part.
     """
     cdef Cursor start = body[0]
     cdef Token token

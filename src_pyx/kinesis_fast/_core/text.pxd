@@ -11,7 +11,11 @@ cdef struct Text:
 
 
 cdef inline bint text_equals(Text left, Text right) noexcept nogil:
-    return left.n == right.n and (left.n == 0 or memcmp(left.data, right.data, left.n) == 0)
+    if left.n != right.n:
+        return False
+    if left.n == 0:
+        return True
+    return left.data[0] == right.data[0] and memcmp(left.data, right.data, left.n) == 0
 
 
 cdef inline Text text_of(bytes value) noexcept:

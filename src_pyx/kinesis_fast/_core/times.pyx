@@ -9,6 +9,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr
 from libc.time cimport time_t, tm
 
+from kinesis_fast._core.kernels cimport KF_SLACK
+
 
 cdef extern from "<time.h>" nogil:
     tm* localtime_r(const time_t*, tm*)
@@ -27,7 +29,7 @@ cdef extern from *:
     size_t kf_strftime(char* out, size_t n, const char* format, const tm* t) nogil
 
 
-cdef extern from "kernels/numbers.hpp" nogil:
+cdef extern from "kernels/decimal_digits.hpp" nogil:
     void kf_write_padded(uint8_t* out, unsigned int value, int digits)
 
 
@@ -67,7 +69,7 @@ cdef bint measure_time(TimeFormat* fmt) noexcept nogil:
 cdef bint open_times(TimeCache* cache, const TimeFormat* fmt) noexcept nogil:
     """Get memory for the texts; False if there is none."""
     cdef int i
-    cache.slots = <TimeSlot*> malloc(N_SLOTS * (sizeof(TimeSlot) + fmt.text_max))
+    cache.slots = <TimeSlot*> malloc(N_SLOTS * (sizeof(TimeSlot) + fmt.text_max) + KF_SLACK)
     if cache.slots == NULL:
         return False
     cache.texts = <char*> (cache.slots + N_SLOTS)
@@ -91,7 +93,10 @@ cdef void find_subseconds(const TimeFormat* fmt, TimeSlot* slot, const char* tex
 
 
 cdef Text render_time(const TimeFormat* fmt, TimeCache* cache, Moment moment) noexcept nogil:
-    """The text of `moment`; it lives in `cache` until the next call."""
+    """The text of `moment`; it lives in `cache` until the next call.
+
+    KF_SLACK bytes behind it are readable.
+    """
     cdef size_t index = <size_t> moment.second & (N_SLOTS - 1)
     cdef TimeSlot* slot = cache.slots + index
     cdef char* text = cache.texts + index * fmt.text_max
