@@ -17,8 +17,9 @@ cdef enum:
     GROUP_END = -2
     NANOSECONDS = 1000000000
     USUAL_START = 0x9292d700    # [[EventTime
-    USUAL_END = 0x80            # {}]
-    USUAL_BYTES = 13
+    USUAL_TIME_BYTES = 12
+    EMPTY_MAP = 0x80
+    EMPTY_MAP32 = 0xdf
 
 cdef int64_t YEAR_10000 = 253402300800
 
@@ -86,11 +87,17 @@ cdef inline bint at_array(const Cursor* cursor) noexcept nogil:
     return (first & 0xf0) == 0x90 or first == 0xdc or first == 0xdd
 
 
-cdef inline bint at_usual_event(const Cursor* cursor) noexcept nogil:
-    """Is here what Fluent Bit writes in front of nearly every body: [[EventTime, {}], ... ?"""
-    if bytes_left(cursor) < USUAL_BYTES:
-        return False
-    return kf_load_u32(cursor.pos) == USUAL_START and cursor.pos[USUAL_BYTES - 1] == USUAL_END
+cdef inline size_t usual_start(const Cursor* cursor) noexcept nogil:
+    """Bytes of what is in front of nearly every body, [[EventTime, {}], ...; 0 for anything else.
+
+    Fluent Bit writes the empty metadata as a map 32.
+    """
+    cdef const uint8_t* metadata = cursor.pos + USUAL_TIME_BYTES
+    if bytes_left(cursor) < USUAL_TIME_BYTES + 5 or kf_load_u32(cursor.pos) != USUAL_START:
+        return 0
+    if metadata[0] == EMPTY_MAP32 and kf_load_u32(metadata + 1) == 0:
+        return USUAL_TIME_BYTES + 5
+    return USUAL_TIME_BYTES + 1 if metadata[0] == EMPTY_MAP else 0
 
 
 cdef Status read_event(Cursor* cursor, Event* event) noexcept nogil:
@@ -98,14 +105,16 @@ cdef Status read_event(Cursor* cursor, Event* event) noexcept nogil:
 
     STATUS_END at the end of the chunk, STATUS_TRUNCATED where there is no event.
     """
+    cdef size_t n_usual
     cdef bint has_metadata
     if cursor.pos == cursor.end:
         return STATUS_END
     event.has_time = False
     event.is_group_marker = False
-    if at_usual_event(cursor):
+    n_usual = usual_start(cursor)
+    if n_usual:
         set_event_time(event, cursor.pos + 4)
-        cursor.pos += USUAL_BYTES
+        cursor.pos += n_usual
         return STATUS_OK
     if read_pair(cursor) != STATUS_OK:
         return STATUS_TRUNCATED

@@ -181,7 +181,8 @@ cdef size_t write_ext_time(const Token* token, uint8_t* out) noexcept nogil:
     return 0 if end == NULL else <size_t> (end - out)
 
 
-cdef Status write_ext(const Token* token, const Cursor* input, Buffer* out) noexcept nogil:
+cdef Status write_ext(const Token* token, const uint8_t* readable_end,
+                      Buffer* out) noexcept nogil:
     """A value of an extension type; leaves room for one step more."""
     cdef uint8_t* end
     cdef size_t n
@@ -196,7 +197,7 @@ cdef Status write_ext(const Token* token, const Cursor* input, Buffer* out) noex
     put_text(out, b'{"type":', 8)
     out.n = <size_t> (kf_write_i64(out.data + out.n, token.ext_type) - out.data)
     put_text(out, b',"data":"', 9)
-    end = kernels.base64(out.data + out.n, token.data, <size_t> token.n, input.end)
+    end = kernels.base64(out.data + out.n, token.data, <size_t> token.n, readable_end)
     out.n = <size_t> (end - out.data)
     put_text(out, b'"}', 2)
     return STATUS_OK
@@ -269,14 +270,76 @@ cdef Status write_key(const Token* token, const Cursor* input, const KeyRules* r
     return STATUS_OK
 
 
-cdef inline uint8_t* put_scalar(uint8_t* pos, const Token* token,
-                                uint64_t* nan_values) noexcept nogil:
-    """Write what is neither text nor ext nor a container; the caller has made room."""
+cdef inline uint8_t* put_key(Cursor* cursor, const KeyRules* rules, Buffer* out,
+                             uint8_t* pos, Status* status) noexcept nogil:
+    """Read a key, write it and its colon; returns NULL and sets the status if that fails.
+
+    Leaves room for one step.
+    """
+    cdef Cursor after = cursor[0]       # the one that functions which are not inlined may see
+    cdef Text text
+    cdef Token token
+    if take_short_str(&after, &text):
+        pos = make_text_room(out, pos, text.n)
+        if pos == NULL:
+            status[0] = STATUS_NO_MEMORY
+            return NULL
+        if copy_plain_key(pos, text, after.end, rules):
+            cursor[0] = after
+            return pos + text.n + KEY_MARKS
+    after = cursor[0]
+    status[0] = next_token(&after, &token)
+    if status[0] != STATUS_OK:
+        return NULL
+    out.n = <size_t> (pos - out.data)
+    status[0] = write_key(&token, &after, rules, out)
+    if status[0] != STATUS_OK:
+        return NULL
+    cursor[0] = after
+    pos = make_room(out, out.data + out.n, STEP_ROOM)
+    if pos == NULL:
+        status[0] = STATUS_NO_MEMORY
+    return pos
+
+
+cdef inline uint8_t* put_text_value(uint8_t* pos, Text text, const uint8_t* readable_end,
+                                    Buffer* out, Status* status) noexcept nogil:
+    """Write a string; returns NULL and sets the status if that fails. Leaves room for one step."""
+    pos = make_text_room(out, pos, text.n)
+    if pos == NULL:
+        status[0] = STATUS_NO_MEMORY
+        return NULL
+    return put_quoted(pos, text, readable_end)
+
+
+cdef inline uint8_t* put_leaf(uint8_t* pos, const Token* token, const uint8_t* readable_end,
+                              Buffer* out, uint64_t* nan_values, Status* status) noexcept nogil:
+    """Write what is no container; returns NULL and sets the status if that fails.
+
+    There is room for one step.
+    """
+    if token.kind == KIND_STR or token.kind == KIND_BIN:
+        return put_text_value(pos, token_text(token), readable_end, out, status)
+    if token.kind == KIND_EXT:
+        out.n = <size_t> (pos - out.data)
+        status[0] = write_ext(token, readable_end, out)
+        return out.data + out.n if status[0] == STATUS_OK else NULL
     if token.kind == KIND_FLOAT and not isfinite(token.number):
         nan_values[0] += 1
         memcpy(pos, b"null", 4)
         return pos + 4
     return pos + write_scalar(token, pos)
+
+
+cdef inline uint8_t* put_start(uint8_t* pos, const Token* token, Level* level) noexcept nogil:
+    """Open a map or an array; an empty one is written as a whole."""
+    level.left = token.n
+    level.is_map = token.kind == KIND_MAP
+    pos[0] = c"{" if level.is_map else c"["
+    if token.n:
+        return pos + 1
+    pos[1] = c"}" if level.is_map else c"]"
+    return pos + 2
 
 
 cdef Status write_value(Cursor* cursor, const KeyRules* rules, unsigned int depth, Buffer* out,
@@ -287,50 +350,26 @@ cdef Status write_value(Cursor* cursor, const KeyRules* rules, unsigned int dept
     and are counted. After a failure the cursor and the buffer hold a part of the value.
     """
     cdef Level outer[MAX_NESTING]       # the open levels but the innermost
-    cdef Level level                    # the innermost, if n_levels is not 0
+    cdef Level level, inner
     cdef unsigned int n_levels = 0
-    cdef Cursor input = cursor[0]       # this and pos stay in registers: no call gets their address
+    cdef Cursor input = cursor[0]       # this and pos stay in registers
     cdef Cursor after
     cdef uint8_t* pos = out.data + out.n
     cdef Text text
-    cdef bint is_plain
     cdef Token token
     cdef Status status
     level.left = 0
     level.is_map = False
     while True:
         if level.is_map:
-            after = input
-            is_plain = take_short_str(&after, &text)
-            if is_plain:
-                pos = make_text_room(out, pos, text.n)
-                if pos == NULL:
-                    return STATUS_NO_MEMORY
-                is_plain = copy_plain_key(pos, text, input.end, rules)
-            if is_plain:
-                input = after
-                pos += text.n + KEY_MARKS
-            else:
-                after = input
-                status = next_token(&after, &token)
-                if status == STATUS_OK:
-                    out.n = <size_t> (pos - out.data)
-                    status = write_key(&token, &after, rules, out)
-                if status != STATUS_OK:
-                    return status
-                input = after
-                pos = make_room(out, out.data + out.n, STEP_ROOM)
-                if pos == NULL:
-                    return STATUS_NO_MEMORY
+            pos = put_key(&input, rules, out, pos, &status)
         else:
             pos = make_room(out, pos, STEP_ROOM)
-            if pos == NULL:
-                return STATUS_NO_MEMORY
+            status = STATUS_NO_MEMORY if pos == NULL else STATUS_OK
+        if pos == NULL:
+            return status
         if take_short_str(&input, &text):
-            pos = make_text_room(out, pos, text.n)
-            if pos == NULL:
-                return STATUS_NO_MEMORY
-            pos = put_quoted(pos, text, input.end)
+            pos = put_text_value(pos, text, input.end, out, &status)
         else:
             after = input
             status = next_token(&after, &token)
@@ -340,29 +379,16 @@ cdef Status write_value(Cursor* cursor, const KeyRules* rules, unsigned int dept
             if token.kind == KIND_MAP or token.kind == KIND_ARRAY:
                 if depth + n_levels >= MAX_NESTING:
                     return STATUS_TOO_DEEP
-                pos[0] = c"{" if token.kind == KIND_MAP else c"["
-                pos += 1
-                if token.n:
+                pos = put_start(pos, &token, &inner)
+                if inner.left:
                     outer[n_levels] = level
+                    level = inner
                     n_levels += 1
-                    level.left = token.n
-                    level.is_map = token.kind == KIND_MAP
                     continue
-                pos[0] = c"}" if token.kind == KIND_MAP else c"]"
-                pos += 1
-            elif token.kind == KIND_STR or token.kind == KIND_BIN:
-                pos = make_text_room(out, pos, <size_t> token.n)
-                if pos == NULL:
-                    return STATUS_NO_MEMORY
-                pos = put_quoted(pos, token_text(&token), input.end)
-            elif token.kind == KIND_EXT:
-                out.n = <size_t> (pos - out.data)
-                status = write_ext(&token, &after, out)
-                if status != STATUS_OK:
-                    return status
-                pos = out.data + out.n
             else:
-                pos = put_scalar(pos, &token, nan_values)
+                pos = put_leaf(pos, &token, after.end, out, nan_values, &status)
+        if pos == NULL:
+            return status
         while n_levels:
             level.left -= 1
             if level.left:
