@@ -1,7 +1,7 @@
 """Writes src_pyx/kernels/powers_of_ten.hpp: python tools/make_powers_of_ten.py
 
 Each power is rounded up to 128 significant bits. The range is what the shortest decimals of doubles
-need: 10 ** -k, k being floor(log10) of the spacing of the doubles there, from 2 ** -1074 to 2 ** 971.
+need: 10 ** -k, k being floor(log10) of the spacing of doubles, which is 2 ** -1074 to 2 ** 971.
 """
 
 from pathlib import Path
@@ -30,7 +30,8 @@ static const uint64_t kf_powers_of_ten[{n}][2] = {{
 
 def power_of_ten(exponent: int) -> int:
     """The BITS leading bits of 10 ** exponent, rounded up."""
-    numerator, denominator = 10 ** max(exponent, 0), 10 ** max(-exponent, 0)
+    numerator: int = 10 ** max(exponent, 0)
+    denominator: int = 10 ** max(-exponent, 0)
     shift = BITS - numerator.bit_length() + denominator.bit_length()
     if numerator << max(shift, 0) >= denominator << BITS + max(-shift, 0):
         shift -= 1
@@ -39,16 +40,16 @@ def power_of_ten(exponent: int) -> int:
     return -(-numerator // denominator)
 
 
-def main() -> None:
-    """Write the header."""
+def header() -> str:
+    """The text of the header."""
     rows = []
     for exponent in range(FIRST, LAST + 1):
         power = power_of_ten(exponent)
         assert power.bit_length() == BITS, exponent
         high, low = divmod(power, 2**64)
         rows.append(f"    {{0x{high:016X}u, 0x{low:016X}u}}, // {exponent}")
-    HEADER.write_text(TEXT.format(first=FIRST, n=len(rows), rows="\n".join(rows)))
+    return TEXT.format(first=FIRST, n=len(rows), rows="\n".join(rows))
 
 
 if __name__ == "__main__":
-    main()
+    HEADER.write_text(header())

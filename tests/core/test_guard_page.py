@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from kinesis_fast._core import kernels
+
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 
 
@@ -21,15 +25,27 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_nothing_outside_of_the_chunk_is_read() -> None:
-    done = run()
+@pytest.mark.parametrize("level", kernels.levels())
+def test_nothing_outside_of_the_chunk_is_read(level: str) -> None:
+    done = run("chunks", level)
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) > 10_000
 
 
-def test_an_over_read_would_be_noticed() -> None:
-    done = run("over-read")
+@pytest.mark.parametrize("level", kernels.levels())
+def test_kernels_touch_nothing_outside_of_their_buffers(level: str) -> None:
+    done = run("kernels", level)
 
-    assert done.stdout == "reading\n"
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > 5_000
+
+
+@pytest.mark.parametrize(
+    ("access", "text"), [("over-read", "reading\n"), ("over-write", "writing\n")]
+)
+def test_what_is_outside_would_be_noticed(access: str, text: str) -> None:
+    done = run(access)
+
+    assert done.stdout == text
     assert done.returncode != 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import runpy
 import struct
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -112,10 +115,49 @@ def test_random_doubles() -> None:
     assert found[::20] == [go_float(value) for value in values[::20]]
 
 
+def test_the_table_of_powers_of_ten_is_as_generated() -> None:
+    root = Path(__file__).resolve().parent.parent.parent
+    generated = runpy.run_path(str(root / "tools" / "make_powers_of_ten.py"))["header"]()
+
+    assert (root / "src_pyx" / "kernels" / "powers_of_ten.hpp").read_text() == generated
+
+
+def decimals(rng: Random, n_values: int) -> list[float]:
+    """Doubles next to decimal numbers of all lengths, and such numbers themselves."""
+    values = []
+    for _ in range(n_values):
+        value = rng.randrange(10 ** rng.randrange(1, 19)) / 10 ** rng.randrange(25)
+        values += [value, math.nextafter(value, rng.choice((0.0, math.inf)))]
+    return values
+
+
+def test_decimals_of_all_lengths_and_their_neighbours() -> None:
+    assert_floats(decimals(Random(5), 20_000))
+
+
+def test_around_the_limits_of_the_way_for_short_decimals() -> None:
+    """It is for 1e-6 <= value < 1e7 with at most eight decimals, and no whole numbers."""
+    values = [1e-8, 1.5e-8, 9.9e-7, 1e-6, 1.00000001, 9999999.99999999, 9999999.5, 1e7, 10000000.5]
+    values += [0.1 + 0.2, 0.12345678, 0.123456789, 1234567.12345678, 0.00000101, 2**-8, 2**-9]
+    for value in list(values):
+        values += [math.nextafter(value, 0.0), math.nextafter(value, math.inf)]
+
+    assert_floats(values)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(20))
-def test_millions_of_random_doubles(seed: int) -> None:
+def test_millions_of_doubles(seed: int) -> None:
     assert_floats(random_doubles(Random(seed), 250_000))
+    assert_floats(decimals(Random(seed), 75_000))
+
+
+@pytest.mark.long
+def test_every_exponent_with_fractions_at_their_limits() -> None:
+    fractions = [*range(8), *((1 << 52) - 1 - i for i in range(8)), *(1 << i for i in range(52))]
+    patterns = [biased << 52 | fraction for biased in range(0x7FF) for fraction in fractions]
+
+    assert_floats([struct.unpack(">d", pattern.to_bytes(8, "big"))[0] for pattern in patterns])
 
 
 def test_single_precision_is_widened() -> None:

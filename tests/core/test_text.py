@@ -11,6 +11,8 @@ from chunks import chunk_of, event, output_config
 from encoded import assert_as_oracle, drain
 from oracle_text import text_of
 
+pytestmark = pytest.mark.usefixtures("kernel_level")
+
 REPLACEMENT = "\ufffd".encode()
 LENGTHS = [*range(81), *range(4056, 4137)]
 

@@ -1,8 +1,10 @@
-"""Chunks that end where no memory is: to read one byte too many kills the process.
+"""Bytes that end where no memory is: to touch one byte too many kills the process.
 
-Run as a program, because that is what a failure does: it encodes many chunks that lie between two
-pages that may not be touched, compares with the same bytes elsewhere, and prints how many it did.
-With the argument `over-read` it reads the byte behind a chunk, to show that this is noticed.
+Run as a program, because that is what a failure does. `chunks LEVEL` encodes many chunks that lie
+between two pages that may not be touched, with the kernels of a level, and compares with the same
+bytes elsewhere. `kernels LEVEL` calls the kernels with a text and a target that both lie so, the
+target being as small as is allowed. Both print how many cases there were. `over-read` and
+`over-write` touch the byte behind the memory, to show that this is noticed.
 """
 
 from __future__ import annotations
@@ -10,16 +12,20 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from random import Random
 from unittest.mock import patch
 
 import wire
 from chunks import chunk_names, event, load_chunk, output_config
+from oracle_text import json_string, text_of
 
 from kinesis_fast import RecordEncoder
+from kinesis_fast._core import kernels
 
 PAGE = mmap.PAGESIZE
+KERNEL_SLACK = 32  # bytes that a kernel may write behind its text
 CAPACITY = 1 << 22  # bytes between the two guarded pages
 LENGTHS = [*range(81), *range(4056, 4137)]
 OPTIONS: tuple[dict[str, str], ...] = (
@@ -58,6 +64,10 @@ class GuardedMemory:
         """Read the first byte behind the memory, which ends the process."""
         return ctypes.c_ubyte.from_address(self._start + CAPACITY).value
 
+    def over_write(self) -> None:
+        """Write the first byte behind the memory, which ends the process."""
+        ctypes.c_ubyte.from_address(self._start + CAPACITY).value = 0
+
 
 def chunks() -> Iterator[bytes]:
     """Yield chunks whose last value has every kind and length, and broken ones."""
@@ -82,11 +92,22 @@ def chunks() -> Iterator[bytes]:
 
 
 def main() -> None:
-    """Compare all chunks in guarded memory with the same bytes elsewhere."""
-    memory = GuardedMemory()
-    if "over-read" in sys.argv:
+    """Do what the command line says."""
+    action = sys.argv[1]
+    if action == "over-read":
         print("reading", flush=True)
-        print(memory.over_read())
+        GuardedMemory().over_read()
+    elif action == "over-write":
+        print("writing", flush=True)
+        GuardedMemory().over_write()
+    else:
+        kernels.use_level(sys.argv[2])
+        print(compare_chunks() if action == "chunks" else compare_kernels())
+
+
+def compare_chunks() -> int:
+    """Compare all chunks in guarded memory with the same bytes elsewhere; return how many."""
+    memory = GuardedMemory()
     n_chunks = 0
     encoders = [RecordEncoder(output_config(options)) for options in OPTIONS]
     with patch("os.urandom", side_effect=bytes):
@@ -97,7 +118,33 @@ def main() -> None:
                 assert bodies(encoder, place(chunk)) == expected, chunk[:200]
             encoder.count(memory.at_end(chunk))
             n_chunks += 1
-    print(n_chunks)
+    return n_chunks
+
+
+def compare_kernels() -> int:
+    """Compare the kernels in guarded memory with plain Python; return the number of calls."""
+    source_memory, target_memory = GuardedMemory(), GuardedMemory()
+    n_calls = 0
+    for text in texts():
+        escaped = json_string(text_of(text))[1:-1].encode()
+        for kernel, expected, room in (
+            (kernels.escape, escaped, 6 * len(text)),
+            (kernels.base64, b64encode(text), (len(text) + 2) // 3 * 4),
+        ):
+            target = target_memory.at_end(bytes(room + KERNEL_SLACK))
+            for source in (source_memory.at_end(text), source_memory.at_start(text)):
+                n_bytes = kernel(source, target)
+                assert target[:n_bytes] == expected, text
+                n_calls += 1
+    return n_calls
+
+
+def texts() -> Iterator[bytes]:
+    """Yield texts of every length whose end is plain, to be escaped, cut off or no UTF-8."""
+    for n_bytes in range(301):
+        for last in (b"x", b'"', b"\x01", b"\xc3\xa9", b"\xf0\x9f\x9a\x80", b"\xff", b"\xe6\x97"):
+            for filling in (b"x", b"\x00", b"\xc3\xa9"):
+                yield (filling * n_bytes + last)[len(filling) * n_bytes + len(last) - n_bytes :]
 
 
 def bodies(encoder: RecordEncoder, chunk: bytes | memoryview) -> list[bytes]:
