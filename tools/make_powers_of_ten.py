@@ -42,13 +42,14 @@ def power_of_ten(exponent: int) -> int:
 
 def header() -> str:
     """The text of the header."""
-    rows = []
+    pairs = []
     for exponent in range(FIRST, LAST + 1):
         power = power_of_ten(exponent)
         assert power.bit_length() == BITS, exponent
         high, low = divmod(power, 2**64)
-        rows.append(f"    {{0x{high:016X}u, 0x{low:016X}u}}, // {exponent}")
-    return TEXT.format(first=FIRST, n=len(rows), rows="\n".join(rows))
+        pairs.append(f"{{0x{high:016X}u, 0x{low:016X}u}},")
+    rows = [" ".join(["   ", *pairs[i : i + 2]]) for i in range(0, len(pairs), 2)]
+    return TEXT.format(first=FIRST, n=len(pairs), rows="\n".join(rows))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ static inline void kf_split_digits(kf_decimal decimal, kf_digits *digits)
     const int start = first  ? 0
                       : high ? 1 + (int)kf_zeros_in_front(high)
                              : 9 + (int)kf_zeros_in_front(low);
-    const int end = low ? 17 - (int)kf_zeros_behind(low) : high ? 9 - (int)kf_zeros_behind(high) : 1;
+    const int end = low    ? 17 - (int)kf_zeros_behind(low)
+                    : high ? 9 - (int)kf_zeros_behind(high)
+                           : 1;
     digits->d = digits->all + start;
     digits->n = end - start;
     digits->point = decimal.exponent + 17 - start;

@@ -7,7 +7,8 @@ from libc.string cimport memchr, memcpy
 from kinesis_fast._core.buffer cimport buffer_grow, buffer_reserve
 from kinesis_fast._core.cursor cimport (
     KIND_ARRAY, KIND_BIN, KIND_EXT, KIND_FALSE, KIND_FLOAT, KIND_INT, KIND_MAP,
-    KIND_STR, KIND_TRUE, KIND_UINT, kf_load_u32, kf_load_u64, next_token, take_short_str, token_text,
+    KIND_STR, KIND_TRUE, KIND_UINT, kf_load_u32, kf_load_u64, next_token, take_short_str,
+    token_text,
 )
 from kinesis_fast._core.kernels cimport (
     KF_ESCAPE_MAX, KF_SLACK, escape_text, kernels, kf_base64_length, kf_copy_short,
@@ -91,7 +92,8 @@ cdef inline uint8_t* make_text_room(Buffer* out, uint8_t* pos, size_t n) noexcep
     return make_room(out, pos, n * KF_ESCAPE_MAX + KF_SLACK + STEP_ROOM)
 
 
-cdef inline uint8_t* put_quoted(uint8_t* pos, Text text, const uint8_t* readable_end) noexcept nogil:
+cdef inline uint8_t* put_quoted(uint8_t* pos, Text text,
+                                const uint8_t* readable_end) noexcept nogil:
     """Write a JSON string; the caller has made room."""
     pos[0] = c'"'
     pos = escape_text(pos + 1, text.data, text.n, readable_end)

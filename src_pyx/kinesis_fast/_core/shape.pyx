@@ -199,7 +199,8 @@ cdef Status write_record(const Shape* shape, Cursor* body, Text time, Buffer* ou
                          Found* found) noexcept nogil:
     """Append the data of one record, without the newline, and step over the body.
 
-    `time` is the text for time_key; KF_SLACK bytes behind it are readable. After a failure the cursor and the buffer hold a part.
+    `time` is the text for time_key; KF_SLACK bytes behind it are readable. After a failure the
+    cursor and the buffer hold a part.
     """
     cdef Cursor start = body[0]
     cdef Token token
