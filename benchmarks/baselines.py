@@ -4,14 +4,17 @@ Where there is a choice, the faster way that is still plain Python is taken: the
 once a second, a random key is one call, and records above the size limit are not looked for.
 """
 
+import functools
 import importlib.util
+import itertools
 import json
 import random
 import struct
 import time
 from binascii import b2a_base64
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgpack
 from workloads import STREAM, Shape
@@ -19,8 +22,36 @@ from workloads import STREAM, Shape
 MAX_REQUEST_RECORDS = 500
 MAX_REQUEST_BYTES = 5 * 1024 * 1024
 
-Dumps = Callable[[object], bytes]
 PlainRecord = tuple[bytes, str]
+Dumps = Callable[[object], bytes]
+ExtHook = Callable[[int, bytes], object]
+ARRAY_32 = 0xDD  # msgpack: four bytes with the number of elements follow
+
+
+class Baseline(NamedTuple):
+    """One set of packages.
+
+    unpack: the events of a chunk, given what is made of an extension type.
+    dumps: compact JSON.
+    to_data: the `Data` of an entry as `dumps` wants it.
+    """
+
+    unpack: Callable[[bytes, ExtHook], Iterable[Any]]
+    dumps: Dumps
+    to_data: Callable[[bytes], object]
+
+
+def baselines() -> dict[str, Baseline]:
+    """The packages to compare with, by the name of the JSON package; only what is installed."""
+    found = {"json": Baseline(unpack_each, json_dumps, base64_text)}
+    if importlib.util.find_spec("orjson"):
+        orjson = importlib.import_module("orjson")
+        found["orjson"] = Baseline(unpack_each, orjson.dumps, base64_text)
+    if importlib.util.find_spec("msgspec"):
+        msgspec = importlib.import_module("msgspec")
+        # It writes bytes as base64 by itself.
+        found["msgspec"] = Baseline(unpack_all, msgspec.json.encode, bytes)
+    return found
 
 
 def json_dumps(value: object) -> bytes:
@@ -28,50 +59,76 @@ def json_dumps(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def encoders() -> dict[str, Dumps]:
-    """The JSON encoders to compare with; orjson only where it is installed."""
-    found: dict[str, Dumps] = {"json": json_dumps}
-    if importlib.util.find_spec("orjson"):
-        found["orjson"] = importlib.import_module("orjson").dumps
-    return found
+def base64_text(data: bytes) -> str:
+    """Base64 as text, which is what JSON packages take."""
+    return b2a_base64(data, newline=False).decode()
 
 
-def bodies(chunk: bytes, dumps: Dumps, shape: Shape | None) -> Iterator[bytes]:
+def unpack_each(chunk: bytes, ext_hook: ExtHook) -> Iterable[Any]:
+    """The events one by one, by msgpack."""
+    unpacker = msgpack.Unpacker(strict_map_key=False, ext_hook=ext_hook)
+    unpacker.feed(chunk)
+    return iter(unpacker)
+
+
+def unpack_all(chunk: bytes, ext_hook: ExtHook) -> Iterable[Any]:
+    """All events at once, by msgspec, which cannot read one value after the other.
+
+    The number of events is not for free in practice; here it is.
+    """
+    decode = importlib.import_module("msgspec").msgpack.decode
+    events: list[Any] = decode(
+        struct.pack(">BI", ARRAY_32, count_events(chunk)) + chunk,
+        ext_hook=lambda code, data: ext_hook(code, bytes(data)),
+    )
+    return events
+
+
+@functools.lru_cache
+def count_events(chunk: bytes) -> int:
+    """The values in a chunk."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(chunk)
+    for number in itertools.count():
+        try:
+            unpacker.skip()
+        except msgpack.OutOfData:
+            return number
+    raise AssertionError
+
+
+def bodies(chunk: bytes, baseline: Baseline, shape: Shape | None) -> Iterator[bytes]:
     """The finished request bodies of a chunk, of at most 500 records and 5 MiB each."""
-    records = plain_records(chunk, dumps) if shape is None else shaped_records(chunk, dumps, shape)
-    entries: list[dict[str, str]] = []
+    make = plain_records if shape is None else partial(shaped_records, shape=shape)
+    entries: list[dict[str, object]] = []
     total = 0
-    for data, key in records:
+    for data, key in make(chunk, baseline):
         n_bytes = len(data) + len(key.encode())
         if len(entries) == MAX_REQUEST_RECORDS or total + n_bytes > MAX_REQUEST_BYTES:
-            yield dumps({"StreamName": STREAM, "Records": entries})
+            yield baseline.dumps({"StreamName": STREAM, "Records": entries})
             entries, total = [], 0
-        entries.append({"Data": b2a_base64(data, newline=False).decode(), "PartitionKey": key})
+        entries.append({"Data": baseline.to_data(data), "PartitionKey": key})
         total += n_bytes
     if entries:
-        yield dumps({"StreamName": STREAM, "Records": entries})
+        yield baseline.dumps({"StreamName": STREAM, "Records": entries})
 
 
-def plain_records(chunk: bytes, dumps: Dumps) -> Iterator[PlainRecord]:
+def plain_records(chunk: bytes, baseline: Baseline) -> Iterator[PlainRecord]:
     """Every record as it is, with a random partition key."""
-    unpacker = msgpack.Unpacker(strict_map_key=False)
-    unpacker.feed(chunk)
-    for _, body in unpacker:
-        yield dumps(body), random_key()
+    for _, body in baseline.unpack(chunk, msgpack.ExtType):
+        yield baseline.dumps(body), random_key()
 
 
-def shaped_records(chunk: bytes, dumps: Dumps, shape: Shape) -> Iterator[PlainRecord]:
+def shaped_records(chunk: bytes, baseline: Baseline, shape: Shape) -> Iterator[PlainRecord]:
     """Every record with all shaping options applied."""
-    unpacker = msgpack.Unpacker(strict_map_key=False, ext_hook=_event_time)
-    unpacker.feed(chunk)
     path = shape.partition_key.split("->")
     wanted = {*shape.data_keys.split(","), shape.time_key}
     time_text = time_formatter(shape.time_key_format)
-    for (timestamp, _), body in unpacker:
+    for (timestamp, _), body in baseline.unpack(chunk, _event_time):
         body[shape.time_key] = time_text(timestamp)
         key = partition_key(body, path)
         kept = {name: value for name, value in body.items() if name in wanted}
-        yield dumps(replace_dots(kept, shape.replace_dots)) + b"\n", key
+        yield baseline.dumps(replace_dots(kept, shape.replace_dots)) + b"\n", key
 
 
 def random_key() -> str:
