@@ -64,11 +64,11 @@ def base64_text(data: bytes) -> str:
     return b2a_base64(data, newline=False).decode()
 
 
-def unpack_each(chunk: bytes, ext_hook: ExtHook) -> Iterable[Any]:
+def unpack_each(chunk: bytes, ext_hook: ExtHook) -> Iterator[Any]:
     """The events one by one, by msgpack."""
     unpacker = msgpack.Unpacker(strict_map_key=False, ext_hook=ext_hook)
     unpacker.feed(chunk)
-    return iter(unpacker)
+    yield from unpacker
 
 
 def unpack_all(chunk: bytes, ext_hook: ExtHook) -> Iterable[Any]:

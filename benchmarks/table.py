@@ -1,20 +1,25 @@
-"""The figures as text for people and as plain values for JSON."""
+"""The figures as text for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from compare_encode import MEMCPY, OURS, EncodeResult
-from compare_flush import HttpRow, MemoryRow
+from compare_flush import MemoryRow
+from compare_send import SendRow
+from compare_threads import ThreadRow
 from timing import Series, Spread
+from workloads import SHA256
+
+NAMES_ON_THE_LEFT = {"chunk", "options", "server", "way", "work", "(min-max)", "target"}
 
 
 def encode_table(results: Sequence[EncodeResult]) -> str:
     """Every chunk with plain and with shaped records, a line each."""
-    baselines = [name for name in results[0].series if name not in (OURS, MEMCPY)]
+    baselines = [name for name in results[0].series if name not in (OURS, SHA256, MEMCPY)]
     header = ["chunk", "options", "records", "MB/s", "(min-max)", "ns/record"]
     for name in baselines:
         header += [f"{name} MB/s", "faster", "(min-max)"]
     rows = [_encode_row(result, baselines) for result in results]
-    return _layout([*header, "memcpy MB/s", "target"], rows)
+    return _layout([*header, "of sha256", "memcpy MB/s", "target"], rows)
 
 
 def memory_table(rows: Iterable[MemoryRow]) -> str:
@@ -27,11 +32,17 @@ def memory_table(rows: Iterable[MemoryRow]) -> str:
     return _layout(header, cells)
 
 
-def http_table(rows: Iterable[HttpRow]) -> str:
-    """CPU per request over HTTP."""
-    header = ["request", "way", "CPU ms/request", "(min-max)", "of put_records", "(min-max)"]
-    cells = [[row.request, row.way, *_cells(row.ms, 2), *_cells(row.share, 2, "x")] for row in rows]
-    return _layout(header, cells)
+def send_table(rows: Iterable[SendRow]) -> str:
+    """Flushes into the sink."""
+    header = ["server", "chunk", "way", "requests", "records", "MB body", "CPU ms/request"]
+    header += ["(min-max)", "less CPU", "(min-max)", "wall ms", "(min-max)", "sooner", "target"]
+    return _layout(header, [_send_row(row) for row in rows])
+
+
+def thread_table(rows: Iterable[ThreadRow]) -> str:
+    """One thread against two."""
+    header = ["work", "1 thread ms", "2 threads ms", "scaling", "target"]
+    return _layout(header, [_thread_row(row) for row in rows])
 
 
 def noise_line(series: Iterable[Series]) -> str:
@@ -46,56 +57,43 @@ def noise_line(series: Iterable[Series]) -> str:
     )
 
 
-def encode_values(result: EncodeResult) -> dict[str, object]:
-    """One encode result as plain values."""
-    baselines = [name for name in result.series if name not in (OURS, MEMCPY)]
-    return {
-        "chunk": result.workload.name,
-        "about": result.workload.about,
-        "options": result.options,
-        "n_bytes": len(result.workload.chunk),
-        "n_records": result.n_records,
-        "mb_per_s": {name: _values(result.mb_per_s(name)) for name in result.series},
-        "ns_per_record": {name: _values(result.ns_per_record(name)) for name in result.series},
-        "ratio": {name: _values(result.ratio_to(name)) for name in baselines},
-        "target": result.target,
-        "reached": result.reached,
-    }
-
-
-def memory_values(row: MemoryRow) -> dict[str, object]:
-    """One flush into memory as plain values."""
-    return {
-        "chunk": row.name,
-        "n_bytes": row.n_bytes,
-        "n_requests": row.n_requests,
-        "mb_per_s": _values(row.mb_per_s),
-        "fixed_us_per_request": _values(row.fixed_us),
-    }
-
-
-def http_values(row: HttpRow) -> dict[str, object]:
-    """One way of sending as plain values."""
-    return {
-        "request": row.request,
-        "way": row.way,
-        "cpu_ms_per_request": _values(row.ms),
-        "share_of_put_records": _values(row.share),
-    }
-
-
 def _encode_row(result: EncodeResult, baselines: Sequence[str]) -> list[str]:
     row = [result.workload.name, result.options, str(result.n_records)]
     row += [*_cells(result.mb_per_s(OURS), 0), f"{result.ns_per_record(OURS).median:.0f}"]
     for name in baselines:
         row += [f"{result.mb_per_s(name).median:.0f}", *_cells(result.ratio_to(name), 1, "x")]
-    return [*row, f"{result.mb_per_s(MEMCPY).median:.0f}", _verdict(result)]
+    row += [f"{1 / result.ratio_to(SHA256).median:.2f}", f"{result.mb_per_s(MEMCPY).median:.0f}"]
+    return [*row, _verdicts(result.targets, result)]
 
 
-def _verdict(result: EncodeResult) -> str:
-    if result.target is None:
-        return "-"
-    return f">= {result.target:.0f}x json: {'pass' if result.reached else 'FAIL'}"
+def _verdicts(targets: Mapping[str, float], result: EncodeResult) -> str:
+    verdicts = [
+        f">= {wanted:g}x {name}: {_verdict(result.ratio_to(name).median >= wanted)}"
+        for name, wanted in targets.items()
+    ]
+    return ", ".join(verdicts) or "-"
+
+
+def _send_row(row: SendRow) -> list[str]:
+    server = row.scheme + (f", {row.latency_ms} ms" if row.latency_ms else "")
+    sent = [str(row.sent.requests), str(row.sent.records), f"{row.sent.body_bytes / 1e6:.3f}"]
+    figures = [*_cells(row.cpu_ms, 3), *_cells(row.faster, 1, "x"), *_cells(row.wall_ms, 1)]
+    target = "-"
+    if row.target:
+        target = f">= {row.target:g}x: {_verdict(not row.missed)}"
+    if row.max_ms:
+        target = f"<= {row.max_ms:.2f} ms: {_verdict(not row.missed)}"
+    return [server, row.case.name, row.way, *sent, *figures, f"{row.sooner.median:.1f}x", target]
+
+
+def _thread_row(row: ThreadRow) -> list[str]:
+    target = f">= {row.target:g}x: {_verdict(not row.missed)}" if row.target else "-"
+    times = [f"{row.one_s * 1e3:.1f}", f"{row.two_s * 1e3:.1f}"]
+    return [row.name, *times, f"{row.scaling:.2f}x", target]
+
+
+def _verdict(reached: bool) -> str:
+    return "pass" if reached else "FAIL"
 
 
 def _cells(spread: Spread, digits: int, unit: str = "") -> list[str]:
@@ -103,17 +101,12 @@ def _cells(spread: Spread, digits: int, unit: str = "") -> list[str]:
     return [f"{spread.median:.{digits}f}{unit}", low_to_high]
 
 
-def _values(spread: Spread) -> dict[str, float]:
-    return {"median": spread.median, "min": spread.low, "max": spread.high}
-
-
 def _layout(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    left = {"chunk", "options", "request", "way", "(min-max)", "target"}
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if title in left else cell.rjust(width)
+            cell.ljust(width) if title in NAMES_ON_THE_LEFT else cell.rjust(width)
             for title, cell, width in zip(header, line, widths, strict=True)
         ).rstrip()
         for line in lines

@@ -1,7 +1,8 @@
 """Interleaved measurement: the contenders take turns, so that a slow second hits all of them.
 
-CPU time is measured, not wall time: on a busy machine a long sample is interrupted more often than
-a short one, and a ratio of wall times would flatter the faster contender. The cyclic garbage
+CPU time is what counts where nothing waits: on a busy machine a long sample is interrupted more
+often than a short one, and a ratio of wall times would flatter the faster contender. Wall time is
+taken as well, for what waits for answers or runs in several threads. The cyclic garbage
 collector is off while a sample runs, which favours the contenders that make many objects.
 """
 
@@ -42,10 +43,15 @@ class Effort:
 
 @dataclass(frozen=True)
 class Series:
-    """CPU ns of one pass in every round, and the share of a core that the samples got."""
+    """CPU and wall ns of one pass in every round, and the share of a core that the samples got."""
 
     cpu_ns: tuple[float, ...]
-    core_share: float
+    wall_ns: tuple[float, ...]
+
+    @property
+    def core_share(self) -> float:
+        """CPU time by wall time."""
+        return sum(self.cpu_ns) / sum(self.wall_ns)
 
     @property
     def spread(self) -> Spread:
@@ -54,8 +60,13 @@ class Series:
 
 
 def ratio(slower: Series, faster: Series) -> Spread:
-    """How many times `slower` takes as long as `faster`, taken round by round."""
+    """How many times the CPU time of `faster` `slower` takes, taken round by round."""
     return Spread.of([a / b for a, b in zip(slower.cpu_ns, faster.cpu_ns, strict=True)])
+
+
+def wall_ratio(slower: Series, faster: Series) -> Spread:
+    """How many times as long as `faster` `slower` takes by the clock, taken round by round."""
+    return Spread.of([a / b for a, b in zip(slower.wall_ns, faster.wall_ns, strict=True)])
 
 
 def interleave(contenders: Mapping[str, Callable[[], object]], effort: Effort) -> dict[str, Series]:
@@ -96,6 +107,7 @@ def _sample(run: Callable[[], object], passes: int) -> _Sample:
 
 
 def _series(samples: Sequence[_Sample], passes: int) -> Series:
-    cpu_ns = tuple(sample.cpu_ns / passes for sample in samples)
-    wall_ns = sum(sample.wall_ns for sample in samples)
-    return Series(cpu_ns, sum(sample.cpu_ns for sample in samples) / wall_ns)
+    return Series(
+        tuple(sample.cpu_ns / passes for sample in samples),
+        tuple(sample.wall_ns / passes for sample in samples),
+    )
