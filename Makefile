@@ -17,11 +17,11 @@ FAST_TESTS := --ignore=tests/packaging
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help demo test test-long bench bench-short fluent-bit lint format coverage sanitize portable wheel sdist clean
+.PHONY: help demo test test-long bench bench-short bench-gate bench-gate-update fluent-bit lint format coverage sanitize portable wheel sdist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
-		while read -r make target text; do printf '%s %-12s %s\n' "$$make" "$$target" "$$text"; done
+		while read -r make target text; do printf '%s %-18s %s\n' "$$make" "$$target" "$$text"; done
 
 demo: $(VENV)/installed $(VENV)/local.extra  ## captured chunks into a local Kinesis, read back and compared
 	$(VENV)/bin/kinesis-fast demo
@@ -37,6 +37,12 @@ bench: $(VENV)/installed $(VENV)/bench.group  ## all benchmarks
 
 bench-short: $(VENV)/installed $(VENV)/bench.group  ## the benchmarks, fewer rounds
 	$(VENV)/bin/python benchmarks/run.py --short
+
+bench-gate: $(VENV)/installed  ## fails when encoding takes more instructions than recorded; needs valgrind
+	$(VENV)/bin/python benchmarks/instructions.py
+
+bench-gate-update: $(VENV)/installed  ## record the instructions of now in benchmarks/instructions.json
+	$(VENV)/bin/python benchmarks/instructions.py --update
 
 fluent-bit: $(VENV)/installed $(VENV)/test.extra  ## tests and a 200 MB run with a real Fluent Bit: FLUENT_BIT=/path or on PATH
 	$(VENV)/bin/pytest tests/fluent_bit

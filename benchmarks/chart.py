@@ -21,8 +21,9 @@ text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f
 .axis { stroke: #d1d9e0 }
 .bar0 { fill: #0f766e } .bar1 { fill: #7c8a99 } .bar2 { fill: #a3afbb } .bar3 { fill: #c4ccd4 }
 @media (prefers-color-scheme: dark) {
-  text, .first { fill: #f0f6fc }
+  text { fill: #f0f6fc }
   .value { fill: #9198a1 }
+  .first { fill: #f0f6fc }
   .axis { stroke: #3d444d }
   .bar0 { fill: #2dd4bf } .bar1 { fill: #8b98a5 } .bar2 { fill: #66727e } .bar3 { fill: #4a545e }
 }

@@ -1,0 +1,89 @@
+"""The block in the README, and the chart."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+import readme
+from chart import Group, bars
+from readme import BEGIN, END, MarkError
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def figure(median: float) -> dict[str, float]:
+    """A figure as the results have it."""
+    return {"median": median, "min": median, "max": median}
+
+
+def encoded(options: str, speed: float, ratio: float) -> dict[str, Any]:
+    """A chunk in the results."""
+    return {
+        "chunk": "access_0",
+        "options": options,
+        "mb_per_s": {"kinesis_fast": figure(speed)},
+        "ratio": {"json": figure(ratio), "orjson": figure(ratio / 2)},
+    }
+
+
+def sent(way: str, cpu_ms: float, latency_ms: int = 0) -> dict[str, Any]:
+    """A way of sending in the results."""
+    return {
+        "server": "https",
+        "latency_ms": latency_ms,
+        "chunk": "500 x 10 KB",
+        "way": way,
+        "cpu_ms_per_request": figure(cpu_ms),
+        "cpu_ratio": figure(60 / cpu_ms),
+    }
+
+
+RESULTS = {
+    "machine": "a machine",
+    "encode": [encoded("plain", 801, 30), encoded("shaped", 502, 20)],
+    "send": [sent("direct", 10), sent("direct", 12, latency_ms=20), sent("plain boto3", 60)],
+}
+
+
+def test_block_has_the_measured_figures() -> None:
+    lines = list(readme.block(RESULTS))
+    assert "| access log, 200 B a record | 801 | 30.0x | 15.0x | 502 MB/s, 20.0x |" in lines
+    assert [line for line in lines if line.startswith("| 500")] == [
+        "| 500 x 10 KB, HTTPS | 10 | 60 | 6.0x |"
+    ]
+
+
+def test_only_what_is_between_the_marks_changes() -> None:
+    text = f"before\n{BEGIN}old\n{END}after\n"
+    once = readme.replaced(text, "new\n")
+    assert once == f"before\n{BEGIN}new\n{END}after\n"
+    assert readme.replaced(once, "new\n") == once
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN, BEGIN + END + BEGIN, BEGIN + END + END])
+def test_marks_that_are_missing_or_wrong(text: str) -> None:
+    with pytest.raises(MarkError):
+        readme.replaced(text, "new\n")
+
+
+def test_the_readme_has_the_marks() -> None:
+    assert readme.replaced(readme.README.read_text(), "new\n")
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    svg = ET.fromstring(
+        bars("a < b", ["one", "two"], [Group("x & y", [40, 10]), Group("z", [20, 5])])
+    )
+    widths = [float(bar.attrib["width"]) for bar in svg.iter(f"{SVG}rect")][2:]
+    longest = widths[0]
+    assert widths == pytest.approx([longest, longest / 4, longest / 2, longest / 8])
+    texts = [text.text for text in svg.iter(f"{SVG}text")]
+    assert {"a < b", "x & y", "40.0x", "5.0x"} <= set(texts)
+
+
+def test_chart_of_results_is_relative_to_json() -> None:
+    svg = ET.fromstring(readme.draw(RESULTS))
+    values = [text.text for text in svg.iter(f"{SVG}text") if "value" in text.get("class", "")]
+    assert values == ["30.0x", "2.0x", "1.0x"]
