@@ -171,11 +171,13 @@ def test_the_services_clock_is_adopted(code: str, ahead_s: float) -> None:
         transport.close()
 
 
-@pytest.mark.parametrize("date", [time.time(), time.time() + 200, None, "nonsense"])
-def test_a_wrong_signature_is_no_wrong_clock(date: float | str | None) -> None:
+@pytest.mark.parametrize("ahead", [0, 200, None, "nonsense"])
+def test_a_wrong_signature_is_no_wrong_clock(ahead: int | str | None) -> None:
     headers = {}
-    if date is not None:
-        headers["Date"] = date if isinstance(date, str) else formatdate(date, usegmt=True)
+    if isinstance(ahead, int):
+        headers["Date"] = formatdate(time.time() + ahead, usegmt=True)
+    elif ahead is not None:
+        headers["Date"] = ahead
     answer = http(400, b'{"__type":"InvalidSignatureException"}', **headers)
     with RawServer(lambda _: answer) as server:
         transport = direct(server.url)
