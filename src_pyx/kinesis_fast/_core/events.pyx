@@ -92,9 +92,10 @@ cdef inline size_t usual_start(const Cursor* cursor) noexcept nogil:
 
     Fluent Bit writes the empty metadata as a map 32.
     """
-    cdef const uint8_t* metadata = cursor.pos + USUAL_TIME_BYTES
+    cdef const uint8_t* metadata
     if bytes_left(cursor) < USUAL_TIME_BYTES + 5 or kf_load_u32(cursor.pos) != USUAL_START:
         return 0
+    metadata = cursor.pos + USUAL_TIME_BYTES
     if metadata[0] == EMPTY_MAP32 and kf_load_u32(metadata + 1) == 0:
         return USUAL_TIME_BYTES + 5
     return USUAL_TIME_BYTES + 1 if metadata[0] == EMPTY_MAP else 0
