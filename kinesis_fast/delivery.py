@@ -90,7 +90,9 @@ class Delivery:
         self._lost = lost
         self._counted = counted
         self._on_settled = on_settled
-        self._changed = threading.Condition(threading.Lock())
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._written = threading.Condition(lock)  # the request that was being written
         self._ready: deque[_Unsettled] = deque()  # written, not in flight
         self._sending: list[_Unsettled] = []
         self._busy_lanes: set[int] = set()
@@ -100,6 +102,7 @@ class Delivery:
         self._n_workers = 0
         self._n_waiting = 0
         self._stopped = False
+        self._is_ended = False  # by `stop`, for good
         self._failure: BaseException | None = None
         # Each lane may write a request while others are in flight.
         self._max_arenas = tools.max_in_flight + stream.n_lanes
@@ -120,7 +123,8 @@ class Delivery:
             SendFailureTimeout: the watchdog's time is up.
         """
         self._slots = [_Slot() for _ in range(self._tools.max_in_flight)]
-        self._stopped = False
+        with self._changed:
+            self._stopped = self._is_ended
         self._failure = None
         self._n_workers = 1
         self._work()
@@ -188,10 +192,16 @@ class Delivery:
                 part.clear_events(bits)
         return bits
 
-    def progress(self) -> bytes | None:
-        """The same while threads are at work; None when one of them is writing a request."""
+    def progress(self) -> bytes:
+        """The same while threads are at work; it waits while one of them is writing a request."""
         with self._changed:
-            return None if self._is_encoding else bytes(self.settled_events())
+            self._written.wait_for(lambda: not self._is_encoding)
+            return bytes(self.settled_events())
+
+    def stop(self) -> None:
+        """Let `run`, also one to come, begin no more requests, and end with those in flight."""
+        self._is_ended = True
+        self._stop()
 
     # --- the threads ---
 
@@ -307,6 +317,7 @@ class Delivery:
                 else:
                     self._lacks_arena = 0 < n_unsettled <= self._n_unsettled()
                 self._changed.notify_all()
+                self._written.notify_all()
 
     # --- sending requests ---
 
@@ -412,21 +423,24 @@ class Delivery:
         if verdict.outcome is not Outcome.SETTLED:
             if len(failed) not in range(1, n_records):
                 return
-            self._keep(unsettled, failed)
+            with self._changed:
+                self._keep(unsettled, failed)
             n_records -= unsettled.request.n_records
             n_bytes -= unsettled.request.n_bytes
         self._tools.stats.delivered(n_records, n_bytes)
         self._tools.watchdog.progress()
 
     def _keep(self, unsettled: _Unsettled, indexes: Sequence[int]) -> None:
-        """Drop all entries of a request but these, within its own memory if nobody looks at it."""
-        with self._changed:
-            try:
-                unsettled.request.retain(indexes)
-            except BufferError:  # a transport that kept a view keeps the memory as it is
-                whole = unsettled.request
-                unsettled.request = whole.subset(indexes)
-                _release(whole)
+        """Drop all entries of a request but these; the lock is held.
+
+        It goes on within its own memory if nobody looks at it.
+        """
+        try:
+            unsettled.request.retain(indexes)
+        except BufferError:  # a transport that kept a view keeps the memory as it is
+            whole = unsettled.request
+            unsettled.request = whole.subset(indexes)
+            _release(whole)
 
     def _divide(self, unsettled: _Unsettled, verdict: Verdict) -> bool:
         """Close in on the record that the service refuses; alone it is dead."""
@@ -434,8 +448,9 @@ class Delivery:
         if request.n_records > 1:
             first, second = halves(request.n_records)
             rest = request.subset(second)
-            self._keep(unsettled, first)
-            unsettled.second_half = rest
+            with self._changed:  # what is in neither half would be taken for settled
+                self._keep(unsettled, first)
+                unsettled.second_half = rest
             return False
         self._remarks.refused(request.event_of(0), request.n_bytes_of(0), verdict.reason)
         if self._lost is not None:

@@ -67,7 +67,8 @@ class Spooler:
 
     While the service takes nothing all chunks wait, with growing pauses, and the oldest is tried.
     Which events of a chunk are settled is written down after each REQUESTS_PER_NOTE requests and
-    when a try ends, so a process that is killed sends at most that and what was in flight twice.
+    when a try ends. So of each chunk that is on its way when the process is killed, the next sends
+    at most REQUESTS_PER_NOTE + max_in_flight requests twice, of at most n_slots chunks.
 
     Args:
         storage: where the chunks are. What is in it already is delivered, too.
@@ -132,6 +133,8 @@ class Spooler:
     def close(self, timeout_s: float) -> bool:
         """Go on until the time is up or a try fails; what is left then stays in the spool.
 
+        When it returns, no more requests are begun; those in flight may still arrive, and twice.
+
         Returns:
             Whether nothing is in flight any more.
         """
@@ -142,7 +145,8 @@ class Spooler:
             self._stopped = True
             running = list(self._running)
         for delivery, stored in running:
-            self._note(delivery, stored)
+            delivery.stop()
+            stored.save_progress(delivery.progress())
         self._storage.close()
         return idle
 
@@ -211,6 +215,9 @@ class Spooler:
         settled = False
         with self._changed:
             self._running.append((delivery, entry.stored))
+            is_late = self._stopped
+        if is_late:  # close() did not see it
+            delivery.stop()
         try:
             settled = self._run(delivery, entry)
         finally:
@@ -240,6 +247,9 @@ class Spooler:
                 entry.stored.remove()
                 self._n_failures = 0
                 return True
+            if self._stopped and not delivery.trouble:  # by close()
+                self._leave(entry, delivery)
+                return False
             self._hold(entry, delivery)
         except SendFailureTimeout as error:
             self._failure = error
@@ -310,15 +320,9 @@ class Spooler:
 
         def settled(delivery: Delivery) -> None:
             nonlocal n_settled
-            with lock:
+            with lock:  # held while a note is written: nobody gets ahead, none overtakes another
                 n_settled += 1
-                is_due = n_settled % REQUESTS_PER_NOTE == 0
-            if is_due:
-                self._note(delivery, stored)
+                if n_settled % REQUESTS_PER_NOTE == 0:
+                    stored.save_progress(delivery.progress())
 
         return settled
-
-    def _note(self, delivery: Delivery, stored: StoredChunk) -> None:
-        progress = delivery.progress()
-        if progress is not None:
-            stored.save_progress(progress)

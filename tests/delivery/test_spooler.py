@@ -1,5 +1,6 @@
 """Chunks that are on disk before their flush says OK: deliveries, pauses, restarts, the account."""
 
+import itertools
 import json
 import threading
 import time
@@ -15,7 +16,9 @@ from outputs import assert_balanced, numbered, numbers
 
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.dead_letters import FILE
+from kinesis_fast.delivery import Delivery
 from kinesis_fast.errors import StorageError
+from kinesis_fast.spool import SpooledChunk
 from kinesis_fast.spooler import REQUESTS_PER_NOTE
 from kinesis_fast.tools import Timing
 
@@ -262,6 +265,140 @@ def test_progress_is_noted_on_the_way(tmp_path: Path) -> None:
     gate.set()
     output.close(PATIENCE_S)
     assert not progress.exists()
+
+
+class _Taking:
+    """A stream of requests that tells when one is written, and waits then."""
+
+    def __init__(self, stream: Any, on_take: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._on_take = on_take
+        self._n_taken = 0
+
+    def take(self, max_open: int) -> Any:
+        self._n_taken += 1
+        self._on_take(self._n_taken)
+        return self._stream.take(max_open)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def test_progress_is_noted_though_somebody_writes_a_request(tmp_path: Path) -> None:
+    gate, step = gate_and_step()
+    writing = threading.Event()
+
+    def last_before_note(records: list[bytes]) -> Answer:
+        assert writing.wait(PATIENCE_S)
+        return accept(records)
+
+    def on_take(n_taken: int) -> None:
+        if n_taken == REQUESTS_PER_NOTE + 2:
+            writing.set()
+            eventually(lambda: output.stats()["delivered"] == 500 * REQUESTS_PER_NOTE)
+            time.sleep(0.05)
+
+    first = [accept] * (REQUESTS_PER_NOTE - 1)
+    transport = FakeTransport(*first, last_before_note, then=step)
+    output = spooling(transport, tmp_path, max_in_flight="2")
+    assert output._parts is not None
+    encoder = output._parts.sender._tools.encoder
+    requests = encoder.requests
+    object.__setattr__(
+        encoder, "requests", lambda *given, **more: _Taking(requests(*given, **more), on_take)
+    )
+    assert output.flush(numbered(range(500 * 15))) is OK
+    eventually(lambda: any((tmp_path / "spool").glob("*/*.progress")))
+    gate.set()
+    output.close(PATIENCE_S)
+
+
+def test_notes_of_progress_follow_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly they are written: the last is the latest, and never far behind."""
+    notes: list[int] = []
+    save = SpooledChunk.save_progress
+
+    def slowly(chunk: SpooledChunk, bits: bytes) -> bool:
+        time.sleep(0.01 if len(notes) % 2 else 0)
+        notes.append(int.from_bytes(bits, "little"))
+        return save(chunk, bits)
+
+    monkeypatch.setattr(SpooledChunk, "save_progress", slowly)
+    transport = FakeTransport()
+    output = spooling(transport, tmp_path, max_in_flight="4")
+    assert output.flush(numbered(range(500 * 100))) is OK
+    eventually(lambda: output.stats()["pending"] == 0)
+    output.close(PATIENCE_S)
+    assert len(notes) >= 100 // (REQUESTS_PER_NOTE + 4)
+    for earlier, later in itertools.pairwise([0, *notes]):
+        assert earlier & ~later == 0
+        assert (later & ~earlier).bit_count() <= 500 * (REQUESTS_PER_NOTE + 4)
+
+
+def test_a_half_that_waits_is_not_noted_as_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, found, threads = Delivery._keep, list[bytes](), list[threading.Thread]()
+
+    def keep_and_look(delivery: Delivery, *given: Any) -> None:
+        keep(delivery, *given)
+        threads.append(threading.Thread(target=lambda: found.append(delivery.progress())))
+        threads[-1].start()
+        threads[-1].join(0.1)
+
+    monkeypatch.setattr(Delivery, "_keep", keep_and_look)
+    gate, step = gate_and_step()
+    output = spooling(FakeTransport(error(400, "ValidationException"), then=step), tmp_path)
+    assert output.flush(numbered(range(8))) is OK
+    eventually(lambda: len(found) == 1)
+    assert found == [b"\0"]
+    gate.set()
+    output.close(PATIENCE_S)
+    assert output.stats()["delivered"] == 8
+
+
+def test_after_close_no_request_is_begun(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gate, step = gate_and_step()
+    transport = FakeTransport(accept, then=step)
+    output = spooling(transport, tmp_path)
+    assert output.flush(numbered(range(500 * 4))) is OK
+    eventually(lambda: len(transport.requests) == 2)
+    assert output._parts is not None
+    crew = output._parts.crew
+    output.close(0.01)
+    gate.set()
+    eventually(lambda: crew._n_idle == 0 and output.stats()["delivered"] == 1000)
+    time.sleep(0.05)
+    assert len(transport.requests) == 2
+    assert "next try" not in caplog.text
+
+
+def test_after_close_no_delivery_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, has_read, gate = SpooledChunk.read, threading.Event(), threading.Event()
+
+    def slowly(chunk: SpooledChunk) -> bytes:
+        payload = read(chunk)
+        has_read.set()
+        assert gate.wait(PATIENCE_S)
+        return payload
+
+    monkeypatch.setattr(SpooledChunk, "read", slowly)
+    transport = FakeTransport()
+    output = spooling(transport, tmp_path)
+    assert output.flush(numbered([1])) is OK
+    assert has_read.wait(PATIENCE_S)
+    assert output._parts is not None
+    watchdog = output._parts.watchdog
+    output.close(0.01)
+    with monkeypatch.context() as patch:
+        ended = threading.Event()
+        patch.setattr(watchdog, "end", lambda returned: ended.set())
+        gate.set()
+        assert ended.wait(PATIENCE_S)
+    assert transport.requests == []
+    assert len(chunk_files(tmp_path)) == 1
 
 
 def test_the_full_disk_of_a_flush_is_told(

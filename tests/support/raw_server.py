@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socketserver
 import ssl
 import threading
@@ -46,7 +47,8 @@ class RawServer:
 
         class Connection(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                outer._serve(self)
+                with contextlib.suppress(ConnectionError):  # the other side did not wait
+                    outer._serve(self)
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection)
         self._scheme = "http"
@@ -85,14 +87,14 @@ class RawServer:
             while header := connection.rfile.readline().decode().strip():
                 name, _, value = header.partition(":")
                 headers[name.lower()] = value.strip()
-            body = connection.rfile.read(int(headers.get("content-length", "0")))
+            n_bytes = int(headers.get("content-length", "0"))
+            body = connection.rfile.read(n_bytes)
+            if len(body) < n_bytes:
+                return
             arrived = Arrived(line, headers, body, number)
             with self._lock:
                 self.arrived.append(arrived)
             answer = self._handler(arrived)
             if answer is None:
                 return
-            try:
-                connection.wfile.write(answer)
-            except ConnectionError:  # the other side did not wait for it
-                return
+            connection.wfile.write(answer)

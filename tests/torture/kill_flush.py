@@ -1,0 +1,274 @@
+"""Kills a process that flushes into a spool, round after round, and compares: a program.
+
+Usage: kill_flush.py SPOOL_DIR ROUNDS. The worker has two outputs with one spool_dir, with and
+without partition_key, and tells through a pipe what it begins and what flush has returned; what a
+pipe holds survives the worker. Each worker has an access key of its own, so the service knows by
+whom a record was sent. Every SOFT_ENDth worker is not killed: it closes its outputs and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from chunks import event, old_event, output_config
+from outputs import assert_balanced
+from recording_service import Accepted, RecordingService
+
+from kinesis_fast import FlushResult, KinesisOutput
+from kinesis_fast.spooler import REQUESTS_PER_NOTE
+from kinesis_fast.tools import Timing
+
+FAULT_RATE: Final = 0.01
+MAX_LIFE_S: Final = 0.3  # after the first flush
+SOFT_END: Final = 7
+PATIENCE_S: Final = 120.0
+N_SLOTS: Final = 2
+MAX_IN_FLIGHT: Final = 4
+BASE: Final = 100_000  # numbers of records: of the chunk times this, and of the event
+EVENTS: Final = (1, 30, 600, 3_000, 20_000)  # in a chunk
+PADDING: Final = (0, 200, 3_000)  # bytes of a record, in chunks that are not large
+SKIPPED_EVERY: Final = 11
+KEYS: Final = ({}, {"partition_key": "key"})
+
+
+def n_events_of(number: int) -> int:
+    """Return how many events the chunk with this number has."""
+    return random.Random(number).choice(EVENTS)
+
+
+def is_skipped(index: int) -> bool:
+    """Tell whether the event at an index is no record."""
+    return index % SKIPPED_EVERY == SKIPPED_EVERY - 1
+
+
+def numbers_of(number: int) -> set[int]:
+    """Return the numbers of the records of a chunk."""
+    return {number * BASE + index for index in range(n_events_of(number)) if not is_skipped(index)}
+
+
+def chunk_of(number: int) -> bytes:
+    """Return the chunk with this number."""
+    n_events = n_events_of(number)
+    padding = "x" * (PADDING[number % len(PADDING)] if n_events <= EVENTS[2] else 0)
+    make = old_event if number % 5 == 0 else event
+    return b"".join(
+        make(7)
+        if is_skipped(index)
+        else make({"n": number * BASE + index, "key": f"key {index % 13}", "pad": padding})
+        for index in range(n_events)
+    )
+
+
+# --- the worker ---
+
+
+def open_outputs(root: Path, url: str, chance: random.Random) -> list[KinesisOutput]:
+    """Return the two outputs; their waits are short, for life is."""
+    timing = Timing(random=lambda: chance.random() * 0.02)
+    return [
+        KinesisOutput(
+            output_config(
+                endpoint=url,
+                spool_dir=str(root),
+                spool_max_bytes="12M",
+                experimental_concurrency=str(N_SLOTS),
+                max_in_flight=str(MAX_IN_FLIGHT),
+                **keys,
+            ),
+            timing=timing,
+        )
+        for keys in KEYS
+    ]
+
+
+def work(root: Path, url: str, pipe: int, first: int) -> None:
+    """Flush until the end comes: SIGKILL, or SIGTERM for an orderly one."""
+    ended = False
+
+    def end(*_: object) -> None:
+        nonlocal ended
+        ended = True
+
+    signal.signal(signal.SIGTERM, end)
+    chance = random.Random(first)
+    outputs = open_outputs(root, url, chance)
+    number = first
+    while not ended:
+        chunk = chunk_of(number)
+        os.write(pipe, f"begin {number}\n".encode())
+        result = outputs[number % 2].flush(chunk, f"tag {number}")
+        os.write(pipe, f"{result.name} {number}\n".encode())
+        if result is not FlushResult.OK:
+            time.sleep(0.005)
+        number += 1
+    for output in outputs:
+        output.close(chance.random() * 0.2)
+        # Those that are still in flight may end between two lines here.
+        assert_balanced(output.stats())
+    os.write(pipe, b"closed 0\n")
+
+
+def drain(root: Path, url: str) -> dict[str, int]:
+    """Send all that is left. Returns the counters of both outputs."""
+    outputs = open_outputs(root, url, random.Random(0))
+    deadline = time.monotonic() + PATIENCE_S
+    while any(root.glob("*/*.chunk")):
+        assert time.monotonic() < deadline, "the spool does not empty"
+        time.sleep(0.01)
+    total: Counter[str] = Counter()
+    for output in outputs:
+        output.close()
+        stats = output.stats()
+        assert_balanced(stats)
+        assert (stats["pending"], stats["dead"], stats["returned"]) == (0, 0, 0), stats
+        total.update(stats)
+    return total
+
+
+# --- the rounds ---
+
+
+class Told:
+    """What the workers told.
+
+    Attributes:
+        next_number: of the next chunk.
+        begun: the numbers of all chunks.
+        ok: of those that flush said OK for.
+        returned: of those that it said RETRY for.
+        n_closed: workers that came to an orderly end.
+    """
+
+    def __init__(self) -> None:
+        self.next_number = 0
+        self.begun: set[int] = set()
+        self.ok: set[int] = set()
+        self.returned: set[int] = set()
+        self.n_closed = 0
+
+    def take(self, text: str) -> None:
+        """Take what a worker told."""
+        for line in text.splitlines():
+            what, number = line.split()
+            if what == "begin":
+                self.begun.add(int(number))
+                self.next_number = int(number) + 1
+            elif what == "OK":
+                self.ok.add(int(number))
+            elif what == "RETRY":
+                self.returned.add(int(number))
+            else:
+                self.n_closed += 1
+
+
+def one_round(root: Path, url: str, round_: int, told: Told, life_s: float) -> None:
+    """Run a worker for so long."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reading)
+            os.environ["AWS_ACCESS_KEY_ID"] = f"ROUND{round_:05d}"
+            work(root, url, writing, told.next_number)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    is_soft = round_ % SOFT_END == SOFT_END - 1
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        text = bytearray()
+        while not text.count(b"\n") >= 2:
+            more = pipe.read(1 << 16)
+            assert more, "the worker failed"
+            text += more
+        end = time.monotonic() + life_s
+        while (left := end - time.monotonic()) > 0:
+            if select.select([pipe], [], [], left)[0]:
+                text += pipe.read(1 << 16)
+        os.kill(child, signal.SIGTERM if is_soft else signal.SIGKILL)
+        while more := pipe.read(1 << 16):
+            text += more
+    _, status = os.waitpid(child, 0)
+    assert is_soft or os.WIFSIGNALED(status), "the worker failed"
+    assert not is_soft or status == 0, "the worker did not come to an orderly end"
+    told.take(text.decode())
+
+
+def check(accepted: list[Accepted], told: Told) -> dict[str, Any]:
+    """Compare what arrived with what was flushed. Returns figures."""
+    arrived: Counter[int] = Counter()
+    last_key: dict[int, str] = {}
+    by_key: dict[str, Counter[int]] = {}
+    doubtful: dict[str, Counter[int]] = {}
+    for request in accepted:
+        arrived.update(request.numbers)
+        by_key.setdefault(request.key_id, Counter()).update(request.numbers)
+        if request.is_doubtful:
+            doubtful.setdefault(request.key_id, Counter()).update(request.numbers)
+        for n in request.numbers:
+            last_key[n] = max(request.key_id, last_key.get(n, ""))
+
+    known = set().union(*map(numbers_of, told.begun - told.returned))
+    promised = set().union(*map(numbers_of, told.ok))
+    assert not promised - arrived.keys(), f"{len(promised - arrived.keys())} records are lost"
+    strange = arrived.keys() - known
+    assert not strange, f"{len(strange)} records were not flushed, or given back: {min(strange)}"
+    begun_only = [chunk for chunk in told.begun - told.ok - told.returned]
+    for chunk in begun_only:  # all of it is there, or nothing
+        assert len(numbers_of(chunk) & arrived.keys()) in {0, len(numbers_of(chunk))}, chunk
+
+    # One process sends a record twice only when it got no answer.
+    for key, numbers in by_key.items():
+        for n, times in numbers.items():
+            if times > 1:
+                assert times <= 1 + doubtful[key][n], f"{key} sent {n} {times} times"
+
+    # After a kill the next one sends what was not noted.
+    repeated: Counter[tuple[str, int]] = Counter()
+    for request in accepted:
+        if any(last_key[n] > request.key_id for n in request.numbers):
+            repeated[request.key_id, request.numbers[0] // BASE] += 1
+    worst = max(repeated.values(), default=0)
+    assert worst <= REQUESTS_PER_NOTE + MAX_IN_FLIGHT, repeated.most_common(5)
+    chunks_at_once = Counter(key for key, _ in repeated)
+    assert max(chunks_at_once.values(), default=0) <= N_SLOTS * len(KEYS), chunks_at_once
+    return {
+        "chunks": len(told.ok),
+        "given back": len(told.returned),
+        "killed in a flush": len(begun_only),
+        "records": len(arrived),
+        "requests": len(accepted),
+        "duplicates": arrived.total() - len(arrived),
+        "requests repeated for a chunk, at most": worst,
+    }
+
+
+def main() -> None:
+    """Do the rounds and tell what came of them."""
+    root, n_rounds = Path(sys.argv[1]), int(sys.argv[2])
+    chance = random.Random(n_rounds)
+    told = Told()
+    with RecordingService(FAULT_RATE) as service:
+        for round_ in range(n_rounds):
+            one_round(root, service.url, round_, told, chance.random() * MAX_LIFE_S)
+        os.environ["AWS_ACCESS_KEY_ID"] = "ROUND99999"
+        drained = drain(root, service.url)
+        accepted = service.accepted()
+    assert not [path for path in root.glob("*/*") if path.is_file()], "something is left"
+    assert told.n_closed == n_rounds // SOFT_END
+    found = check(accepted, told)
+    found["delivered at the end"] = drained["delivered"]
+    print(f"{n_rounds} rounds,", ", ".join(f"{name}: {value}" for name, value in found.items()))
+
+
+if __name__ == "__main__":
+    main()
