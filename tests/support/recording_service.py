@@ -41,15 +41,20 @@ class Accepted(NamedTuple):
     numbers: array[int]
 
 
-class _Recorder:
-    """Answers requests.
+class Recorder:
+    """Answers the requests of its `server`, which its user starts.
 
     Args:
         fault_rate: the share of requests that something happens to.
+
+    Attributes:
+        accepted: what it took.
+        error_share: the share of requests that get HTTP 500 besides.
     """
 
-    def __init__(self, fault_rate: float) -> None:
+    def __init__(self, fault_rate: float = 0.0) -> None:
         self.accepted: list[Accepted] = []
+        self.error_share = 0.0
         self._fault_rate = fault_rate
         self._chance = random.Random(7)
         self.server = RawServer(self._answer)
@@ -58,6 +63,8 @@ class _Recorder:
         self.server.arrived.clear()
         match = KEY_ID.search(arrived.headers["authorization"])
         assert match
+        if self._chance.random() < self.error_share:
+            return http(500, b"{}")
         fault = ""
         if self._chance.random() < self._fault_rate:
             fault = self._chance.choice(FAULTS)
@@ -130,7 +137,7 @@ class RecordingService:
 
 def main() -> None:
     """Serve."""
-    recorder = _Recorder(float(sys.argv[1]))
+    recorder = Recorder(float(sys.argv[1]))
     with recorder.server as server:
         print(server.url, flush=True)
         sys.stdin.read()

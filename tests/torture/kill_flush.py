@@ -36,7 +36,7 @@ BASE: Final = 100_000  # numbers of records: of the chunk times this, and of the
 EVENTS: Final = (1, 30, 600, 3_000, 20_000)  # in a chunk
 PADDING: Final = (0, 200, 3_000)  # bytes of a record, in chunks that are not large
 SKIPPED_EVERY: Final = 11
-KEYS: Final = ({}, {"partition_key": "key"})
+KEYS: Final[tuple[dict[str, str], ...]] = ({}, {"partition_key": "key"})
 
 
 def n_events_of(number: int) -> int:
@@ -222,7 +222,7 @@ def check(accepted: list[Accepted], told: Told) -> dict[str, Any]:
     assert not promised - arrived.keys(), f"{len(promised - arrived.keys())} records are lost"
     strange = arrived.keys() - known
     assert not strange, f"{len(strange)} records were not flushed, or given back: {min(strange)}"
-    begun_only = [chunk for chunk in told.begun - told.ok - told.returned]
+    begun_only = told.begun - told.ok - told.returned
     for chunk in begun_only:  # all of it is there, or nothing
         assert len(numbers_of(chunk) & arrived.keys()) in {0, len(numbers_of(chunk))}, chunk
 
