@@ -1,0 +1,73 @@
+"""Chunks brought as Fluent Bit brings them, and what must have arrived then."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from fault_server import Seen
+from outputs import assert_balanced
+
+from kinesis_fast import FlushResult, KinesisOutput
+from kinesis_fast.delivery import Timing
+
+TRANSPORTS: Final = ("botocore",)  # the ways of sending that every fault is tried with
+RESUMES: Final = False  # whether a chunk that is brought again goes on where it stopped
+MAX_FLUSHES: Final = 30  # of one chunk; a fault that outlives them does not heal
+
+NewOutput = Callable[..., KinesisOutput]  # makes one of options
+
+# Short waits between attempts: real ones would only make the tests longer.
+BRISK: Final = Timing(random=lambda: 0.02)
+
+
+def bring(
+    output: KinesisOutput,
+    chunk: bytes,
+    tag: str = "app",
+    on_retry: Callable[[], object] = lambda: None,
+) -> list[FlushResult]:
+    """Flush a chunk until it is OK. Returns all results.
+
+    Args:
+        output: where to.
+        chunk: msgpack events.
+        tag: its tag.
+        on_retry: called after each RETRY.
+    """
+    results: list[FlushResult] = []
+    while FlushResult.OK not in results:
+        assert len(results) < MAX_FLUSHES, f"still {results[-1]!r} after {MAX_FLUSHES} flushes"
+        results.append(output.flush(chunk, tag))
+        if results[-1] is FlushResult.RETRY:
+            on_retry()
+    return results
+
+
+def assert_arrived(seen: Seen, sent: Iterable[int], again: Iterable[int] = ()) -> None:
+    """Assert that all numbers arrived, no others, and twice only those that may have.
+
+    Args:
+        seen: what the server took.
+        sent: the numbers that were brought, each as often as a chunk with it was.
+        again: numbers in chunks that were brought anew after a RETRY, once for each time.
+    """
+    assert seen.violations == []
+    wanted = Counter(sent)
+    missing = wanted - seen.accepted
+    assert not missing, f"{missing.total()} records are lost, {sorted(missing)[:5]} ..."
+    allowed = wanted + seen.doubtful
+    if not RESUMES:
+        allowed.update(again)
+    too_many = seen.accepted - allowed
+    assert not too_many, f"{too_many.total()} records came too often, {sorted(too_many)[:5]} ..."
+
+
+def assert_account(output: KinesisOutput, seen: Seen) -> None:
+    """Assert that the account adds up and says what the server says; nothing is in flight."""
+    stats = output.stats()
+    assert_balanced(stats)
+    assert stats["pending"] == 0
+    arrived = seen.accepted.total()
+    assert arrived - seen.doubtful.total() <= stats["delivered"] <= arrived, stats

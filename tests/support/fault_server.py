@@ -1,0 +1,134 @@
+"""A service that misbehaves as told, in a process of its own; and what must hold afterwards."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from fault_server_process import CREDENTIALS_PATH
+from fault_server_service import GOOD, Fault
+
+PROGRAM = Path(__file__).with_name("fault_server_process.py")
+
+
+class Seen(NamedTuple):
+    """What a fault server has taken since it was last asked.
+
+    Attributes:
+        accepted: how often each number arrived.
+        doubtful: how often without an answer that the client could understand in time.
+        counts: requests, connections, keys handed out, and the faults by kind.
+        violations: what the client sent that no client may send.
+    """
+
+    accepted: Counter[int]
+    doubtful: Counter[int]
+    counts: Counter[str]
+    violations: list[str]
+
+
+class FaultServer:
+    """Starts the server; ends it with the context.
+
+    Args:
+        certificates: files with a certificate chain and its key, by name.
+    """
+
+    def __init__(self, certificates: dict[str, Path] | None = None) -> None:
+        self._certificates = {name: str(path) for name, path in (certificates or {}).items()}
+        self._process: subprocess.Popen[str] | None = None
+        self._ports = [0, 0]
+
+    @property
+    def url(self) -> str:
+        """The endpoint without encryption."""
+        return f"http://127.0.0.1:{self._ports[0]}"
+
+    @property
+    def tls_url(self) -> str:
+        """The endpoint with TLS."""
+        return f"https://127.0.0.1:{self._ports[1]}"
+
+    @property
+    def credentials_url(self) -> str:
+        """Where short-lived credentials can be had, as from a container's agent."""
+        return f"{self.url}{CREDENTIALS_PATH}"
+
+    def plan(self, *faults: Fault, then: Fault = GOOD) -> None:
+        """Set what happens to the next requests, one after the other, and to all others."""
+        self._call("plan", faults, then)
+
+    def heal(self) -> None:
+        """Answer all requests as they should be, with a good certificate and without rules."""
+        self.plan()
+        self.rule()
+        if self._certificates:
+            self.certificate("good")
+
+    def rule(self, **changes: Any) -> None:
+        """Set what holds for all requests; see `fault_server_service.Rules`."""
+        self._call("rule", changes)
+
+    def certificate(self, name: str) -> None:
+        """Choose the certificate that new connections see."""
+        self._call("certificate", name)
+
+    def expire_keys(self) -> None:
+        """End all credentials that were handed out so far."""
+        self._call("expire_keys")
+
+    def reset(self) -> None:
+        """Forget what arrived, and heal."""
+        self._call("reset")
+        self.heal()
+
+    def seen(self) -> Seen:
+        """Return what arrived since this was last asked."""
+        answer = self._call("seen")
+        return Seen(
+            _numbers(answer["accepted"]),
+            _numbers(answer["doubtful"]),
+            Counter(answer["counts"]),
+            answer["violations"],
+        )
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._ports = self._call("ports")
+        if self._certificates:
+            self._call("certificates", self._certificates)
+            self.certificate("good")
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process is not None
+        self._process.communicate()  # closes its stdin, which ends it
+        assert self._process.returncode == 0
+
+    def _call(self, command: str, *arguments: Any) -> Any:
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        print(json.dumps([command, *arguments]), file=process.stdin, flush=True)
+        line = process.stdout.readline()
+        assert line, f"the fault server ended during {command}{arguments}"
+        return json.loads(line)
+
+
+def _numbers(ranges: Iterable[tuple[int, int, int]]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for first, end, times in ranges:
+        found.update(dict.fromkeys(range(first, end), times))
+    return found

@@ -1,0 +1,308 @@
+"""The kinds of faults: how a request is read, what is accepted, what goes back.
+
+A fault is a dict with the `kind`, a name in KINDS, and the arguments of its function here.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from typing import Any, Final
+
+from fault_server_rules import THROTTLED
+from fault_server_service import Entry, Service, entries_of
+from fault_server_wire import GoneError, Head, Wire
+
+HTTP_1_1: Final = "HTTP/1.1"
+SPACES: Final = b" " * 65536
+GIB: Final = 1 << 30
+INTERNAL: Final = "InternalFailure"
+
+
+class Exchange:
+    """One request and its answer.
+
+    Args:
+        service: what takes the entries.
+        wire: the connection.
+        head: the request up to its body.
+    """
+
+    def __init__(self, service: Service, wire: Wire, head: Head) -> None:
+        self._service = service
+        self._started = time.monotonic()
+        self._body: bytes | None = None
+        self.wire = wire
+        self.head = head
+        self.n_body = int(head.headers.get("content-length", "0"))
+
+    def body(self) -> bytes:
+        """Read the body, or what is left of it."""
+        if self._body is None:
+            if self.head.headers.get("expect"):
+                self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._body = self.wire.read(self.n_body)
+        return self._body
+
+    def entries(self) -> list[Entry]:
+        """Decode the body; a wrong one is noted as a violation."""
+        try:
+            return entries_of(self.body())
+        except (ValueError, KeyError) as error:
+            self._service.violation(repr(error))
+            raise GoneError from None
+
+    def accept(self, failing: dict[int, str] | None = None, doubtful: bool = False) -> bytes:
+        """Take the entries and return the body of the answer that says which.
+
+        Args:
+            failing: error codes by index.
+            doubtful: this answer will not reach the client.
+        """
+        entries = self.entries()
+        doubtful = doubtful or self.wire.is_gone()
+        return answer_body(self._service.take(entries, failing or {}, self._started, doubtful))
+
+    def http(
+        self, body: bytes, status: int = 200, version: str = HTTP_1_1, **headers: str | None
+    ) -> bytes:
+        """Return the bytes of an answer; a header that is None is left out."""
+        date = formatdate(time.time() + self._service.skew_s, usegmt=True)
+        fields: dict[str, str | None] = {
+            "Date": date,
+            "Content-Type": "application/x-amz-json-1.1",
+            "Content-Length": str(len(body)),
+        }
+        fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+        lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
+        return "\r\n".join([f"{version} {status} Status", *lines, "", ""]).encode() + body
+
+    def refuse_by_rules(self) -> bool:
+        """Answer a request that breaks the rules. Returns whether it did."""
+        refusal = self._service.refusal(self.head, self.body())
+        if refusal is None:
+            return False
+        text = error_body(refusal.code, refusal.message)
+        self.wire.send(self.http(text, refusal.status))
+        return True
+
+
+def answer_body(codes: Sequence[str | None]) -> bytes:
+    """Return PutRecords' answer for entries that failed with these codes (None: accepted)."""
+    entries = [
+        {"SequenceNumber": f"{index:056d}", "ShardId": "shardId-000000000000"}
+        if code is None
+        else {"ErrorCode": code, "ErrorMessage": f"{code} for a shard"}
+        for index, code in enumerate(codes)
+    ]
+    answer = {"FailedRecordCount": sum(code is not None for code in codes), "Records": entries}
+    return json.dumps(answer, separators=(",", ":")).encode()
+
+
+def error_body(code: str, message: str = "because") -> bytes:
+    """Return an error in the JSON 1.1 protocol."""
+    return json.dumps({"__type": code, "message": message}).encode()
+
+
+# --- answers that say the truth; each returns whether the connection goes on ---
+
+
+def accept(x: Exchange) -> bool:
+    """Take everything."""
+    x.wire.send(x.http(x.accept()))
+    return True
+
+
+def partial(
+    x: Exchange,
+    indexes: Sequence[int] = (),
+    chance: float = 0.0,
+    seed: int = 0,
+    code: str = THROTTLED,
+) -> bool:
+    """Refuse the entries at these indexes, and each with a probability."""
+    draw = random.Random(seed).random
+    n_entries = len(x.entries())
+    failing = {i: code for i in range(n_entries) if i in indexes or draw() < chance}
+    x.wire.send(x.http(x.accept(failing)))
+    return True
+
+
+def status(
+    x: Exchange, status: int = 500, code: str = INTERNAL, body: str | None = None, **headers: str
+) -> bool:
+    """Refuse the request with an error, or with any body."""
+    x.body()
+    text = error_body(code) if body is None else body.encode()
+    x.wire.send(x.http(text, status, **headers))
+    return True
+
+
+def close(x: Exchange, said: bool = True) -> bool:
+    """Take everything and close the connection, said before or not."""
+    header = {"Connection": "close"} if said else {}
+    x.wire.send(x.http(x.accept(), **header))
+    return False
+
+
+def http_1_0(x: Exchange) -> bool:
+    """Take everything; the answer ends with the connection."""
+    x.wire.send(x.http(x.accept(), version="HTTP/1.0", Content_Length=None))
+    return False
+
+
+def chunked(x: Exchange, pieces: int = 3) -> bool:
+    """Take everything; the answer comes in chunks of HTTP."""
+    body = x.accept()
+    size = len(body) // pieces + 1
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    coded = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])
+    x.wire.send(x.http(b"", Content_Length=None, Transfer_Encoding="chunked") + coded)
+    return True
+
+
+def interim(x: Exchange, times: int = 3) -> bool:
+    """Take everything; answers 100 come before the real one."""
+    body = x.accept()
+    x.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n" * times + x.http(body))
+    return True
+
+
+def drip(x: Exchange, step: int = 20, pause_s: float = 0.01, status: int = 503) -> bool:
+    """Refuse the request; the answer comes in drops, head and body."""
+    x.body()
+    answer = x.http(error_body("ServiceUnavailable", "z" * 300), status)
+    for start in range(0, len(answer), step):
+        x.wire.send(answer[start : start + step])
+        time.sleep(pause_s)
+    return True
+
+
+def slow_read(x: Exchange, parts: int = 4, pause_s: float = 0.02) -> bool:
+    """Take everything, but stop now and then while reading."""
+    size = x.n_body // parts
+    read = [x.wire.read(size) for _ in range(parts) if time.sleep(pause_s) is None]
+    x._body = b"".join(read) + x.wire.read(x.n_body - size * parts)
+    x.wire.send(x.http(x.accept()))
+    return True
+
+
+# --- no answer, or half of one ---
+
+
+def reset(x: Exchange, when: str = "after", keep: bool = False) -> bool:
+    """Reset the connection before, during or after the body; keep: take everything first."""
+    if when == "during":
+        x.wire.read(x.n_body // 2)
+    elif when == "after":
+        x.body()
+    if keep:
+        x.accept(doubtful=True)
+    x.wire.reset()
+    return False
+
+
+def hang(x: Exchange, keep: bool = False, head: bool = True) -> bool:
+    """Give no answer; without `head` do not even read the body."""
+    if keep:
+        x.accept(doubtful=True)
+    elif head:
+        x.body()
+    x.wire.wait_for_end()
+    return False
+
+
+def half(x: Exchange, share: float = 0.5, then: str = "close") -> bool:
+    """Take everything; only a part of the answer comes, then close, reset or nothing more."""
+    answer = x.http(x.accept(doubtful=True))
+    x.wire.send(answer[: int(len(answer) * share)])
+    if then == "reset":
+        x.wire.reset()
+    elif then == "hang":
+        x.wire.wait_for_end()
+    return False
+
+
+def wrong_length(x: Exchange, more: int) -> bool:
+    """Take everything; the answer is longer or shorter than its Content-Length says."""
+    body = x.accept(doubtful=True)
+    x.wire.send(x.http(body, Content_Length=str(len(body) + more)))
+    return more < 0
+
+
+def half_chunked(x: Exchange) -> bool:
+    """Take everything; the answer ends in the middle of a chunk of HTTP."""
+    body = x.accept(doubtful=True)
+    head = x.http(b"", Content_Length=None, Transfer_Encoding="chunked")
+    x.wire.send(head + b"%x\r\n%s" % (len(body), body[:-5]))
+    return False
+
+
+# --- answers that say nothing ---
+
+
+def garbage(x: Exchange, body: str = "<html>sorry</html>", keep: bool = False) -> bool:
+    """Answer 200 with something else; keep: take everything."""
+    if keep:
+        x.accept(doubtful=True)
+    else:
+        x.body()
+    x.wire.send(x.http(body.encode()))
+    return True
+
+
+def garbage_head(x: Exchange, text: str = "NONSENSE\r\n\r\n") -> bool:
+    """Take everything and answer with what is no HTTP."""
+    x.accept(doubtful=True)
+    x.wire.send(text.encode())
+    return False
+
+
+def wrong_count(x: Exchange, more: int) -> bool:
+    """Take everything; the answer is about more or fewer records."""
+    x.accept(doubtful=True)
+    x.wire.send(x.http(answer_body([None] * (len(x.entries()) + more))))
+    return True
+
+
+def endless(x: Exchange, n_bytes: int = GIB, keep: bool = False, coded: bool = False) -> bool:
+    """Answer 200 with so many spaces, in chunks of HTTP or not."""
+    if keep:
+        x.accept(doubtful=True)
+    else:
+        x.body()
+    how = {"Transfer_Encoding": "chunked"} if coded else {}
+    x.wire.send(x.http(b"", Content_Length=None if coded else str(n_bytes), **how))
+    block = b"%x\r\n%s\r\n" % (len(SPACES), SPACES) if coded else SPACES
+    for _ in range(n_bytes // len(SPACES)):
+        x.wire.send(block)
+    return False
+
+
+def endless_head(x: Exchange, n_bytes: int = 1 << 26) -> bool:
+    """Answer 200 with headers that do not end."""
+    x.body()
+    x.wire.send(b"HTTP/1.1 200 OK\r\n")
+    for _ in range(n_bytes // 1000):
+        x.wire.send(b"X-More: " + b"y" * 990 + b"\r\n")
+    return False
+
+
+Kind = Callable[..., bool]
+KINDS: Final[dict[str, Kind]] = {
+    kind.__name__: kind
+    for kind in (
+        *(accept, partial, status, close, http_1_0, chunked, interim, drip, slow_read),
+        *(reset, hang, half, wrong_length, half_chunked),
+        *(garbage, garbage_head, wrong_count, endless, endless_head),
+    )
+}
+
+
+def answer(x: Exchange, fault: dict[str, Any]) -> bool:
+    """Do what a fault says. Returns whether the connection goes on."""
+    arguments = {name: value for name, value in fault.items() if name != "kind"}
+    return KINDS[fault["kind"]](x, **arguments)

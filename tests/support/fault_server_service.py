@@ -1,0 +1,211 @@
+"""The service behind the faults: takes entries, and remembers which and how often."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from base64 import b64decode
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from fault_server_rules import THROTTLED, Keys, Refusal, Shards, skew_refusal
+from fault_server_wire import Head
+
+Fault = dict[str, Any]  # "kind" and what that kind needs; see fault_server_faults
+Ranges = list[tuple[int, int, int]]  # first, last + 1, how often: the numbers in ascending order
+
+GOOD: Final[Fault] = {"kind": "accept"}
+MAX_ENTRIES: Final = 500
+MAX_BODY_BYTES: Final = 14 * 1024 * 1024  # 10 MiB in base64
+LATE_S: Final = 0.25  # an answer that took longer may have come after the client's patience
+
+
+class Entry(NamedTuple):
+    """A record of a request: the number in it, its partition key, data and key in bytes."""
+
+    number: int
+    partition_key: str
+    n_bytes: int
+
+
+class Rules(NamedTuple):
+    """What holds for all requests.
+
+    Attributes:
+        shards: n_shards, records_per_s, bytes_per_s of `Shards`; empty: they take everything.
+        skew_s: how far the clock of the service is ahead, seconds.
+        skew_code: what a request signed at another time is refused with.
+        lifetime_s: how long credentials are good by their own account.
+    """
+
+    shards: Mapping[str, float] = {}  # noqa: RUF012
+    skew_s: float = 0.0
+    skew_code: str = "InvalidSignatureException"
+    lifetime_s: float = 3600.0
+
+
+class Service:
+    """What all connections share; every method may be called by several threads at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._keys = Keys()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the keys that were handed out."""
+        with self._lock:
+            self._accepted: Counter[int] = Counter()
+            self._doubtful: Counter[int] = Counter()
+            self._counts: Counter[str] = Counter()
+            self._violations: list[str] = []
+            self._shards: Shards | None = None
+            self._set_plan([], GOOD)
+            self._set_rules(Rules())
+
+    def plan(self, faults: Iterable[Fault], then: Fault) -> None:
+        """Set what happens to the next requests, one after the other, and to all others."""
+        with self._lock:
+            self._set_plan(faults, then)
+
+    def rule(self, changes: Mapping[str, Any]) -> None:
+        """Set the rules that are named, all others to their defaults."""
+        with self._lock:
+            self._set_rules(Rules(**changes))
+
+    def expire_keys(self) -> None:
+        """End all credentials that were handed out so far."""
+        with self._lock:
+            self._keys.expire()
+
+    def issue_key(self) -> bytes:
+        """Return new credentials."""
+        with self._lock:
+            self._counts["keys"] += 1
+            return json.dumps(self._keys.issue(self._rules.lifetime_s)).encode()
+
+    def seen(self) -> dict[str, Any]:
+        """Return what arrived, and forget the numbers: accepted and doubtful as Ranges, counts."""
+        with self._lock:
+            accepted, self._accepted = self._accepted, Counter()
+            doubtful, self._doubtful = self._doubtful, Counter()
+            return {
+                "accepted": list(_ranges(accepted)),
+                "doubtful": list(_ranges(doubtful)),
+                "counts": dict(self._counts),
+                "violations": list(self._violations),
+            }
+
+    def next_fault(self) -> Fault:
+        """Return what happens to a request that has just come."""
+        with self._lock:
+            fault = self._faults.popleft() if self._faults else self._then
+            if fault["kind"] == "mix":
+                lucky = self._chance.random() >= fault["chance"]
+                fault = GOOD if lucky else self._chance.choice(fault["of"])
+            self._counts[fault["kind"]] += 1
+            self._counts["requests"] += 1
+            return fault
+
+    def count(self, what: str) -> None:
+        """Count something that happened."""
+        with self._lock:
+            self._counts[what] += 1
+
+    def violation(self, text: str) -> None:
+        """Note that the client did something that no client may do."""
+        with self._lock:
+            self._violations.append(text)
+
+    def refusal(self, head: Head, body: bytes) -> Refusal | None:
+        """Return why the request as a whole is refused by the rules; None when it is not."""
+        with self._lock:
+            rules = self._rules
+            refusal = skew_refusal(head, rules.skew_s, rules.skew_code)
+            refusal = refusal or self._keys.refusal(head, body)
+        if refusal is not None:
+            self.count(refusal.code)
+        return refusal
+
+    @property
+    def skew_s(self) -> float:
+        """How far the clock of the service is ahead, seconds."""
+        return self._rules.skew_s
+
+    def take(
+        self, entries: list[Entry], failing: Mapping[int, str], started: float, doubtful: bool
+    ) -> list[str | None]:
+        """Accept the entries that neither the fault nor the shards refuse.
+
+        Args:
+            entries: those of a request.
+            failing: error codes by index.
+            started: when the request began, by the monotonic clock.
+            doubtful: the answer will not reach the client; one that is late may not either.
+
+        Returns:
+            For each entry its error code, or None.
+        """
+        with self._lock:
+            codes = [
+                failing.get(index) or self._shard_code(entry) for index, entry in enumerate(entries)
+            ]
+            taken = [
+                entry.number for entry, code in zip(entries, codes, strict=True) if code is None
+            ]
+            self._accepted.update(taken)
+            if doubtful or time.monotonic() - started > LATE_S:
+                self._doubtful.update(taken)
+            return codes
+
+    def _shard_code(self, entry: Entry) -> str | None:
+        if self._shards is None or self._shards.takes(entry.partition_key, entry.n_bytes):
+            return None
+        return THROTTLED
+
+    def _set_plan(self, faults: Iterable[Fault], then: Fault) -> None:
+        self._faults = deque(faults)
+        self._then = then
+        self._chance = random.Random(then.get("seed", 0))
+
+    def _set_rules(self, rules: Rules) -> None:
+        self._rules = rules
+        self._shards = Shards(**rules.shards) if rules.shards else None  # type: ignore[arg-type]
+
+
+def entries_of(body: bytes) -> list[Entry]:
+    """Decode the entries of a request.
+
+    Raises:
+        ValueError, KeyError: the body is not what PutRecords takes.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise ValueError(f"a body of {len(body)} bytes")
+    entries = [_entry(fields) for fields in json.loads(body)["Records"]]
+    if not 1 <= len(entries) <= MAX_ENTRIES:
+        raise ValueError(f"{len(entries)} entries")
+    return entries
+
+
+def _entry(fields: dict[str, str]) -> Entry:
+    data = b64decode(fields["Data"], validate=True)
+    key = fields["PartitionKey"]
+    if not 1 <= len(key) <= 256:
+        raise ValueError(f"a partition key of {len(key)} characters")
+    return Entry(json.loads(data)["n"], key, len(data) + len(key.encode()))
+
+
+def _ranges(numbers: Counter[int]) -> Iterator[tuple[int, int, int]]:
+    first = last = times = None
+    for number in sorted(numbers):
+        if first is not None and number == last and numbers[number] == times:
+            last += 1
+            continue
+        if first is not None and last is not None and times is not None:
+            yield first, last, times
+        first, last, times = number, number + 1, numbers[number]
+    if first is not None and last is not None and times is not None:
+        yield first, last, times

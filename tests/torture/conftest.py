@@ -1,0 +1,69 @@
+"""A server that misbehaves, and an environment that knows no other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chunks import output_config
+from fault_flushes import BRISK, NewOutput
+from fault_server import FaultServer
+from fault_server_certificates import Certificates, make_certificates
+
+from kinesis_fast import KinesisOutput
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates made for these tests."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def _running_server(certificates: Certificates) -> Iterator[FaultServer]:
+    with FaultServer(certificates.server) as server:
+        yield server
+
+
+@pytest.fixture
+def server(_running_server: FaultServer) -> FaultServer:
+    """A fault server without faults."""
+    _running_server.reset()
+    return _running_server
+
+
+@pytest.fixture(autouse=True)
+def aws_settings(
+    monkeypatch: pytest.MonkeyPatch, certificates: Certificates, tmp_path: Path
+) -> None:
+    """Take all settings away but made-up credentials and the authority."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "BOTO_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("EKS_POD_EXECUTION_ROLE", "SEND_FAILURE_TIMEOUT", "FLB_LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    config = tmp_path / "aws_config"
+    config.touch()
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates.authority))
+
+
+@pytest.fixture
+def new_output(server: FaultServer) -> Iterator[NewOutput]:
+    """Makes outputs that send to the server: options as for the configuration."""
+    outputs: list[KinesisOutput] = []
+
+    def make(**options: str) -> KinesisOutput:
+        target = {"endpoint": server.url, "http_request_timeout": "20", **options}
+        outputs.append(KinesisOutput(output_config(target), timing=BRISK))
+        return outputs[-1]
+
+    yield make
+    for output in outputs:
+        output.close()

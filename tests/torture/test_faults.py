@@ -1,0 +1,148 @@
+"""One fault at a time over real sockets: everything arrives, twice only what must."""
+
+import time
+from typing import Any, NamedTuple
+
+import pytest
+from fault_flushes import TRANSPORTS, NewOutput, assert_account, assert_arrived, bring
+from fault_server import FaultServer
+from fault_server_service import Fault
+from outputs import numbered
+
+from kinesis_fast import FlushResult
+
+OK, RETRY = FlushResult.OK, FlushResult.RETRY
+N_RECORDS = 1200  # three requests
+PATIENCE_S = 30.0  # far more than time-outs, budget and a busy machine together
+SHORT_S = "0.5"  # for a server that lets wait
+INTERNAL = "InternalFailure"
+
+
+class Case(NamedTuple):
+    """A fault, and what a flush returns that meets it once, and one that meets nothing else."""
+
+    fault: Fault
+    once: FlushResult = OK
+    always: tuple[FlushResult, ...] = (RETRY,)
+    timeout_s: str = "20"
+
+
+def case(kind: str, expected: Case = Case({}), **arguments: Any) -> Case:  # noqa: B008
+    return expected._replace(fault={"kind": kind, **arguments})
+
+
+BLOCKS = Case({}, once=RETRY)
+WAITS = Case({}, timeout_s=SHORT_S)
+TRUE = Case({}, always=(OK,))
+EITHER = Case({}, always=(OK, RETRY))  # the answer is there, but not as HTTP wants it
+
+CASES = {
+    "partial-first": case("partial", EITHER, indexes=[0]),
+    "partial-all": case("partial", indexes=list(range(500))),
+    "partial-some": case("partial", EITHER, chance=0.3, seed=7),
+    "partial-most": case("partial", chance=0.95, seed=8, code=INTERNAL),
+    "500": case("status", status=500),
+    "503-html": case("status", status=503, body="<html>busy</html>"),
+    "503-drips": case("drip"),
+    "429": case("status", status=429, body=""),
+    "throttled": case("status", status=400, code="ProvisionedThroughputExceededException"),
+    "denied": case("status", BLOCKS, status=400, code="AccessDeniedException"),
+    "307": case("status", BLOCKS, status=307, body="", location="http://127.0.0.1:9/"),
+    "301-html": case("status", BLOCKS, status=301, body="<html/>", location="https://127.0.0.1/"),
+    "reset-before": case("reset", when="before"),
+    "reset-during": case("reset", when="during"),
+    "reset-after": case("reset", when="after"),
+    "answer-lost": case("reset", keep=True),
+    "answer-cut": case("half", share=0.9),
+    "answer-cut-in-the-head": case("half", share=0.001),
+    "answer-reset": case("half", then="reset"),
+    "answer-stops": case("half", WAITS, then="hang"),
+    "too-long": case("wrong_length", EITHER, more=1000),
+    "too-short": case("wrong_length", more=-1000),
+    "shorter-by-one": case("wrong_length", more=-1),
+    "chunks-cut": case("half_chunked"),
+    "garbage": case("garbage"),
+    "empty": case("garbage", body="", keep=True),
+    "garbage-json": case("garbage", body='{"Records":[1', keep=True),
+    "null": case("garbage", body="null", keep=True),
+    "deep-json": case("garbage", body="[" * 100_000),
+    "garbage-head": case("garbage_head"),
+    "garbage-status": case("garbage_head", text="HTTP/1.1 two hundred\r\n\r\n"),
+    "negative-length": case("garbage_head", text="HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
+    "one-record-less": case("wrong_count", more=-1),
+    "one-record-more": case("wrong_count", more=1),
+    "hang": case("hang", WAITS),
+    "hang-unread": case("hang", WAITS, head=False),
+    "hang-kept": case("hang", WAITS, keep=True),
+    "slow-reader": case("slow_read", TRUE),
+    "close": case("close", TRUE),
+    "close-unsaid": case("close", TRUE, said=False),
+    "http-1.0": case("http_1_0", TRUE),
+    "chunked": case("chunked", TRUE),
+    "100-continue": case("interim", TRUE),
+}
+with_each_case = pytest.mark.parametrize("name", CASES)
+with_each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+def target(server: FaultServer, scheme: str) -> str:
+    return server.url if scheme == "http" else server.tls_url
+
+
+@with_each_case
+@with_each_transport
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_fault_that_passes(
+    name: str, transport: str, scheme: str, server: FaultServer, new_output: NewOutput
+) -> None:
+    case = CASES[name]
+    output = new_output(
+        transport=transport, endpoint=target(server, scheme), http_request_timeout=case.timeout_s
+    )
+    server.plan(case.fault)
+    started = time.monotonic()
+    results = bring(output, numbered(range(N_RECORDS)))
+    assert time.monotonic() - started < PATIENCE_S
+    assert results == ([OK] if case.once is OK else [RETRY, OK])
+    seen = server.seen()
+    again = range(N_RECORDS) if len(results) > 1 else ()
+    assert_arrived(seen, range(N_RECORDS), again)
+    assert_account(output, seen)
+    assert seen.counts[case.fault["kind"]] >= 1
+
+
+@with_each_case
+@with_each_transport
+def test_a_fault_that_stays_until_the_host_comes_back(
+    name: str, transport: str, server: FaultServer, new_output: NewOutput
+) -> None:
+    case = CASES[name]
+    output = new_output(transport=transport, http_request_timeout=case.timeout_s)
+    server.plan(then=case.fault)
+    started = time.monotonic()
+    results = bring(output, numbered(range(N_RECORDS)), on_retry=server.heal)
+    assert time.monotonic() - started < PATIENCE_S
+    assert results[0] in case.always
+    assert len(results) <= 2
+    seen = server.seen()
+    again = range(N_RECORDS) if len(results) > 1 else ()
+    assert_arrived(seen, range(N_RECORDS), again)
+    assert_account(output, seen)
+
+
+@with_each_transport
+def test_all_faults_in_a_row_on_one_output(
+    transport: str, server: FaultServer, new_output: NewOutput
+) -> None:
+    """What one answer leaves on a connection must not be read as the next one's."""
+    output = new_output(transport=transport, http_request_timeout=SHORT_S)
+    cases = [case for case in CASES.values() if case.timeout_s != SHORT_S]
+    server.plan(*(case.fault for case in cases for _ in range(2)))
+    sent, again = range(0, 40 * N_RECORDS), []
+    for first in range(0, len(sent), N_RECORDS):
+        numbers = sent[first : first + N_RECORDS]
+        retries = len(bring(output, numbered(numbers))) - 1
+        again += [*numbers] * retries
+    seen = server.seen()
+    assert_arrived(seen, sent, again)
+    assert_account(output, seen)
