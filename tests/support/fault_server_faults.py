@@ -47,6 +47,15 @@ class Exchange:
             self._body = self.wire.read(self.n_body)
         return self._body
 
+    def read_in_parts(self, parts: int, pause_s: float) -> None:
+        """Read the body with pauses."""
+        size = self.n_body // parts
+        self._body = b""
+        for _ in range(parts):
+            time.sleep(pause_s)
+            self._body += self.wire.read(size)
+        self._body += self.wire.read(self.n_body - size * parts)
+
     def entries(self) -> list[Entry]:
         """Decode the body; a wrong one is noted as a violation."""
         try:
@@ -132,19 +141,22 @@ def partial(
 
 
 def status(
-    x: Exchange, status: int = 500, code: str = INTERNAL, body: str | None = None, **headers: str
+    x: Exchange,
+    status: int = 500,
+    code: str = INTERNAL,
+    body: str | None = None,
+    location: str | None = None,
 ) -> bool:
     """Refuse the request with an error, or with any body."""
     x.body()
     text = error_body(code) if body is None else body.encode()
-    x.wire.send(x.http(text, status, **headers))
+    x.wire.send(x.http(text, status, Location=location))
     return True
 
 
 def close(x: Exchange, said: bool = True) -> bool:
     """Take everything and close the connection, said before or not."""
-    header = {"Connection": "close"} if said else {}
-    x.wire.send(x.http(x.accept(), **header))
+    x.wire.send(x.http(x.accept(), Connection="close" if said else None))
     return False
 
 
@@ -183,9 +195,7 @@ def drip(x: Exchange, step: int = 20, pause_s: float = 0.01, status: int = 503) 
 
 def slow_read(x: Exchange, parts: int = 4, pause_s: float = 0.02) -> bool:
     """Take everything, but stop now and then while reading."""
-    size = x.n_body // parts
-    read = [x.wire.read(size) for _ in range(parts) if time.sleep(pause_s) is None]
-    x._body = b"".join(read) + x.wire.read(x.n_body - size * parts)
+    x.read_in_parts(parts, pause_s)
     x.wire.send(x.http(x.accept()))
     return True
 
@@ -274,8 +284,8 @@ def endless(x: Exchange, n_bytes: int = GIB, keep: bool = False, coded: bool = F
         x.accept(doubtful=True)
     else:
         x.body()
-    how = {"Transfer_Encoding": "chunked"} if coded else {}
-    x.wire.send(x.http(b"", Content_Length=None if coded else str(n_bytes), **how))
+    length, how = (None, "chunked") if coded else (str(n_bytes), None)
+    x.wire.send(x.http(b"", Content_Length=length, Transfer_Encoding=how))
     block = b"%x\r\n%s\r\n" % (len(SPACES), SPACES) if coded else SPACES
     for _ in range(n_bytes // len(SPACES)):
         x.wire.send(block)

@@ -11,6 +11,7 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 from fault_server_faults import Exchange, answer
@@ -51,16 +52,11 @@ class FaultServer:
 
     def call(self, command: str, arguments: list[Any]) -> Any:
         """Do what the control channel says."""
-        own = {
+        service = self.service
+        commands: dict[str, Callable[..., Any]] = {
             "ports": self.ports,
             "certificates": self.certificates,
             "certificate": self.certificate,
-        }
-        return own[command](*arguments) if command in own else self._of_service(command, arguments)
-
-    def _of_service(self, command: str, arguments: list[Any]) -> Any:
-        service = self.service
-        commands = {
             "reset": service.reset,
             "plan": service.plan,
             "rule": service.rule,

@@ -41,7 +41,7 @@ class Rules(NamedTuple):
         lifetime_s: how long credentials are good by their own account.
     """
 
-    shards: Mapping[str, float] = {}  # noqa: RUF012
+    shards: Mapping[str, float] = {}
     skew_s: float = 0.0
     skew_code: str = "InvalidSignatureException"
     lifetime_s: float = 3600.0

@@ -115,7 +115,7 @@ def test_the_wrong_kind_of_port(
         "plain": server.url.replace("http:", "https:"),
         "tls": server.tls_url.replace("https:", "http:"),
     }[port_of]
-    output = new_output(transport=transport, endpoint=endpoint, http_request_timeout="2")
+    output = new_output(transport=transport, endpoint=endpoint, http_request_timeout="0.5")
     assert output.flush(numbered(range(10))) is RETRY
     assert_balanced(output.stats())
     assert output.stats()["returned"] == 10
