@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from chunks import event, output_config, pack
 from fake_transport import INTERNAL, THROTTLED, FakeTime, entries_answer
-from fault_flushes import RESUMES
 from outputs import assert_balanced
 
 from kinesis_fast import FlushResult, KinesisOutput, TransportError
@@ -207,7 +206,7 @@ class World:
         self._next = 0
         self._service = Service(Random(seed + 1))
         self._brought: Counter[int] = Counter()
-        self._again: Counter[int] = Counter()  # brought anew though a part of it may have arrived
+        self._again: Counter[int] = Counter()  # brought anew to an output that knows of nothing
         self._of_background: set[int] = set()
         self._n_lost = 0  # records that background deliveries gave up, or left when they ended
         self._n_hopeless = 0  # records in their chunks that could never arrive
@@ -303,7 +302,7 @@ class World:
 
     def _take_owed(self, slot: Slot) -> Chunk:
         chunk = slot.owed.pop(self._chance.randrange(len(slot.owed)))
-        if not slot.is_background and (chunk.restarted or not RESUMES):
+        if not slot.is_background and chunk.restarted:
             self._again.update(chunk.numbers)
         chunk.restarted = False
         return chunk
@@ -360,7 +359,7 @@ class World:
     def _check_slot(self, slot: Slot) -> None:
         stats = slot.output.stats()
         assert_balanced(stats)
-        assert stats["in"] == slot.n_in
+        assert stats["in"] + stats["resumed"] == slot.n_in
         if not slot.is_background:
             assert stats["pending"] == 0
             assert stats["delivered"] == slot.port.acknowledged

@@ -160,9 +160,12 @@ def close(x: Exchange, said: bool = True) -> bool:
     return False
 
 
-def http_1_0(x: Exchange) -> bool:
-    """Take everything; the answer ends with the connection."""
-    x.wire.send(x.http(x.accept(), version="HTTP/1.0", Content_Length=None))
+def http_1_0(x: Exchange, clean: bool = True) -> bool:
+    """Take everything; the answer ends with the connection, in TLS not without saying so."""
+    body = x.accept(doubtful=not clean)
+    x.wire.send(x.http(body, version="HTTP/1.0", Content_Length=None))
+    if clean:
+        x.wire.say_end()
     return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import struct
 from typing import Final, NamedTuple
 
@@ -68,6 +69,13 @@ class Wire:
         """Return when the other side has closed the connection; what it sends is thrown away."""
         while self._more():
             self._buffer.clear()
+
+    def say_end(self) -> None:
+        """Say in TLS that nothing more will come, and wait shortly for the same."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(1.0)
+                self._socket.unwrap()
 
     def is_gone(self) -> bool:
         """Whether the other side has closed the connection, whatever it sent before."""
