@@ -1,6 +1,7 @@
 """One fault at a time over real sockets: everything arrives, twice only what must."""
 
 import time
+from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
@@ -82,17 +83,26 @@ CASES = {
     "chunked": case("chunked", TRUE),
     "100-continue": case("interim", TRUE),
 }
-with_each_case = pytest.mark.parametrize("name", CASES)
 with_each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+def combinations(schemes: tuple[str, ...] = ("http",)) -> list[Any]:
+    """All cases with each transport and scheme; those that cost much and tell little are long."""
+    found = []
+    for name, transport, scheme in product(CASES, TRANSPORTS, schemes):
+        is_slow = len(schemes) == 1 and CASES[name].timeout_s == SHORT_S
+        is_long = transport == "botocore" and (scheme == "https" or is_slow)
+        marks = [pytest.mark.long] if is_long else []
+        values = (name, transport, scheme)[: 1 + len(schemes)]  # one scheme needs no name
+        found.append(pytest.param(*values, marks=marks, id="-".join(values)))
+    return found
 
 
 def target(server: FaultServer, scheme: str) -> str:
     return server.url if scheme == "http" else server.tls_url
 
 
-@with_each_case
-@with_each_transport
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(("name", "transport", "scheme"), combinations(("http", "https")))
 def test_a_fault_that_passes(
     name: str, transport: str, scheme: str, server: FaultServer, new_output: NewOutput
 ) -> None:
@@ -111,8 +121,7 @@ def test_a_fault_that_passes(
     assert seen.counts[case.fault["kind"]] >= 1
 
 
-@with_each_case
-@with_each_transport
+@pytest.mark.parametrize(("name", "transport"), combinations())
 def test_a_fault_that_stays_until_the_host_comes_back(
     name: str, transport: str, server: FaultServer, new_output: NewOutput
 ) -> None:
