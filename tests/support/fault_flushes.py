@@ -59,10 +59,21 @@ def assert_arrived(seen: Seen, sent: Iterable[int]) -> None:
     assert not too_many, f"{too_many.total()} records came too often, {sorted(too_many)[:5]} ..."
 
 
-def assert_account(output: KinesisOutput, seen: Seen) -> None:
-    """Assert that the account adds up and says what the server says; nothing is in flight."""
+def assert_account(output: KinesisOutput, n_accepted: int, n_doubtful: int) -> None:
+    """Assert that the account adds up and says what the server says; nothing is in flight.
+
+    Args:
+        output: that sent all that the server took.
+        n_accepted: entries that the server took.
+        n_doubtful: those of them whose answer may have been lost.
+    """
     stats = output.stats()
     assert_balanced(stats)
     assert stats["pending"] == 0
-    arrived = seen.accepted.total()
-    assert arrived - seen.doubtful.total() <= stats["delivered"] <= arrived, stats
+    assert n_accepted - n_doubtful <= stats["delivered"] <= n_accepted, stats
+
+
+def assert_exact(output: KinesisOutput, seen: Seen, sent: Iterable[int]) -> None:
+    """Assert that all that was sent arrived as it must, and that the account says so."""
+    assert_arrived(seen, sent)
+    assert_account(output, seen.accepted.total(), seen.doubtful.total())

@@ -9,8 +9,7 @@ from chunks import chunk_of, output_config
 from fault_flushes import (
     TRANSPORTS,
     NewOutput,
-    assert_account,
-    assert_arrived,
+    assert_exact,
     bring,
 )
 from fault_server import FaultServer
@@ -66,8 +65,7 @@ def test_full_shards(
     with KinesisOutput(config, timing=Timing(random=lambda: 0.5)) as output:
         bring(output, keyed(range(3000), padding))
     seen = server.seen()
-    assert_arrived(seen, range(3000))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(3000))
     assert output.stats()["throttles"] > 0
 
 
@@ -81,8 +79,7 @@ def test_a_chunk_larger_than_a_shard_takes_in_one_flush(
     results = bring(output, keyed(range(2500)), on_retry=lambda: time.sleep(0.1))
     assert RETRY in results
     seen = server.seen()
-    assert_arrived(seen, range(2500))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(2500))
 
 
 # --- certificates ---
@@ -97,8 +94,7 @@ def test_a_certificate_that_is_not_good(
     output = new_output(transport=transport, endpoint=server.tls_url)
     assert bring(output, numbered(range(700)), on_retry=server.heal) == [RETRY, OK]
     seen = server.seen()
-    assert_arrived(seen, range(700))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(700))
     assert seen.counts["requests"] == 2
 
 
@@ -133,8 +129,7 @@ def test_a_clock_that_is_put_right(
     assert len(results) <= 2
     seen = server.seen()
     assert seen.counts[code] >= 1
-    assert_arrived(seen, range(700))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(700))
     assert output.flush(numbered(range(700, 900))) is OK
 
 
@@ -150,8 +145,7 @@ def test_a_clock_that_stays_wrong(
     assert len(bring(output, numbered(range(1200)))) <= 2
     assert bring(output, numbered(range(1200, 2000))) == [OK]
     seen = server.seen()
-    assert_arrived(seen, range(2000))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(2000))
 
 
 # --- credentials ---
@@ -188,8 +182,7 @@ def test_credentials_that_end_before_their_time(
         assert len(results) <= 2
         n_retries += len(results) - 1
     seen = server.seen()
-    assert_arrived(seen, range(9600))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(9600))
     assert not n_retries or seen.counts["ExpiredTokenException"]
     assert seen.counts["keys"] >= 4
 
@@ -214,8 +207,7 @@ def test_no_request_is_signed_with_parts_of_two_keys(
     seen = server.seen()
     assert seen.counts["InvalidSignatureException"] == 0
     assert seen.counts["UnrecognizedClientException"] == 0
-    assert_arrived(seen, range(16_000))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(16_000))
 
 
 # --- answers without end ---
@@ -236,8 +228,7 @@ def test_a_huge_answer(
     assert bring(output, numbered(range(1, 1200))) == [OK]
     assert peak_bytes() - before < GROWTH_BYTES[transport]
     seen = server.seen()
-    assert_arrived(seen, range(1200))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(1200))
 
 
 @with_each_transport
@@ -249,5 +240,4 @@ def test_headers_without_end(transport: str, server: FaultServer, new_output: Ne
     assert bring(output, numbered(range(1200))) == [OK]
     assert peak_bytes() - before < 40 * MIB
     seen = server.seen()
-    assert_arrived(seen, range(1200))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(1200))

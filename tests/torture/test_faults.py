@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
-from fault_flushes import TRANSPORTS, NewOutput, assert_account, assert_arrived, bring
+from fault_flushes import TRANSPORTS, NewOutput, assert_exact, bring
 from fault_server import FaultServer
 from fault_server_service import Fault
 from outputs import numbered
@@ -116,8 +116,7 @@ def test_a_fault_that_passes(
     assert time.monotonic() - started < PATIENCE_S
     assert results == ([OK] if case.once is OK else [RETRY, OK])
     seen = server.seen()
-    assert_arrived(seen, range(N_RECORDS))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(N_RECORDS))
     assert seen.counts[case.fault["kind"]] >= 1
 
 
@@ -134,8 +133,7 @@ def test_a_fault_that_stays_until_the_host_comes_back(
     assert results[0] in case.always
     assert len(results) <= 2
     seen = server.seen()
-    assert_arrived(seen, range(N_RECORDS))
-    assert_account(output, seen)
+    assert_exact(output, seen, range(N_RECORDS))
 
 
 @with_each_transport
@@ -150,5 +148,4 @@ def test_all_faults_in_a_row_on_one_output(
     for first in range(0, len(sent), N_RECORDS):
         bring(output, numbered(sent[first : first + N_RECORDS]))
     seen = server.seen()
-    assert_arrived(seen, sent)
-    assert_account(output, seen)
+    assert_exact(output, seen, sent)
