@@ -17,7 +17,8 @@ FAST_TESTS := --ignore=tests/packaging
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help demo test test-long bench bench-short bench-gate bench-gate-update fluent-bit lint format coverage sanitize portable wheel sdist clean
+.PHONY: help demo test test-long soak bench bench-short bench-gate bench-gate-update fluent-bit
+.PHONY: lint format coverage sanitize portable wheel sdist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
@@ -31,6 +32,9 @@ test: $(VENV)/installed $(VENV)/test.extra  ## the fast tests
 
 test-long: $(VENV)/installed $(VENV)/test.extra  ## the tests that take minutes
 	$(VENV)/bin/pytest -m long
+
+soak: $(VENV)/installed $(VENV)/test.extra  ## 30 minutes of load and faults; SECONDS=60 for a short one
+	$(VENV)/bin/python -P tests/torture/soak.py --seconds $(or $(SECONDS),1800)
 
 bench: $(VENV)/installed $(VENV)/bench.group  ## all benchmarks
 	$(VENV)/bin/python benchmarks/run.py

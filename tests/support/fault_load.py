@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from typing import Final, NamedTuple
 
-from fault_flushes import assert_account, assert_arrived
+from fault_flushes import assert_account
 from fault_server import FaultServer
 from fault_server_service import Fault
 
@@ -112,14 +112,13 @@ class Load:
         for thread in threads:
             thread.join()
         assert not self._failures, self._failures
-        seen = self._server.seen()
-        assert_arrived(seen, range(first, self._next))
-        n_records = self._next - first
-        n_twice = seen.accepted.total() - n_records
-        self._n_accepted += seen.accepted.total()
-        self._n_doubtful += seen.doubtful.total()
+        compared = self._server.assert_exact(first, self._next)
+        self._n_accepted += compared.n_accepted
+        self._n_doubtful += compared.n_doubtful
         assert_account(self._output, self._n_accepted, self._n_doubtful)
-        return Round(n_records, self._n_retries, n_twice, seen.counts)
+        n_records = self._next - first
+        n_twice = compared.n_accepted - n_records
+        return Round(n_records, self._n_retries, n_twice, compared.counts)
 
     def _call(self, number: int, end: float) -> None:
         try:

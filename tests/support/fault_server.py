@@ -33,6 +33,14 @@ class Seen(NamedTuple):
     violations: list[str]
 
 
+class Compared(NamedTuple):
+    """How many entries a server took, and how many of them without a clear answer in time."""
+
+    n_accepted: int
+    n_doubtful: int
+    counts: Counter[str]
+
+
 class FaultServer:
     """Starts the server; ends it with the context.
 
@@ -97,6 +105,18 @@ class FaultServer:
             Counter(answer["counts"]),
             answer["violations"],
         )
+
+    def assert_exact(self, first: int, end: int) -> Compared:
+        """Assert what `assert_arrived` does for many numbers, without taking them over here.
+
+        Args:
+            first: the numbers from here on were sent since this was last asked.
+            end: to here, this one not included.
+        """
+        answer = self._call("compare", first, end)
+        wrong = {key: answer[key] for key in ("missing", "too_many", "violations") if answer[key]}
+        assert not wrong, f"of {first} to {end - 1}: {str(wrong)[:500]}"
+        return Compared(answer["n_accepted"], answer["n_doubtful"], Counter(answer["counts"]))
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

@@ -62,6 +62,7 @@ class FaultServer:
             "rule": service.rule,
             "expire_keys": service.expire_keys,
             "seen": service.seen,
+            "compare": service.compare,
         }
         return commands[command](*arguments)
 

@@ -89,15 +89,32 @@ class Service:
 
     def seen(self) -> dict[str, Any]:
         """Return what arrived, and forget the numbers: accepted and doubtful as Ranges, counts."""
+        accepted, doubtful = self._take_numbers()
+        return self._report(accepted=list(_ranges(accepted)), doubtful=list(_ranges(doubtful)))
+
+    def compare(self, first: int, end: int) -> dict[str, Any]:
+        """Return what is wrong if the numbers from first to end - 1 were sent, and forget them.
+
+        `missing` and `too_many` are Ranges, `n_accepted` and `n_doubtful` are numbers of entries.
+        """
+        accepted, doubtful = self._take_numbers()
+        sent = Counter(range(first, end))
+        return self._report(
+            missing=list(_ranges(sent - accepted)),
+            too_many=list(_ranges(accepted - (sent + doubtful))),
+            n_accepted=accepted.total(),
+            n_doubtful=doubtful.total(),
+        )
+
+    def _take_numbers(self) -> tuple[Counter[int], Counter[int]]:
         with self._lock:
-            accepted, self._accepted = self._accepted, Counter()
-            doubtful, self._doubtful = self._doubtful, Counter()
-            return {
-                "accepted": list(_ranges(accepted)),
-                "doubtful": list(_ranges(doubtful)),
-                "counts": dict(self._counts),
-                "violations": list(self._violations),
-            }
+            taken = self._accepted, self._doubtful
+            self._accepted, self._doubtful = Counter(), Counter()
+            return taken
+
+    def _report(self, **numbers: Any) -> dict[str, Any]:
+        with self._lock:
+            return {**numbers, "counts": dict(self._counts), "violations": list(self._violations)}
 
     def next_fault(self) -> Fault:
         """Return what happens to a request that has just come."""
