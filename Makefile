@@ -9,6 +9,8 @@ VENV := .venv
 COVERAGE := .venv-coverage
 SANITIZE := .venv-sanitize
 PORTABLE := .venv-portable
+FUZZ := .venv-fuzz
+THREADS := .venv-threads
 SOURCES := $(shell find kinesis_fast src_pyx -name __pycache__ -prune -o -print) \
 	setup.py pyproject.toml MANIFEST.in README.md LICENSE
 FAST_TESTS := --ignore=tests/packaging

@@ -3,8 +3,9 @@
 All else about the package stands in pyproject.toml.
 
 KINESIS_FAST_BUILD in the environment picks the kind of build: `release` (the default), `sanitize`
-(ASan + UBSan; run it with libasan preloaded), `coverage` (gcov counts lines of the .pyx files) or
-`portable` (the kernels for a CPU that is not known, whatever this one is).
+(ASan + UBSan; run it with libasan preloaded), `fuzz` (the same by clang, with the counters that a
+fuzzer follows), `threads` (TSan; run it with libtsan preloaded), `coverage` (gcov counts lines of
+the .pyx files) or `portable` (the kernels for a CPU that is not known, whatever this one is).
 """
 
 import os
@@ -22,6 +23,7 @@ HOST_SOURCES = SOURCES / "host"
 HOST_LIBRARY = "kinesis_fast.host.out_kinesis"
 STABLE_ABI_MACRO, STABLE_ABI_TAG = ("Py_LIMITED_API", "0x030B0000"), "cp311"
 SANITIZERS = "-fsanitize=address,undefined"
+FUZZER = "-fsanitize=fuzzer-no-link,address,undefined"  # clang only
 
 # kind of build -> (flags to compile with, flags to link with)
 # Never -Ofast: it would switch the floating-point mode of the whole host process.
@@ -31,6 +33,14 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
         ["-O1", "-g", SANITIZERS, "-fno-sanitize-recover", "-fno-wrapv", "-fno-omit-frame-pointer"],
         [SANITIZERS],
     ),
+    "fuzz": (
+        [
+            *("-O1", "-g", FUZZER, "-fno-sanitize=function", "-fno-sanitize-recover=all"),
+            *("-fno-wrapv", "-fno-omit-frame-pointer"),
+        ],
+        [],  # the fuzzer brings the runtimes of the sanitizers
+    ),
+    "threads": (["-O1", "-g", "-fsanitize=thread"], ["-fsanitize=thread"]),
     "portable": (["-O3", "-g0", "-DKF_PORTABLE"], []),
     "coverage": (["-O0", "-g", "--coverage"], ["--coverage"]),
 }

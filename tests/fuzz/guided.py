@@ -1,0 +1,45 @@
+"""Fuzzing by coverage: libFuzzer (by way of atheris) on the `fuzz` build.
+
+    python tests/fuzz/guided.py TARGET --corpus DIR [libFuzzer's options]
+
+libFuzzer's runtime with ASan has to be preloaded; `make fuzz` does all of it. The inputs that reach
+something new are added to the corpus, those that fail are left where -artifact_prefix says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import atheris
+from mutations import MAX_BYTES
+
+with atheris.instrument_imports(include=["kinesis_fast"]):
+    from targets import TARGETS, Target
+
+
+def main() -> None:
+    """Run a target until libFuzzer ends the process."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--corpus", type=Path, required=True)
+    args, options = parser.parse_known_args()
+    target = TARGETS[args.target]
+    write_seeds(target, args.corpus)
+    atheris.Setup(
+        ["guided.py", f"-max_len={MAX_BYTES}", "-timeout=20", *options, str(args.corpus)],
+        target.run,
+    )
+    atheris.Fuzz()
+
+
+def write_seeds(target: Target, corpus: Path) -> None:
+    """Put the seeds into the corpus under the names that libFuzzer gives."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    for data in target.seeds():
+        (corpus / hashlib.sha1(data).hexdigest()).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
