@@ -13,6 +13,14 @@ FUZZ := .venv-fuzz
 THREADS := .venv-threads
 SOURCES := $(shell find kinesis_fast src_pyx -name __pycache__ -prune -o -print) \
 	setup.py pyproject.toml MANIFEST.in README.md LICENSE
+# Few frames of each allocation are kept: to walk the stack of Python costs more than all the rest.
+SANITIZER_OPTIONS := ASAN_OPTIONS=detect_leaks=0:malloc_context_size=4:quarantine_size_mb=64 \
+	UBSAN_OPTIONS=print_stacktrace=1
+SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	$(SANITIZER_OPTIONS) PYTHONMALLOC=malloc
+SECONDS := 600
+FUZZ_TARGETS := encode answer http
+CLANG ?= clang clang-22 clang-19 clang-16 clang-15 clang-14  # the first that is there is taken
 FAST_TESTS := --ignore=tests/packaging
 
 .DEFAULT_GOAL := help
@@ -20,7 +28,7 @@ FAST_TESTS := --ignore=tests/packaging
 .NOTPARALLEL:
 .SECONDARY:
 .PHONY: help demo test test-long soak bench bench-short bench-gate bench-gate-update fluent-bit
-.PHONY: lint format coverage sanitize portable wheel sdist clean
+.PHONY: lint format coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
@@ -73,9 +81,24 @@ coverage: $(COVERAGE)/installed $(COVERAGE)/test.extra $(COVERAGE)/coverage.grou
 	$(COVERAGE)/bin/python tools/compiled_coverage.py build/coverage
 
 sanitize: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## the tests of the core under ASan and UBSan
-	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-		$(SANITIZE)/bin/pytest --capture=sys tests/core tests/host
+	$(SANITIZED) $(SANITIZE)/bin/pytest --capture=sys tests/core tests/host
+
+fuzz: $(FUZZ)/installed $(FUZZ)/fuzz.group  ## libFuzzer, SECONDS=600 for each of FUZZ_TARGETS; needs clang
+	@mkdir -p build/fuzz-found
+	for target in $(FUZZ_TARGETS); do \
+		LD_PRELOAD="$$($(FUZZ)/bin/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
+		$(SANITIZER_OPTIONS) PYTHONPATH=tests/support $(FUZZ)/bin/python tests/fuzz/guided.py $$target \
+			--corpus build/fuzz-corpus/$$target -artifact_prefix=build/fuzz-found/$$target- \
+			-max_total_time=$(SECONDS) -print_final_stats=1 || exit 1; done
+
+fuzz-short: $(SANITIZE)/installed  ## half a minute of random inputs, the same ones each time; no clang
+	for target in $(FUZZ_TARGETS); do $(SANITIZED) PYTHONPATH=tests/support \
+		$(SANITIZE)/bin/python tests/fuzz/mutate.py $$target --seconds 10 || exit 1; done
+
+threads: $(THREADS)/installed $(THREADS)/test.extra  ## the tests of threads under TSan
+	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	TSAN_OPTIONS="halt_on_error=1 suppressions=tests/support/tsan.supp" PYTHONMALLOC=malloc \
+		$(THREADS)/bin/pytest --capture=sys tests/core/test_threads.py
 
 portable: $(PORTABLE)/installed $(PORTABLE)/test.extra  ## the tests of the core with the kernels for any CPU
 	$(PORTABLE)/bin/pytest tests/core
@@ -89,7 +112,7 @@ sdist: $(VENV)/installed $(VENV)/test.extra  ## dist/*.tar.gz
 	$(VENV)/bin/pyproject-build --sdist
 
 clean:  ## remove all that was built, the virtual environments too
-	rm -rf build dist *.egg-info .coverage* $(VENV) $(COVERAGE) $(SANITIZE) $(PORTABLE)
+	rm -rf build dist *.egg-info .coverage* $(VENV) $(COVERAGE) $(SANITIZE) $(PORTABLE) $(FUZZ) $(THREADS)
 
 # --- the virtual environments; each file is the stamp of one step ---
 
@@ -106,6 +129,17 @@ clean:  ## remove all that was built, the virtual environments too
 $(COVERAGE)/installed: export KINESIS_FAST_BUILD := coverage
 $(SANITIZE)/installed: export KINESIS_FAST_BUILD := sanitize
 $(PORTABLE)/installed: export KINESIS_FAST_BUILD := portable
+$(THREADS)/installed: export KINESIS_FAST_BUILD := threads
+$(FUZZ)/installed: export KINESIS_FAST_BUILD := fuzz
+$(FUZZ)/installed: export CC = $(FOUND_CLANG)
+$(FUZZ)/installed: export CXX = $(subst clang,clang++,$(FOUND_CLANG))
+$(FUZZ)/installed: $(FUZZ)/clang
+FOUND_CLANG = $(firstword $(foreach clang,$(CLANG),$(notdir $(shell command -v $(clang)))))
+
+$(FUZZ)/clang: $(FUZZ)/created
+	@test -n "$(FOUND_CLANG)" || { echo "make: fuzzing by coverage needs clang (Debian: apt-get" \
+		"install clang); make fuzz-short does without" >&2; exit 1; }
+	@echo $(FOUND_CLANG) > $@
 
 # Compiled modules are kept for the next build, files that were removed from the tree must not be.
 %/installed: %/created $(SOURCES)

@@ -30,13 +30,16 @@ FUZZER = "-fsanitize=fuzzer-no-link,address,undefined"  # clang only
 FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "release": (["-O3", "-g0"], []),
     "sanitize": (
-        ["-O1", "-g", SANITIZERS, "-fno-sanitize-recover", "-fno-wrapv", "-fno-omit-frame-pointer"],
+        [
+            *("-O1", "-g", "-DKF_EXACT_BUFFERS", SANITIZERS, "-fno-sanitize-recover"),
+            *("-fno-wrapv", "-fno-omit-frame-pointer"),
+        ],
         [SANITIZERS],
     ),
     "fuzz": (
         [
-            *("-O1", "-g", FUZZER, "-fno-sanitize=function", "-fno-sanitize-recover=all"),
-            *("-fno-wrapv", "-fno-omit-frame-pointer"),
+            *("-O1", "-g", "-DKF_EXACT_BUFFERS", FUZZER, "-fno-sanitize=function"),
+            *("-fno-sanitize-recover=all", "-fno-wrapv", "-fno-omit-frame-pointer"),
         ],
         [],  # the fuzzer brings the runtimes of the sanitizers
     ),

@@ -1,11 +1,11 @@
 """Fuzz target: any bytes as a chunk, with any of the options that shape records.
 
-An input is N_OPTIONS bytes, each of which picks the value of one option, and then the chunk.
+An input is N_HEAD bytes, each of which picks the value of one option or argument, then the chunk.
 """
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from typing import Final, NamedTuple
@@ -14,17 +14,17 @@ from unittest.mock import patch
 import wire
 from chunks import chunk_names, event, load_chunk, output_config
 from encoded import NOW_S, Entry
+from encode_checks import check_counts, check_entries, check_skipped, check_tally
 from exact_memory import exact
-from invariants import SUFFIX, Limits, check_batches, check_request, check_subset, n_read
-from oracle import Outcome, n_records, outcomes, tally
+from invariants import Limits, check_batches, check_request, check_retained, check_subset
+from oracle import Outcome, outcomes
 from oracle_reader import read_events
 
 from kinesis_fast import OutputConfig, RecordEncoder
 from kinesis_fast._core.encoder import RequestStream
-from kinesis_fast._core.tally import Tally
 
 OPTIONS: Final[dict[str, tuple[str, ...]]] = {
-    "append_newline": ("false", "true"),
+    "append_newline": ("", "true"),
     "data_keys": ("", "a,b", "log,pk,n", "a.b, k\ufffd ,time"),
     "log_key": ("", "log", "a_b", "a.b", "time", "_"),
     "partition_key": ("", "pk", "n", "time", "n->pk", "n->n->pk", "a.b"),
@@ -33,40 +33,63 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "time_key_format": ("", "%s.%L|%f|%3N|%6N|%9N|%N|%%L", "%a %e %b %H:%M %z %Z"),
     "max_record_size": ("", "1024", "1500"),
 }
-MAX_REQUEST_BYTES: Final = (5 << 20, 1500, 4000)  # each holds the largest record beside it
-N_OPTIONS: Final = len(OPTIONS)
+MAX_REQUEST_BYTES: Final = (5 << 20, 1500, 4000)  # raised to the size of a record if less than that
+MAX_LANES: Final = (1, 2, 32)
+SETTLED: Final = (None, b"\x55", b"\xff\x00\x0f", b"\xfe" * 70)
+N_PICKS: Final = tuple(map(len, (*OPTIONS.values(), MAX_REQUEST_BYTES, MAX_LANES, SETTLED)))
+N_HEAD: Final = len(N_PICKS)
+MAX_RESUMED_EVENTS: Final = 100  # of a chunk that is also encoded in two parts; for speed
 SEED_BYTES: Final = 1500  # of a captured chunk, at most; a fuzzer is fast with short inputs
 
 
 class Setup(NamedTuple):
-    """An encoder and what it was made of."""
+    """An encoder, what it was made of, and how its requests are asked for."""
 
     config: OutputConfig
     encoder: RecordEncoder
     limits: Limits
+    max_lanes: int
+    settled: bytes | None
 
-    def requests(self, chunk: memoryview) -> RequestStream:
+    def requests(self, chunk: memoryview, settled: bytes | None = None) -> RequestStream:
         """Return the requests of a chunk; clock and seed are fixed."""
-        return self.encoder._core.requests(chunk, now_ns=NOW_S * 10**9, seed=0)
+        return self.encoder._core.requests(
+            chunk,
+            now_ns=NOW_S * 10**9,
+            seed=0,
+            max_lanes=self.max_lanes,
+            settled=self.settled if settled is None else settled,
+            keep_skipped=True,
+        )
+
+    def is_settled(self, number: int) -> bool:
+        """Return whether an event is left out."""
+        octet, bit = divmod(number, 8)
+        bits = self.settled or b""
+        return octet < len(bits) and bool(bits[octet] >> bit & 1)
 
 
 def run(data: bytes) -> None:
     """Encode one input; AssertionError if anything about the result is wrong."""
-    setup = setup_of(tuple(picks(data[:N_OPTIONS])))
-    chunk = data[N_OPTIONS:]
+    head = data[:N_HEAD].ljust(N_HEAD, b"\0")
+    setup = setup_of(tuple(byte % n for byte, n in zip(head, N_PICKS, strict=True)))
+    chunk = data[N_HEAD:]
     with exact(chunk) as view:
         check(setup, chunk, view)
 
 
 def seeds() -> Iterator[bytes]:
-    """Yield inputs to start from: pieces of the captured chunks, and what they lack."""
+    """Yield inputs to start from: whole events of the captured chunks, and what they lack."""
     for number, chunk in enumerate(seed_chunks()):
-        yield bytes(N_OPTIONS) + chunk
-        yield bytes(number % (i + 2) for i in range(N_OPTIONS)) + chunk
+        yield bytes(N_HEAD) + chunk
+        yield bytes(number % (i + 2) for i in range(N_HEAD)) + chunk
+    every_lane = dict.fromkeys(OPTIONS, 0) | {"partition_key": 2}
+    keyed = b"".join(b"\x92\x01\x81\xa1n" + bytes([i % 120]) for i in range(1010))
+    yield bytes([*every_lane.values(), 0, 2, 0]) + keyed
 
 
 def seed_chunks() -> Iterator[bytes]:
-    """Yield whole events of each captured chunk, and some built ones."""
+    """Yield the chunks of the seeds."""
     for name in chunk_names():
         chunk = load_chunk(name)
         ends = [e.end for e in read_events(chunk[: 8 * SEED_BYTES]) if e.end <= SEED_BYTES]
@@ -79,80 +102,68 @@ def seed_chunks() -> Iterator[bytes]:
         yield wire.array([wire.array([b"\x01", wire.mapping([])]), nested])
 
 
-def picks(header: bytes) -> Iterator[int]:
-    """Yield which value each option takes; an option whose byte is missing takes its first."""
-    for i, values in enumerate(OPTIONS.values()):
-        last = i == N_OPTIONS - 1
-        n_values = len(values) * len(MAX_REQUEST_BYTES) if last else len(values)
-        yield header[i] % n_values if i < len(header) else 0
-
-
 @cache
-def setup_of(picked: tuple[int, ...]) -> Setup:
-    """Return the encoder for the values that were picked; the last pick is that of both sizes."""
-    chosen = {
-        name: values[pick % len(values)]
-        for (name, values), pick in zip(OPTIONS.items(), picked, strict=True)
-    }
-    config = output_config({name: value for name, value in chosen.items() if value})
-    max_request = MAX_REQUEST_BYTES[picked[-1] // len(OPTIONS["max_record_size"])]
-    limits = Limits(config.max_record_size, max(max_request, config.max_record_size))
+def setup_of(picks: tuple[int, ...]) -> Setup:
+    """Return what the picks, one for each of N_PICKS, stand for."""
+    *of_options, of_size, of_lanes, of_settled = picks
+    values = [choice[i] for choice, i in zip(OPTIONS.values(), of_options, strict=True)]
+    config = output_config(dict(zip(OPTIONS, values, strict=True)))
+    limits = Limits(config.max_record_size, max(MAX_REQUEST_BYTES[of_size], config.max_record_size))
     with patch("kinesis_fast.encoder.MAX_REQUEST_BYTES", limits.request):
-        return Setup(config, RecordEncoder(config), limits)
+        encoder = RecordEncoder(config)
+    return Setup(config, encoder, limits, MAX_LANES[of_lanes], SETTLED[of_settled])
 
 
 def check(setup: Setup, chunk: bytes, view: memoryview) -> None:
     """Assert everything about one chunk, whose bytes also lie in `view`."""
+    events = outcomes(chunk, setup.config, NOW_S)
+    wanted = [event for event in events if not setup.is_settled(event.event)]
+    n_settled = sum(
+        setup.is_settled(event.event) and event.counter != "group_markers" for event in events
+    )
     stream = setup.requests(view)
-    requests: list[list[Entry]] = []
+    entries = drained(stream, setup.limits)
+    tally = stream.take_tally()
+    check_entries(entries, wanted, setup.config)
+    check_tally(tally, wanted, events, n_settled)
+    check_skipped(stream.take_skipped(), chunk, wanted)
+    assert stream.is_exhausted
+    check_counts(setup.encoder.count(view), setup.requests(view), tally)
+    if len(events) <= MAX_RESUMED_EVENTS:
+        check_resumed(setup, view, len(events), entries)
+
+
+def drained(stream: RequestStream, limits: Limits) -> list[Entry]:
+    """Take all requests, and return their entries as they stood in the chunk."""
+    lanes: dict[int, list[list[Entry]]] = {}
     for request in stream:
-        requests.append(check_request(request, setup.limits))
+        entries = check_request(request, limits)
+        lanes.setdefault(request.lane, []).append(entries)
         everything = range(request.n_records)
         check_subset(request, everything)
         check_subset(request, everything[::-3])
+        check_retained(request, everything[1::2] or everything, limits)
         request.release()
-    found = stream.take_tally()
-    check_batches(requests, setup.limits)
-    check_counts(setup, chunk, view, found)
-    check_against_oracle(setup, chunk, [e for batch in requests for e in batch], found)
+    lanes_of_key: Counter[str] = Counter()
+    for requests in lanes.values():
+        check_batches(requests, limits)
+        lanes_of_key.update({e.partition_key for entries in requests for e in entries})
+    assert len(lanes) <= stream.n_lanes
+    assert max(lanes_of_key.values(), default=1) == 1, "a partition key in two lanes"
+    return sorted(entry for requests in lanes.values() for r in requests for entry in r)
 
 
-def check_counts(setup: Setup, chunk: bytes, view: memoryview, found: Tally) -> None:
-    """Assert that the counters add up, at the end of a chunk and after its first request."""
-    assert n_read(found) == setup.encoder.count(view)
-    assert (found.malformed_at >= 0) == (found.skipped_malformed == 1)
-    assert found.malformed_at < max(len(chunk), 1)
+def check_resumed(setup: Setup, view: memoryview, n_events: int, entries: list[Entry]) -> None:
+    """Assert that what a stream leaves after one request is what another one then sends."""
     stream = setup.requests(view)
-    next(stream, None)
-    so_far = n_read(stream.take_tally())
-    assert stream.count_rest() == n_read(found) - so_far
-    assert list(stream) == []
-
-
-def check_against_oracle(setup: Setup, chunk: bytes, entries: list[Entry], found: Tally) -> None:
-    """Assert that the oracle makes the same records and counts the same."""
-    events = outcomes(chunk, setup.config, NOW_S)
-    records = [event for event in events if event.is_record]
-    assert [entry.event for entry in entries] == [event.event for event in records]
-    for entry, record in zip(entries, records, strict=True):
-        check_record(setup, entry, record)
-    counters = found._asdict()
-    malformed_at = counters.pop("malformed_at")
-    assert {name: n for name, n in counters.items() if n} == tally(events)
-    assert malformed_at == (events[-1].offset if found.skipped_malformed else -1)
-    assert n_records(events) == n_read(found)
-
-
-def check_record(setup: Setup, entry: Entry, record: Outcome) -> None:
-    """Assert that one record is what the oracle says, and what its reader can parse."""
-    assert entry.data == record.data
-    if record.has_random_key:
-        assert len(entry.partition_key) == 8 and entry.partition_key.isalnum()
-    else:
-        assert entry.partition_key == record.partition_key
-    if setup.config.append_newline:
-        assert entry.data.endswith(b"\n")
-    if record.truncated:
-        assert entry.data.rstrip(b"\n").endswith(SUFFIX)
-    elif setup.config.log_key is None:
-        assert isinstance(json.loads(entry.data), dict)
+    first = next(stream, None)
+    taken = set() if first is None else {first.event_of(i) for i in range(first.n_records)}
+    settled = bytes(stream.settled_events())
+    assert len(settled) >= (max(taken, default=-1) + 8) // 8
+    rest = drained(setup.requests(view, settled), setup.limits)
+    left = {e.event: e.data for e in entries if e.event not in taken}
+    assert {e.event: e.data for e in rest} == left
+    bits = bytearray(b"\xff" * (n_events // 8 + 1))
+    if first is not None:
+        first.clear_events(bits)
+    assert {i for i in range(8 * len(bits)) if not bits[i >> 3] >> (i & 7) & 1} == taken

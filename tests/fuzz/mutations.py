@@ -8,7 +8,7 @@ from typing import Final
 
 import wire
 
-MAX_BYTES: Final = 6000  # of an input; longer ones are cut
+MAX_BYTES: Final = 8000  # of an input; longer ones are cut
 BORDER_BYTES: Final = bytes(
     {0, 1, 0x1F, 0x20, 0x22, 0x5C, 0x7F, 0x80, 0x8F, 0x90, 0x92, 0x9F, 0xA0, 0xBF, *range(192, 256)}
 )
@@ -17,6 +17,8 @@ JSON_PIECES: Final = (
     *(b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"null", b"1e999", b"{}", b'""'),
     *(b'"ErrorCode":', b'"ErrorCode":""', b'"ErrorCode":"x"', b'"FailedRecordCount":0,'),
     *(b'"SequenceNumber":"1"', b'"SequenceNumber":""', b'"SequenceNumber":null', b'"Records":['),
+    *(b"\r\n", b"\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b"Content-Length: 1\r\n", b"Upgrade: x\r\n"),
+    *(b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"Connection: upgrade\r\n"),
 )
 
 
@@ -31,7 +33,11 @@ def mutated(rng: Random, pool: Sequence[bytes]) -> bytes:
 def flip_bit(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
     """Change one bit."""
     at = rng.randrange(len(data)) if data else 0
-    return data[:at] + bytes([byte ^ 1 << rng.randrange(8) for byte in data[at : at + 1]]) + data[at + 1 :]
+    return (
+        data[:at]
+        + bytes([byte ^ 1 << rng.randrange(8) for byte in data[at : at + 1]])
+        + data[at + 1 :]
+    )
 
 
 def set_byte(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
@@ -79,7 +85,9 @@ def put_length(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
     n = rng.choice((left - 1, left, left + 1, left // 2, 0, 255, 65535, 2**31, 2**32 - 1))
     width = rng.choice((1, 2, 4))
     number = (max(n, 0) % (1 << 8 * width)).to_bytes(width, "big")
-    return data[:at] + bytes([rng.choice(LENGTH_CODES)]) + number + data[at + rng.choice((0, 1, 5)) :]
+    return (
+        data[:at] + bytes([rng.choice(LENGTH_CODES)]) + number + data[at + rng.choice((0, 1, 5)) :]
+    )
 
 
 def nest(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:

@@ -1,13 +1,13 @@
-"""The fuzz targets by name, and where their inputs are kept."""
+"""The fuzz targets by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import answer_target
 import encode_target
+import http_target
 
 
 class Target(NamedTuple):
@@ -20,10 +20,5 @@ class Target(NamedTuple):
 TARGETS: Final = {
     "answer": Target(answer_target.run, answer_target.seeds),
     "encode": Target(encode_target.run, encode_target.seeds),
+    "http": Target(http_target.run, http_target.seeds),
 }
-
-
-def in_directory(directory: Path) -> Iterator[bytes]:
-    """Yield the inputs that a directory holds, in the order of their names."""
-    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
-        yield path.read_bytes()

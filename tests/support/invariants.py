@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from encoded import Entry
 
+from kinesis_fast._core.request import Request
 from kinesis_fast._core.tally import Tally
 
 MAX_RECORDS = 500
@@ -23,22 +24,6 @@ class Limits(NamedTuple):
     request: int
 
 
-class RequestLike(Protocol):
-    """What is used of a Request, so that a test can bring a broken one."""
-
-    @property
-    def n_records(self) -> int: ...
-    @property
-    def n_bytes(self) -> int: ...
-    @property
-    def body(self) -> Any: ...
-    def __len__(self) -> int: ...
-    def n_bytes_of(self, index: int) -> int: ...
-    def event_of(self, index: int) -> int: ...
-    def entry(self, index: int) -> bytes: ...
-    def subset(self, indexes: Sequence[int]) -> Any: ...
-
-
 def n_read(tally: Tally) -> int:
     """Return how many records a tally speaks of, as RecordEncoder.count() counts them."""
     return (
@@ -48,32 +33,31 @@ def n_read(tally: Tally) -> int:
         + tally.skipped_no_log_key
         + tally.skipped_bad_key
         + tally.skipped_malformed
+        + tally.resumed
     )
 
 
-def check_request(request: RequestLike, limits: Limits) -> list[Entry]:
+def check_request(request: Request, limits: Limits) -> list[Entry]:
     """Assert that a request is well-formed, within the limits and true about itself."""
     body = bytes(request.body)
-    answer = json.loads(body)
-    assert answer.keys() == {"Records", "StreamName"}
-    records = answer["Records"]
+    told = json.loads(body)
+    assert told.keys() == {"Records", "StreamName"}
+    records = told["Records"]
     assert 1 <= len(records) <= MAX_RECORDS
     assert request.n_records == len(records)
     assert len(request) == len(body)
     assert request.n_bytes <= limits.request
     entries = [check_entry(request, i, record, limits) for i, record in enumerate(records)]
+    assert body == body_of(map(request.entry, range(len(records))))
     assert request.n_bytes == sum(request.n_bytes_of(i) for i in range(len(records)))
     events = [entry.event for entry in entries]
     assert events == sorted(set(events)), "the events are out of order"
     return entries
 
 
-def check_entry(
-    request: RequestLike, index: int, record: dict[str, str], limits: Limits
-) -> Entry:
+def check_entry(request: Request, index: int, record: dict[str, str], limits: Limits) -> Entry:
     """Assert the same of one entry."""
     assert record.keys() == {"Data", "PartitionKey"}
-    assert json.loads(request.entry(index)) == record
     data, key = b64decode(record["Data"], validate=True), record["PartitionKey"]
     assert 1 <= len(key.encode("utf-16-le")) // 2 <= MAX_KEY_UNITS
     assert len(data) + len(key.encode()) == request.n_bytes_of(index)
@@ -81,20 +65,32 @@ def check_entry(
     return Entry(request.event_of(index), data, key)
 
 
-def check_subset(request: RequestLike, indexes: Sequence[int]) -> None:
+def check_subset(request: Request, indexes: Sequence[int]) -> None:
     """Assert that a subset holds the entries that were chosen and nothing else."""
     part = request.subset(indexes)
     assert part.n_records == len(indexes)
     assert [part.entry(i) for i in range(len(indexes))] == [request.entry(i) for i in indexes]
     assert [part.event_of(i) for i in range(len(indexes))] == [request.event_of(i) for i in indexes]
     assert part.n_bytes == sum(request.n_bytes_of(i) for i in indexes)
-    entries = b",".join(request.entry(i) for i in indexes)
-    whole = bytes(request.body)
-    assert bytes(part.body) == b'{"Records":[' + entries + whole[whole.rindex(b"]") :]
+    assert bytes(part.body) == body_of(request.entry(i) for i in indexes)
+
+
+def body_of(entries: Iterable[bytes]) -> bytes:
+    """Return the body of a request for the stream of the tests."""
+    return b'{"Records":[' + b",".join(entries) + b'],"StreamName":"logs"}'
+
+
+def check_retained(request: Request, indexes: Sequence[int], limits: Limits) -> None:
+    """Assert that a request cut down in place holds the entries that were chosen, as before."""
+    kept = [request.entry(i) for i in indexes]
+    events = [request.event_of(i) for i in indexes]
+    request.retain(indexes)
+    assert [request.entry(i) for i in range(request.n_records)] == kept
+    assert [entry.event for entry in check_request(request, limits)] == events
 
 
 def check_batches(requests: Sequence[Sequence[Entry]], limits: Limits) -> None:
-    """Assert that no request was closed while the next record still fitted into it."""
+    """Assert that no request of a lane was closed while the next record still fitted into it."""
     sizes = [[len(e.data) + len(e.partition_key.encode()) for e in batch] for batch in requests]
     for batch, following in zip(sizes, sizes[1:], strict=False):
         assert len(batch) == MAX_RECORDS or sum(batch) + following[0] > limits.request

@@ -57,7 +57,7 @@ def seconds_and_nanoseconds(moment: Any) -> tuple[int, int] | None:
     if is_event_time(moment):
         seconds = int.from_bytes(moment.data[:4], "big", signed=True)
         nanoseconds = int.from_bytes(moment.data[4:], "big")
-    elif isinstance(moment, float) and math.isfinite(moment):
+    elif isinstance(moment, float) and math.isfinite(moment) and moment >= 0:
         microseconds = math.floor((moment - math.floor(moment)) * 1e6 + 0.5)
         seconds = math.floor(moment) + microseconds // 10**6
         nanoseconds = microseconds % 10**6 * 1000

@@ -1,5 +1,5 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from kinesis_fast._core.batch cimport Batch
 from kinesis_fast._core.buffer cimport Buffer
@@ -32,7 +32,8 @@ cdef struct Counts:
 cdef struct SkippedEvent:
     size_t start            # offsets in the chunk
     size_t end
-    int64_t time_ns         # since 1970; -1: the event has none
+    Moment time             # only if has_time
+    bint has_time
     Status reason
 
 

@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from kinesis_fast._core.batch cimport Entry, batch_append, batch_finish
 from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
 from kinesis_fast._core.cursor cimport skip_value
-from kinesis_fast._core.events cimport read_event
+from kinesis_fast._core.events cimport Moment, read_event
 from kinesis_fast._core.kernels cimport KF_SLACK
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.partition_key cimport key_from_record, key_from_text, random_key
@@ -158,11 +158,12 @@ cdef class Encoder:
         stream.release_chunk()
         if status != STATUS_OK:
             raise ValueError(f"no whole event at byte {start}")
-        return end, time_ns_of(&event)
+        return end, time_ns(event.has_time, event.time)
 
 
-cdef int64_t time_ns_of(const Event* event) noexcept nogil:
-    return event.time.second * NANOSECONDS + event.time.nanosecond if event.has_time else -1
+cdef object time_ns(bint has_time, Moment time):
+    """Nanoseconds since 1970 as an int of Python's: from the year 2262 on they need 65 bits."""
+    return <object> time.second * NANOSECONDS + time.nanosecond if has_time else -1
 
 
 @cython.final
@@ -327,7 +328,7 @@ cdef class RequestStream:
             skipped = <SkippedEvent*> self.skipped.data
             found = [
                 (SKIP_NAMES[skipped[i].reason], skipped[i].start, skipped[i].end,
-                 skipped[i].time_ns)
+                 time_ns(skipped[i].has_time, skipped[i].time))
                 for i in range(self.skipped.n // sizeof(SkippedEvent))
             ]
             self.skipped.n = 0
@@ -479,7 +480,8 @@ cdef class RequestStream:
         skipped.start = self.event_at
         skipped.end = <size_t> (self.cursor.pos - self.start)
         skipped.reason = reason
-        skipped.time_ns = time_ns_of(event)
+        skipped.time = event.time
+        skipped.has_time = event.has_time
         memcpy(self.skipped.data + self.skipped.n, &skipped, sizeof(SkippedEvent))
         self.skipped.n += sizeof(SkippedEvent)
         return STATUS_OK

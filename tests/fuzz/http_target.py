@@ -1,0 +1,88 @@
+"""Fuzz target: any bytes on a connection on which an answer is awaited.
+
+An input is one byte that says in what pieces the rest arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import answer_target
+
+from kinesis_fast.retry import classify
+from kinesis_fast.transport import Response
+from kinesis_fast.transport.answer import AnswerReader
+
+GOOD: Final = b'{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"shardId-0"}]}'
+HEADS: Final = (
+    b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 1\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 400 Bad Request\r\nX-Amzn-ErrorType: a#b:c\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.0 500 \r\nConnection: keep-alive\r\ncontent-length: %d\r\n\r\n",
+)
+NO_BODY_STATUS: Final = (204, 304)
+
+
+class Ending(NamedTuple):
+    """How reading ended: with an answer, with an error, or with neither as the bytes ran out."""
+
+    response: Response | None
+    error: str
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Return what must not depend on the pieces in which the bytes arrive."""
+        if self.response is None:
+            return (bool(self.error),)
+        status, headers, body = self.response
+        return status, dict(headers), body
+
+
+def run(data: bytes) -> None:
+    """Read one input as an answer, in pieces and at once; AssertionError if that differs."""
+    size, stream = (data[0] if data else 0), data[1:]
+    ending = read(stream, size % 61 + 1)
+    assert ending.kind == read(stream, max(len(stream), 1)).kind
+    assert not (ending.response and ending.error)
+    if ending.response:
+        check(ending.response)
+
+
+def seeds() -> Iterator[bytes]:
+    """Yield answers in each framing that HTTP/1 knows."""
+    for size, head in enumerate(HEADS):
+        yield bytes([size]) + head % len(GOOD) + GOOD
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(GOOD) + GOOD
+    yield b"\x07" + chunked + b"\r\n0\r\nx-trailer: 1\r\n\r\n"
+    yield b"\x28" + b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + GOOD
+    yield b"\x03" + b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
+    yield b"\x0b" + b"HTTP/1.1 204 No Content\r\n\r\n" * 2
+
+
+def read(stream: bytes, size: int) -> Ending:
+    """Feed bytes to a reader, `size` at a time, as a connection does, then the end."""
+    reader = AnswerReader()
+    try:
+        for start in range(0, len(stream), size):
+            reader.feed(memoryview(stream)[start : start + size])
+            assert reader.complete or not reader.reusable
+            if reader.complete:
+                return Ending(reader.response(), "")
+        return Ending(reader.response() if reader.end() else None, "")
+    except ValueError as error:
+        return Ending(None, str(error))
+    finally:
+        reader.close()
+
+
+def check(response: Response) -> None:
+    """Assert that the body has the announced length, and that any answer can be judged."""
+    status, headers, body = response
+    assert status not in range(100, 200)
+    length = headers.get("content-length", "").strip()
+    if length.isdecimal() and "transfer-encoding" not in headers and status not in NO_BODY_STATUS:
+        assert len(body) == int(length)
+    for n_records in (1, 2):
+        verdict = classify(response, n_records)
+        answer_target.check(verdict, status, body, n_records)
