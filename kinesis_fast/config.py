@@ -367,6 +367,12 @@ class OutputConfig:
         if self.spool_dir is not None and not self.experimental_concurrency:
             found.append("spool_dir has no effect without experimental_concurrency")
         found += (
+            f"{name} is http without TLS, to a host that is not this one: {what} can be read, and "
+            "changed, on the way; write https://"
+            for name, what in (("endpoint", "records"), ("sts_endpoint", "credentials"))
+            if option_values.is_open_to_others(getattr(self, name))
+        )
+        found += (
             f"{name} has no effect without {needed}"
             for name, needed in _SIZES_OF.items()
             if getattr(self, needed) is None and getattr(self, name) != _BY_NAME[name].default

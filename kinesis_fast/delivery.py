@@ -102,7 +102,8 @@ class Delivery:
         self._n_workers = 0
         self._n_waiting = 0
         self._stopped = False
-        self._is_ended = False  # by `stop`, for good
+        self._is_told_to_stop = False  # for good
+        self._is_over = False
         self._failure: BaseException | None = None
         # Each lane may write a request while others are in flight.
         self._max_arenas = tools.max_in_flight + stream.n_lanes
@@ -124,7 +125,7 @@ class Delivery:
         """
         self._slots = [_Slot() for _ in range(self._tools.max_in_flight)]
         with self._changed:
-            self._stopped = self._is_ended
+            self._stopped = self._is_told_to_stop
         self._failure = None
         self._n_workers = 1
         self._work()
@@ -135,6 +136,7 @@ class Delivery:
 
     def finish(self) -> None:
         """End a delivery that has settled everything."""
+        self._end()
         self._stream.close()
         self._remarks.write()
 
@@ -192,15 +194,18 @@ class Delivery:
                 part.clear_events(bits)
         return bits
 
-    def progress(self) -> bytes:
-        """The same while threads are at work; it waits while one of them is writing a request."""
+    def progress(self) -> bytes | None:
+        """The same while threads are at work; it waits while one of them is writing a request.
+
+        None once the delivery has ended: nobody knows any more what it has let go.
+        """
         with self._changed:
             self._written.wait_for(lambda: not self._is_encoding)
-            return bytes(self.settled_events())
+            return None if self._is_over else bytes(self.settled_events())
 
     def stop(self) -> None:
         """Let `run`, also one to come, begin no more requests, and end with those in flight."""
-        self._is_ended = True
+        self._is_told_to_stop = True
         self._stop()
 
     # --- the threads ---
@@ -460,7 +465,12 @@ class Delivery:
 
     # --- the end ---
 
+    def _end(self) -> None:
+        with self._changed:
+            self._is_over = True
+
     def _release_unsettled(self) -> int:
+        self._end()
         n_records = 0
         while self._ready:
             request = self._ready.popleft().request

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
+from urllib.parse import urlsplit
 
 from kinesis_fast.limits import MAX_NESTING
 from kinesis_fast.logs import printable
@@ -232,3 +233,16 @@ def _is_host(host: str) -> bool:
 def without_user_info(value: str) -> str:
     """Return a URL, even a malformed one, with everything between scheme and @ replaced."""
     return re.sub(r"\A([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1***@", value, flags=re.DOTALL)
+
+
+def is_open_to_others(url: str | None) -> bool:
+    """Tell whether what goes to a URL is unencrypted and leaves this machine."""
+    if url is None or not url.startswith("http://"):
+        return False
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True

@@ -203,6 +203,11 @@ class KinesisOutput:
         if config.spool_dir is None:
             return Background(tools, n_slots, n_retries)
         spool = Spool.open(config, self._log)
+        self._log.info(
+            "chunks are kept in %s until they are delivered; when spool_max_bytes are full a flush "
+            "says RETRY, and what Fluent Bit keeps then is for its Retry_Limit to say",
+            spool.path,
+        )
         return Spooler(spool, tools, n_slots, n_retries)
 
 

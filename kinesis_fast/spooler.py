@@ -146,7 +146,7 @@ class Spooler:
             running = list(self._running)
         for delivery, stored in running:
             delivery.stop()
-            stored.save_progress(delivery.progress())
+            self._note(delivery, stored)
         self._storage.close()
         return idle
 
@@ -323,6 +323,11 @@ class Spooler:
             with lock:  # held while a note is written: nobody gets ahead, none overtakes another
                 n_settled += 1
                 if n_settled % REQUESTS_PER_NOTE == 0:
-                    stored.save_progress(delivery.progress())
+                    self._note(delivery, stored)
 
         return settled
+
+    def _note(self, delivery: Delivery, stored: StoredChunk) -> None:
+        progress = delivery.progress()
+        if progress is not None:
+            stored.save_progress(progress)

@@ -526,6 +526,29 @@ def test_other_warnings(options: dict[str, str], text: str) -> None:
     assert text in warning
 
 
+@pytest.mark.parametrize("name", ["endpoint", "sts_endpoint"])
+@pytest.mark.parametrize(
+    "host",
+    ["kinesis.example.com", "10.0.0.1", "[fe80::1]", "[::]", "0.0.0.0", "localhost.example.com",
+     "127.0.0.1.example.com", "user:password@kinesis.example.com:4567/path", "1270.0.0.1"],
+)  # fmt: skip
+def test_warning_about_http_to_others(host: str, name: str) -> None:
+    (warning,) = parse(**{name: f"HTTP://{host}"}).warnings()
+    assert warning.startswith(f"{name} is http without TLS")
+    assert "password" not in warning
+
+
+@pytest.mark.parametrize("name", ["endpoint", "sts_endpoint"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:4567", "http://127.1.2.3", "http://localhost", "http://LOCALHOST.:80/x",
+     "http://kinesis.localhost", "http://[::1]:4567", "http://u:p@[::1]", "https://10.0.0.1",
+     "kinesis.example.com"],
+)  # fmt: skip
+def test_no_warning_about_other_endpoints(url: str, name: str) -> None:
+    assert parse(**{name: url}).warnings() == []
+
+
 def test_no_warning_about_what_is_kept_on_disk() -> None:
     spool = {"spool_dir": "/spool", "spool_max_bytes": "2G", "experimental_concurrency": "1"}
     assert parse(**spool, dead_letter_dir="/dead", dead_letter_max_bytes="2M").warnings() == []

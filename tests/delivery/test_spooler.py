@@ -107,6 +107,14 @@ def test_a_full_spool_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     output.close()
 
 
+def test_the_start_says_what_a_full_spool_means(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spooling(FakeTransport(), tmp_path).close()
+    (line,) = [line for line in caplog.messages if "Retry_Limit" in line]
+    assert str(tmp_path / "spool" / "logs.0") in line
+
+
 def test_the_next_start_sends_what_is_left_oldest_first(tmp_path: Path) -> None:
     output = spooling(FakeTransport(then=DENIED), tmp_path)
     for number in range(5):
@@ -344,7 +352,7 @@ def test_a_half_that_waits_is_not_noted_as_settled(
 
     def keep_and_look(delivery: Delivery, *given: Any) -> None:
         keep(delivery, *given)
-        threads.append(threading.Thread(target=lambda: found.append(delivery.progress())))
+        threads.append(threading.Thread(target=lambda: found.append(delivery.progress() or b"")))
         threads[-1].start()
         threads[-1].join(0.1)
 
@@ -399,6 +407,32 @@ def test_after_close_no_delivery_is_begun(tmp_path: Path, monkeypatch: pytest.Mo
         assert ended.wait(PATIENCE_S)
     assert transport.requests == []
     assert len(chunk_files(tmp_path)) == 1
+
+
+def test_close_while_a_delivery_ends_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an ended delivery has let go is not settled."""
+    leave, has_left, gate = Delivery.leave, threading.Event(), threading.Event()
+
+    def slowly(delivery: Delivery) -> int:
+        n_records = leave(delivery)
+        has_left.set()
+        assert gate.wait(PATIENCE_S)
+        return n_records
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Delivery, "leave", slowly)
+        output = spooling(FakeTransport(then=DENIED), tmp_path)
+        assert output.flush(numbered(range(30))) is OK
+        assert has_left.wait(PATIENCE_S)
+        output.close(0.01)
+        gate.set()
+    transport = FakeTransport()
+    output = spooling(transport, tmp_path)
+    eventually(lambda: not chunk_files(tmp_path))
+    output.close(PATIENCE_S)
+    assert numbers(transport.kept) == list(range(30))
 
 
 def test_the_full_disk_of_a_flush_is_told(

@@ -1,7 +1,7 @@
 """A service that writes down what each request brought, in a process of its own: also a program.
 
 Usage: recording_service.py FAULT_RATE. It writes its URL on a line, then serves until its input
-ends, then writes what arrived, pickled. Records are JSON that begins with {"n":NUMBER,
+ends, then writes what arrived, pickled. Records are JSON that begins with {"n":NUMBER
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Recorder:
 
 def number_of(data: bytes) -> int:
     """Return the number of a record."""
-    return int(data[5 : data.index(b",")])
+    return int(data[5:].partition(b",")[0].rstrip(b"}"))
 
 
 class RecordingService:

@@ -76,12 +76,12 @@ def open_outputs(root: Path, url: str, chance: random.Random) -> list[KinesisOut
     return [
         KinesisOutput(
             output_config(
+                keys,
                 endpoint=url,
                 spool_dir=str(root),
                 spool_max_bytes="12M",
                 experimental_concurrency=str(N_SLOTS),
                 max_in_flight=str(MAX_IN_FLIGHT),
-                **keys,
             ),
             timing=timing,
         )

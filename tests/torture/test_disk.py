@@ -1,7 +1,6 @@
 """A disk that is full or fails under load: flush says RETRY, and what it said OK for arrives."""
 
 import errno
-import os
 import random
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from chunks import chunk_of, output_config
 from faulty_os import FaultyOs, install
+from loopback_settings import program_environment
 from outputs import assert_balanced
 from raw_server import RawServer
 from recording_service import Recorder
@@ -50,13 +50,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     """A service on the loopback, and credentials for it."""
-    for name in os.environ:
-        if name.startswith(("AWS_", "BOTO_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    for name, value in program_environment().items():
+        monkeypatch.setenv(name, value)
     recorder = Recorder()
     with recorder.server:
         yield recorder
