@@ -14,7 +14,7 @@ from fault_server_service import Fault
 
 from kinesis_fast import FlushResult, KinesisOutput
 
-TIMEOUT_S: Final = "1"  # http_request_timeout for a server that now and then does not answer
+TIMEOUT_S: Final = "3"  # http_request_timeout for a server that now and then does not answer
 HEALING_S: Final = 60.0  # seconds a chunk may take
 # [[time, {}], {"n": number, "log": text}]
 EVENT_HEAD: Final = b"\x92\x92\xce" + struct.pack(">I", 1_700_000_000) + b"\x80\x82\xa1n\xce"

@@ -115,7 +115,7 @@ class Port:
         if fault in ANSWERS:
             return ANSWERS[fault]
         if fault in RAISED:
-            raise RAISED[fault]
+            raise RAISED[fault]("nothing was sent")
         if any(map(is_poison, numbers)):
             with self._lock:
                 self.n_refused += n_records == 1
@@ -153,10 +153,10 @@ ANSWERS: Final[Mapping[str, Response]] = {
     "denied": refusal(400, "AccessDeniedException"),
     "garbage": Response(200, {}, b'{"Records":['),
 }
-RAISED: Final[Mapping[str, Exception]] = {
-    "reset": TransportError("reset before the request"),
-    "unsent": NotSentError("no credentials"),
-    "bug": KeyError("a transport with a bug"),
+RAISED: Final[Mapping[str, type[Exception]]] = {
+    "reset": TransportError,
+    "unsent": NotSentError,
+    "bug": KeyError,
 }
 
 

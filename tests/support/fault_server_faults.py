@@ -33,7 +33,6 @@ class Exchange:
 
     def __init__(self, service: Service, wire: Wire, head: Head) -> None:
         self._service = service
-        self._started = time.monotonic()
         self._body: bytes | None = None
         self.wire = wire
         self.head = head
@@ -72,8 +71,7 @@ class Exchange:
             doubtful: this answer will not reach the client.
         """
         entries = self.entries()
-        doubtful = doubtful or self.wire.is_gone()
-        return answer_body(self._service.take(entries, failing or {}, self._started, doubtful))
+        return answer_body(self._service.take(entries, failing or {}, self.wire, doubtful))
 
     def http(
         self, body: bytes, status: int = 200, version: str = HTTP_1_1, **headers: str | None

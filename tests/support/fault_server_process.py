@@ -83,12 +83,21 @@ class FaultServer:
                 return
         wire = Wire(connection)
         try:
-            while (head := wire.head()) is not None and self._exchange(wire, head):
+            while (head := wire.head()) is not None and self._answer(wire, head):
                 pass
         except GoneError:
             self.service.count("gone")
         finally:
+            self.service.settle(wire)
             wire.close()
+
+    def _answer(self, wire: Wire, head: Head) -> bool:
+        self.service.settle(wire)
+        self.service.begin(1)
+        try:
+            return self._exchange(wire, head)
+        finally:
+            self.service.begin(-1)
 
     def _exchange(self, wire: Wire, head: Head) -> bool:
         exchange = Exchange(self.service, wire, head)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import random
 import threading
-import time
 from base64 import b64decode
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from fault_server_rules import THROTTLED, Keys, Refusal, Shards, skew_refusal
-from fault_server_wire import Head
+from fault_server_wire import Head, Wire
 
 Fault = dict[str, Any]  # "kind" and what that kind needs; see fault_server_faults
 Ranges = list[tuple[int, int, int]]  # first, last + 1, how often: the numbers in ascending order
@@ -20,7 +19,7 @@ Ranges = list[tuple[int, int, int]]  # first, last + 1, how often: the numbers i
 GOOD: Final[Fault] = {"kind": "accept"}
 MAX_ENTRIES: Final = 500
 MAX_BODY_BYTES: Final = 14 * 1024 * 1024  # 10 MiB in base64
-LATE_S: Final = 0.25  # an answer that took longer may have come after the client's patience
+SETTLING_S: Final = 1.0  # to wait for requests under way before what arrived is told
 
 
 class Entry(NamedTuple):
@@ -51,7 +50,9 @@ class Service:
     """What all connections share; every method may be called by several threads at once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._n_requests = 0
         self._keys = Keys()
         self.reset()
 
@@ -60,6 +61,7 @@ class Service:
         with self._lock:
             self._accepted: Counter[int] = Counter()
             self._doubtful: Counter[int] = Counter()
+            self._answered: dict[Wire, list[int]] = {}  # with the last answer of each connection
             self._counts: Counter[str] = Counter()
             self._violations: list[str] = []
             self._shards: Shards | None = None
@@ -106,8 +108,19 @@ class Service:
             n_doubtful=doubtful.total(),
         )
 
+    def begin(self, change: int) -> None:
+        """A request has begun (1) or ended (-1)."""
+        with self._changed:
+            self._n_requests += change
+            self._changed.notify_all()
+
     def _take_numbers(self) -> tuple[Counter[int], Counter[int]]:
-        with self._lock:
+        with self._changed:
+            # A client that waits no longer may know of the end of a request before this server.
+            self._changed.wait_for(lambda: self._n_requests == 0, SETTLING_S)
+            for wire in list(self._answered):
+                if wire.left_unread():
+                    self._settle(wire)
             taken = self._accepted, self._doubtful
             self._accepted, self._doubtful = Counter(), Counter()
             return taken
@@ -153,15 +166,16 @@ class Service:
         return self._rules.skew_s
 
     def take(
-        self, entries: list[Entry], failing: Mapping[int, str], started: float, doubtful: bool
+        self, entries: list[Entry], failing: Mapping[int, str], wire: Wire, doubtful: bool
     ) -> list[str | None]:
         """Accept the entries that neither the fault nor the shards refuse.
 
         Args:
             entries: those of a request.
             failing: error codes by index.
-            started: when the request began, by the monotonic clock.
-            doubtful: the answer will not reach the client; one that is late may not either.
+            wire: the connection they came on; if the client does not wait for the answer, they are
+                doubtful as well.
+            doubtful: the answer will not reach the client.
 
         Returns:
             For each entry its error code, or None.
@@ -174,9 +188,20 @@ class Service:
                 entry.number for entry, code in zip(entries, codes, strict=True) if code is None
             ]
             self._accepted.update(taken)
-            if doubtful or time.monotonic() - started > LATE_S:
-                self._doubtful.update(taken)
+            self._answered[wire] = taken
+            if doubtful or wire.is_gone():
+                self._doubtful.update(self._answered.pop(wire))
             return codes
+
+    def settle(self, wire: Wire) -> None:
+        """The next request has come, or the connection has ended: the last answer was read or not."""
+        with self._lock:
+            self._settle(wire)
+
+    def _settle(self, wire: Wire) -> None:
+        taken = self._answered.pop(wire, [])
+        if wire.left_unread():
+            self._doubtful.update(taken)
 
     def _shard_code(self, entry: Entry) -> str | None:
         if self._shards is None or self._shards.takes(entry.partition_key, entry.n_bytes):

@@ -36,6 +36,7 @@ class Wire:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._buffer = bytearray()
+        self._was_reset = False
 
     def head(self) -> Head | None:
         """Read a request up to its body; None when the other side has ended the connection."""
@@ -79,9 +80,19 @@ class Wire:
 
     def is_gone(self) -> bool:
         """Whether the other side has closed the connection, whatever it sent before."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLRDHUP)
-        return bool(poll.poll(0))
+        return bool(self._events(select.POLLRDHUP))
+
+    def left_unread(self) -> bool:
+        """Whether the other side has closed the connection without reading all that was sent."""
+        return self._was_reset or bool(self._events(0) & select.POLLERR)
+
+    def _events(self, mask: int) -> int:
+        """What has happened to the socket, errors always; nothing when it was closed here."""
+        with contextlib.suppress(ValueError, OSError):
+            poll = select.poll()
+            poll.register(self._socket, mask)
+            return sum(events for _, events in poll.poll(0))
+        return 0
 
     def reset(self) -> None:
         """Close the connection with a reset."""
@@ -106,6 +117,9 @@ class Wire:
     def _more(self) -> bool:
         try:
             block = self._socket.recv(BLOCK)
+        except ConnectionResetError:
+            self._was_reset = True
+            return False
         except OSError:
             return False
         self._buffer += block
