@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from chunks import chunk_names, chunk_of, event, load_chunk, output_config
+from chunks import chunk_names, chunk_of, event, load_chunk, old_event, output_config
 from encoded import drain, entries_of, requests_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -228,3 +228,13 @@ def test_the_place_of_an_event() -> None:
     for i in range(10):
         (again,) = stream_of(chunk[request.event_at(i) :], 1)
         assert json.loads(again.entry(0)) == json.loads(request.entry(i))
+
+
+def test_a_skipped_event_of_a_far_year_has_its_time() -> None:
+    """Nanoseconds since 1970 need more than 64 bits from the year 2262 on."""
+    for seconds in (9_223_372_036, 9_223_372_037, 10**10, 253_402_300_799):
+        stream = RecordEncoder(output_config()).requests(
+            old_event("no map", seconds), keep_skipped=True
+        )
+        assert list(stream) == []
+        assert [time_ns for *_, time_ns in stream.take_skipped()] == [seconds * 10**9]

@@ -1,4 +1,4 @@
-"""The encoder's results against the oracle's, for the fuzz target; AssertionError if they differ."""
+"""The encoder's results against the oracle's; AssertionError where they differ."""
 
 from __future__ import annotations
 

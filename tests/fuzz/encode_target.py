@@ -13,11 +13,11 @@ from unittest.mock import patch
 
 import wire
 from chunks import chunk_names, event, load_chunk, output_config
-from encoded import NOW_S, Entry
 from encode_checks import check_counts, check_entries, check_skipped, check_tally
+from encoded import NOW_S, Entry
 from exact_memory import exact
 from invariants import Limits, check_batches, check_request, check_retained, check_subset
-from oracle import Outcome, outcomes
+from oracle import outcomes
 from oracle_reader import read_events
 
 from kinesis_fast import OutputConfig, RecordEncoder

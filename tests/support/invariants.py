@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from encoded import Entry
@@ -92,7 +93,7 @@ def check_retained(request: Request, indexes: Sequence[int], limits: Limits) -> 
 def check_batches(requests: Sequence[Sequence[Entry]], limits: Limits) -> None:
     """Assert that no request of a lane was closed while the next record still fitted into it."""
     sizes = [[len(e.data) + len(e.partition_key.encode()) for e in batch] for batch in requests]
-    for batch, following in zip(sizes, sizes[1:], strict=False):
+    for batch, following in pairwise(sizes):
         assert len(batch) == MAX_RECORDS or sum(batch) + following[0] > limits.request
     events = [entry.event for batch in requests for entry in batch]
     assert events == sorted(set(events)), "the events are out of order"

@@ -9,7 +9,7 @@ from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK, Status
 
 cdef extern from *:
     """
-    // Under a sanitizer a buffer has no byte more than was asked for last, so that it sees an overrun.
+    // Under a sanitizer a buffer has no byte more than was asked for last: an overrun is seen.
     #ifdef KF_EXACT_BUFFERS
     #define KF_IS_EXACT(n) ((n) <= 65536)
     #else

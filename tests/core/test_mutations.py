@@ -1,0 +1,111 @@
+"""Captured chunks that were cut or damaged, in memory that ends where they end.
+
+What is right about the records is tested elsewhere. Here every byte counts: run it under ASan and
+UBSan (`make sanitize`), which see the first byte that is read or written beyond the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+from chunks import chunk_names, load_chunk, output_config
+from encoded import NOW_S
+from exact_memory import exact
+from invariants import n_read
+
+from kinesis_fast import RecordEncoder
+from kinesis_fast._core.request import Request
+
+SMALL = [name for name in chunk_names() if len(load_chunk(name)) < 10_000]
+TINY = [name for name in SMALL if len(load_chunk(name)) < 128]
+OPTIONS: tuple[dict[str, str], ...] = (
+    {},
+    {"partition_key": "n->pk", "replace_dots": "_", "append_newline": "true"},
+    {"data_keys": "a,b,log,a.b", "time_key": "time", "max_record_size": "1024"},
+    {"log_key": "log", "partition_key": "pk", "time_key": "a"},
+)
+N_SAMPLED = 2000  # mutations of a chunk that is not tiny, in the fast tests
+
+
+def encoders() -> list[RecordEncoder]:
+    return [RecordEncoder(output_config(options)) for options in OPTIONS]
+
+
+def requests_of(encoder: RecordEncoder, view: memoryview) -> list[Request]:
+    """Encode, and return the requests after a look at whether the counters add up."""
+    stream = encoder._core.requests(view, now_ns=NOW_S * 10**9, seed=0, keep_skipped=True)
+    requests = list(stream)
+    tally = stream.take_tally()
+    assert tally.records == sum(request.n_records for request in requests)
+    assert n_read(tally) == encoder.count(view)
+    assert all(0 <= start < end <= len(view) for _, start, end, _ in stream.take_skipped())
+    return requests
+
+
+def mutations(name: str) -> Iterator[tuple[int, int]]:
+    """Yield every position and new value of a tiny chunk, and a sample of a larger one's."""
+    chunk = load_chunk(name)
+    if name in TINY:
+        yield from every_mutation(chunk)
+        return
+    rng = Random(name)
+    for _ in range(N_SAMPLED):
+        position = rng.randrange(len(chunk))
+        yield position, chunk[position] ^ rng.randrange(1, 256)
+
+
+def every_mutation(chunk: bytes) -> Iterator[tuple[int, int]]:
+    for position, old in enumerate(chunk):
+        for change in range(1, 256):
+            yield position, old ^ change
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_damaged_bytes(name: str) -> None:
+    """Each mutation meets one of the option sets in turn."""
+    chunk = load_chunk(name)
+    all_encoders = encoders()
+    with exact(chunk) as view:
+        for number, (position, value) in enumerate(mutations(name)):
+            view[position] = value
+            requests_of(all_encoders[number % len(all_encoders)], view)
+            view[position] = chunk[position]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SMALL)
+def test_every_damaged_byte(name: str) -> None:
+    """Each of the other 255 values of each byte, with each option set."""
+    chunk = load_chunk(name)
+    all_encoders = encoders()
+    with exact(chunk) as view:
+        for position, value in every_mutation(chunk):
+            view[position] = value
+            for encoder in all_encoders:
+                requests_of(encoder, view)
+            view[position] = chunk[position]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_cut(name: str) -> None:
+    """What comes out of a chunk that was cut is the beginning of what comes out of the whole."""
+    chunk = load_chunk(name)
+    for encoder in encoders():
+        with exact(chunk) as view:
+            whole = entries_of(requests_of(encoder, view))
+        n_before = 0
+        for length in range(len(chunk) + 1):
+            with exact(chunk[:length]) as view:
+                found = requests_of(encoder, view)
+                n_records = sum(request.n_records for request in found)
+                assert n_before <= n_records
+                if n_records != n_before:
+                    assert entries_of(found) == whole[:n_records]
+                n_before = n_records
+        assert n_before == len(whole)
+
+
+def entries_of(requests: list[Request]) -> list[bytes]:
+    return [request.entry(i) for request in requests for i in range(request.n_records)]
