@@ -3,9 +3,9 @@
     FLUENT_BIT=/path/to/fluent-bit python benchmarks/fluent_bit.py          some minutes
     ... python benchmarks/fluent_bit.py --megabytes 20 --rounds 1            a quick look
     ... python benchmarks/fluent_bit.py --workers 0 1 4                      more than one setting
-    ... python benchmarks/fluent_bit.py --check       exit status 1 when something is wrong: records,
-                                                      the end, the start, or the idle memory
-    ... python benchmarks/fluent_bit.py --check-cpu   the same when it takes more CPU than it should
+    ... python benchmarks/fluent_bit.py --check       exit status 1 when something is wrong with
+                                                      records, end, start or idle memory
+    ... python benchmarks/fluent_bit.py --check-cpu   exit status 1 when it takes too much CPU
 
 Two log files of numbered lines (the seed is fixed), one of raw lines and one of kubernetes records
 in JSON, go through Fluent Bit's tail input and an output into a server on loopback that takes

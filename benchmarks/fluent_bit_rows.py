@@ -6,17 +6,8 @@ from dataclasses import dataclass, replace
 
 from counting_sink import Totals
 
-HEADER = [
-    "output",
-    "requests",
-    "records",
-    "MB body",
-    "wall s",
-    "CPU s/GB",
-    "net",
-    "running",
-    "peak MiB",
-]
+HEADER = ("output", "requests", "records", "MB body", "wall s")
+CPU_HEADER = ("CPU s/GB", "net", "running", "peak MiB")
 
 
 @dataclass(frozen=True)

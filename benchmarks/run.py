@@ -46,11 +46,11 @@ from results import Results
 from timing import Effort, Series
 from workloads import Workload, all_workloads
 
-FULL = Effort(rounds=15, sample_s=0.05)
+FULL = Effort(rounds=11, sample_s=0.03)
 SHORT = Effort(rounds=5, sample_s=0.01)
-SEND_FULL, SEND_SHORT = Effort(rounds=15, sample_s=0.05), Effort(rounds=5, sample_s=0.01)
-LATENT_FULL, LATENT_SHORT = Effort(rounds=5, sample_s=0.01), Effort(rounds=1, sample_s=0.01)
-THREADS_FULL, THREADS_SHORT = 15, 5  # rounds
+SEND_FULL, SEND_SHORT = Effort(rounds=11, sample_s=0.03), Effort(rounds=5, sample_s=0.01)
+LATENT_FULL, LATENT_SHORT = Effort(rounds=3, sample_s=0.01), Effort(rounds=1, sample_s=0.01)
+THREADS_FULL, THREADS_SHORT = 11, 5  # rounds
 OPTIONAL = ("orjson", "msgspec")
 
 
