@@ -27,7 +27,7 @@ FAST_TESTS := --ignore=tests/packaging
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help demo test test-long soak bench bench-short bench-gate bench-gate-update fluent-bit
+.PHONY: help demo test test-long soak torture torture-short bench bench-short bench-gate bench-gate-update fluent-bit
 .PHONY: lint format coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
 
 help:  ## this list
@@ -45,6 +45,12 @@ test-long: $(VENV)/installed $(VENV)/test.extra  ## the tests that take minutes
 
 soak: $(VENV)/installed $(VENV)/test.extra  ## 30 minutes of load and faults; SECONDS=60 for a short one
 	$(VENV)/bin/python -P tests/torture/soak.py --seconds $(or $(SECONDS),1800)
+
+torture: $(VENV)/installed $(VENV)/test.extra  ## faults, full disks, kill -9: all of it, minutes
+	$(VENV)/bin/pytest -m "long or not long" tests/torture tests/spool tests/fuzz
+
+torture-short: $(VENV)/installed $(VENV)/test.extra  ## a minute of it
+	$(VENV)/bin/pytest tests/spool $(addprefix tests/torture/test_,$(addsuffix .py,kill disk spool_ends stress))
 
 bench: $(VENV)/installed $(VENV)/bench.group  ## all benchmarks
 	$(VENV)/bin/python benchmarks/run.py
