@@ -194,7 +194,7 @@ class Service:
             return codes
 
     def settle(self, wire: Wire) -> None:
-        """The next request has come, or the connection has ended: the last answer was read or not."""
+        """The last answer was read or it was not: a request follows, or the connection ended."""
         with self._lock:
             self._settle(wire)
 

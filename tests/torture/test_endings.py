@@ -7,6 +7,7 @@ import pytest
 from fault_flushes import TRANSPORTS, assert_arrived
 from fault_program import assert_clean, end, run, start
 from fault_server import FaultServer
+from fault_server_service import Fault
 
 # The ends of botocore's own connections are its own matter: once in a long while is enough.
 with_each_transport = pytest.mark.parametrize(
@@ -277,7 +278,8 @@ def test_sigpipe_is_not_ours(scheme: str, server: FaultServer) -> None:
 
     Only with the direct transport: what botocore writes to raises the signal.
     """
-    server.plan(*[{"kind": "reset", "when": "before"}, {"kind": "close", "said": False}] * 10)
+    faults: list[Fault] = [{"kind": "reset", "when": "before"}, {"kind": "close", "said": False}]
+    server.plan(*faults * 10)
     ended = run(
         """
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

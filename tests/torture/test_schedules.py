@@ -1,7 +1,11 @@
 """Random schedules against a model, in memory; the number of a test is the seed of its chance."""
 
 import pytest
+from fake_transport import FakeTransport, error
 from fault_schedules import World
+from outputs import new_output, numbered
+
+from kinesis_fast import FlushResult
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -17,3 +21,19 @@ def test_thousands_of_random_schedules(block: int) -> None:
             World(seed).run(n_steps=40)
         except Exception as failure:
             raise AssertionError(f"the schedule of seed {seed} failed") from failure
+
+
+@pytest.mark.xfail(reason="events that a flush does not come to are not looked up as resumed")
+def test_a_resumed_flush_that_ends_early_counts_all_that_was_settled_before() -> None:
+    """Of each chunk that is brought, every record is in `in` or in `resumed`."""
+    denied = error(400, "AccessDeniedException")
+    output = new_output(FakeTransport(then=denied), max_in_flight="1")
+    chunk, settled = numbered(range(2600)), bytearray(325)
+    settled[250:] = b"\xff" * 75  # events 2000 to 2599
+    parts = output._parts
+    assert parts is not None
+    parts.sender._tools.resume.put(chunk, "", bytes(settled))
+    assert output.flush(chunk) is FlushResult.RETRY
+    stats = output.stats()
+    assert stats["returned"] == 2000
+    assert stats["in"] + stats["resumed"] == 2600
