@@ -3,8 +3,7 @@
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -15,47 +14,13 @@ from kinesis_fast.remarks import MAX_REASON, Remarks
 from kinesis_fast.retry import (
     Outcome,
     Verdict,
-    classify,
-    classify_exception,
     halves,
-    pause_s,
 )
 from kinesis_fast.tools import Tools
-from kinesis_fast.transport import NotSentError
+from kinesis_fast.unsettled import Slot, Unsettled
 
 MAX_TAG: Final = 100  # characters in a log line
 ANY_LANE: Final = -1
-
-
-@dataclass(eq=False)
-class _Unsettled:
-    """A request that is waiting for its acknowledgement."""
-
-    request: Request
-    was_sent: bool = False
-    second_half: Request | None = None  # of a request that was divided
-
-    def requests(self) -> list[Request]:
-        """All that is left of it."""
-        return [self.request] if self.second_half is None else [self.request, self.second_half]
-
-    def parts(self) -> list["_Unsettled"]:
-        """This request, and its second half if it was divided, each on its own from now on."""
-        if self.second_half is None:
-            return [self]
-        second, self.second_half = _Unsettled(self.second_half, was_sent=True), None
-        return [self, second]
-
-
-@dataclass(eq=False)
-class _Slot:
-    """Leave to have one request in flight.
-
-    Attributes:
-        retrying_s: seconds spent on retrying in this run, None before the first failure.
-    """
-
-    retrying_s: float | None = None
 
 
 class Delivery:
@@ -93,10 +58,10 @@ class Delivery:
         lock = threading.Lock()
         self._changed = threading.Condition(lock)
         self._written = threading.Condition(lock)  # the request that was being written
-        self._ready: deque[_Unsettled] = deque()  # written, not in flight
-        self._sending: list[_Unsettled] = []
+        self._ready: deque[Unsettled] = deque()  # written, not in flight
+        self._sending: list[Unsettled] = []
         self._busy_lanes: set[int] = set()
-        self._slots: list[_Slot] = []  # that are free
+        self._slots: list[Slot] = []  # that are free
         self._is_encoding = False
         self._lacks_arena = False  # a record waits until a request is settled
         self._n_workers = 0
@@ -123,7 +88,7 @@ class Delivery:
         Raises:
             SendFailureTimeout: the watchdog's time is up.
         """
-        self._slots = [_Slot() for _ in range(self._tools.max_in_flight)]
+        self._slots = [Slot() for _ in range(self._tools.max_in_flight)]
         with self._changed:
             self._stopped = self._is_told_to_stop
         self._failure = None
@@ -318,7 +283,7 @@ class Delivery:
             with self._changed:
                 self._is_encoding = False
                 if request is not None:
-                    self._ready.append(_Unsettled(request))
+                    self._ready.append(Unsettled(request))
                 else:
                     self._lacks_arena = 0 < n_unsettled <= self._n_unsettled()
                 self._changed.notify_all()
@@ -326,13 +291,13 @@ class Delivery:
 
     # --- sending requests ---
 
-    def _send(self, unsettled: _Unsettled, slot: _Slot, wants_help: bool) -> None:
+    def _send(self, unsettled: Unsettled, slot: Slot, wants_help: bool) -> None:
         """Send a request until it is settled, or divided, or it is no use to go on."""
         settled = False
         try:
             if wants_help:
                 self._call_help()
-            self._keep_pace(slot)
+            slot.keep_pace(self._tools)
             settled = self._settle(unsettled, slot)
         finally:
             with self._changed:
@@ -344,24 +309,17 @@ class Delivery:
                     self._ready.extendleft(reversed(unsettled.parts()))
                 self._changed.notify_all()
         if settled:
-            _release(unsettled.request)
+            unsettled.release()
             if self._on_settled is not None:
                 self._on_settled(self)
 
-    def _keep_pace(self, slot: _Slot) -> None:
-        wait_s = self._tools.pace.pause_s()
-        if wait_s:
-            self._tools.timing.sleep(wait_s)
-            if slot.retrying_s is not None:
-                slot.retrying_s += wait_s
-
-    def _settle(self, unsettled: _Unsettled, slot: _Slot) -> bool:
+    def _settle(self, unsettled: Unsettled, slot: Slot) -> bool:
         """Returns whether nothing is left of the request. If it is no use to go on, all stop."""
         timing = self._tools.timing
         attempts = 0
         while not self._stopped:
             started = timing.clock()
-            verdict = self._attempt(unsettled)
+            verdict = unsettled.attempt(self._tools)
             attempts += 1
             if verdict.outcome is Outcome.REFUSED:
                 return self._divide(unsettled, verdict)
@@ -371,7 +329,7 @@ class Delivery:
             self._tools.watchdog.check()
             wait_s = None
             if verdict.outcome is not Outcome.BLOCKED:
-                wait_s = self._pause_s(slot, attempts, timing.clock() - started)
+                wait_s = slot.pause_s(self._tools, attempts, timing.clock() - started)
             if wait_s is None:
                 self.trouble = self.trouble or _describe(verdict, attempts)
                 self._stop()
@@ -383,45 +341,7 @@ class Delivery:
             timing.sleep(wait_s)
         return False
 
-    def _pause_s(self, slot: _Slot, attempts: int, failed_s: float) -> float | None:
-        """Say how long to wait after an attempt that took so long and failed; None: stop here.
-
-        All attempts and waits of this run with this slot count, but for the first that failed: it
-        alone may have taken longer than there is to spend, waiting for an answer.
-        """
-        slot.retrying_s = 0.0 if slot.retrying_s is None else slot.retrying_s + failed_s
-        wait_s = pause_s(attempts, slot.retrying_s, self._tools.timing.random)
-        if wait_s is not None:
-            slot.retrying_s += wait_s
-        return wait_s
-
-    def _attempt(self, unsettled: _Unsettled) -> Verdict:
-        request, tools = unsettled.request, self._tools
-        n_resent = request.n_records if unsettled.was_sent else 0
-        tools.stats.attempt(n_resent)
-        body = request.body
-        try:
-            response = tools.transport.send(body, request.n_records, tools.timeout_s)
-        except NotSentError as error:
-            tools.stats.attempt_not_made(n_resent)
-            return classify_exception(error)
-        except Exception as error:
-            verdict = classify_exception(error)
-        else:
-            verdict = classify(response, request.n_records)
-        finally:
-            # Frames of an exception may hold this view for long; released it holds nothing.
-            with contextlib.suppress(BufferError):
-                body.release()
-        unsettled.was_sent = True
-        if verdict.throttled:
-            tools.stats.throttled()
-            tools.pace.throttled((len(verdict.failed) or request.n_records) / request.n_records)
-        elif verdict.outcome is Outcome.SETTLED:
-            tools.pace.accepted()
-        return verdict
-
-    def _book(self, unsettled: _Unsettled, verdict: Verdict) -> None:
+    def _book(self, unsettled: Unsettled, verdict: Verdict) -> None:
         """Count what was acknowledged, and keep what was not."""
         request, failed = unsettled.request, verdict.failed
         n_records, n_bytes = request.n_records, request.n_bytes
@@ -429,32 +349,20 @@ class Delivery:
             if len(failed) not in range(1, n_records):
                 return
             with self._changed:
-                self._keep(unsettled, failed)
+                unsettled.keep(failed)
             n_records -= unsettled.request.n_records
             n_bytes -= unsettled.request.n_bytes
         self._tools.stats.delivered(n_records, n_bytes)
         self._tools.watchdog.progress()
 
-    def _keep(self, unsettled: _Unsettled, indexes: Sequence[int]) -> None:
-        """Drop all entries of a request but these; the lock is held.
-
-        It goes on within its own memory if nobody looks at it.
-        """
-        try:
-            unsettled.request.retain(indexes)
-        except BufferError:  # a transport that kept a view keeps the memory as it is
-            whole = unsettled.request
-            unsettled.request = whole.subset(indexes)
-            _release(whole)
-
-    def _divide(self, unsettled: _Unsettled, verdict: Verdict) -> bool:
+    def _divide(self, unsettled: Unsettled, verdict: Verdict) -> bool:
         """Close in on the record that the service refuses; alone it is dead."""
         request = unsettled.request
         if request.n_records > 1:
             first, second = halves(request.n_records)
             rest = request.subset(second)
             with self._changed:  # what is in neither half would be taken for settled
-                self._keep(unsettled, first)
+                unsettled.keep(first)
                 unsettled.second_half = rest
             return False
         self._remarks.refused(request.event_of(0), request.n_bytes_of(0), verdict.reason)
@@ -473,9 +381,9 @@ class Delivery:
         self._end()
         n_records = 0
         while self._ready:
-            request = self._ready.popleft().request
-            n_records += request.n_records
-            _release(request)
+            unsettled = self._ready.popleft()
+            n_records += unsettled.request.n_records
+            unsettled.release()
         return n_records
 
     def _count_unread(self) -> int:
@@ -522,12 +430,6 @@ def begin(
         stream.close()
         raise
     return delivery
-
-
-def _release(request: Request) -> None:
-    # A transport that kept a view keeps the memory; it returns when the view is collected.
-    with contextlib.suppress(BufferError):
-        request.release()
 
 
 def _describe(verdict: Verdict, attempts: int) -> str:
