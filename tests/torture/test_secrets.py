@@ -92,8 +92,14 @@ def test_a_service_that_answers_anything(
     with RawServer(lambda _: ANSWERS[answer]) as server:
         url = server.url.replace("http://", f"http://user:{PASSWORD}@")
         spool = {"spool_dir": str(tmp_path / "spool"), "experimental_concurrency": "1"}
+        patience_s = "0.3" if answer == "cut" else "30"  # the rest never comes
         output = KinesisOutput(
-            output_config(spool if spooled else {}, endpoint=url, transport=transport),
+            output_config(
+                spool if spooled else {},
+                endpoint=url,
+                transport=transport,
+                http_request_timeout=patience_s,
+            ),
             timing=BRISK,
         )
         result = output.flush(numbered([1]), f"tag\x1b {answer}")
