@@ -388,7 +388,9 @@ class Delivery:
 
     def _count_unread(self) -> int:
         try:
-            return self._stream.count_rest()
+            n_records = self._stream.count_rest()
+            self._tools.stats.encoded(self._stream.take_tally(), counted=self._counted)
+            return n_records
         finally:
             self._stream.close()
 

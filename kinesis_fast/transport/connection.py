@@ -48,6 +48,7 @@ class Connection:
         self._readable = _poll(sock, select.POLLIN)
         self._either = _poll(sock, select.POLLIN | select.POLLOUT)
         self.idle_since_s = 0.0  # of time.monotonic(), when the last answer was complete
+        self.is_new = True  # until it is given back for the first time
 
     @property
     def reusable(self) -> bool:

@@ -41,7 +41,9 @@ class Pool:
         if self._closed or not connection.reusable:
             connection.close()
             return
-        self.connector.remember(connection)
+        if connection.is_new:  # reading a session out copies it, with the certificates
+            connection.is_new = False
+            self.connector.remember(connection)
         self._idle.append(connection)
         self._close_oldest()
 

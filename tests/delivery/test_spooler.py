@@ -19,8 +19,9 @@ from kinesis_fast.dead_letters import FILE
 from kinesis_fast.delivery import Delivery
 from kinesis_fast.errors import StorageError
 from kinesis_fast.spool import SpooledChunk
-from kinesis_fast.spooler import REQUESTS_PER_NOTE
+from kinesis_fast.spooler import REQUESTS_PER_NOTE, Spooler
 from kinesis_fast.tools import Timing
+from kinesis_fast.unsettled import Unsettled
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
@@ -348,15 +349,18 @@ def test_notes_of_progress_follow_each_other(
 def test_a_half_that_waits_is_not_noted_as_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep, found, threads = Delivery._keep, list[bytes](), list[threading.Thread]()
+    keep, found, threads = Unsettled.keep, list[bytes](), list[threading.Thread]()
 
-    def keep_and_look(delivery: Delivery, *given: Any) -> None:
-        keep(delivery, *given)
+    def keep_and_look(unsettled: Unsettled, *given: Any) -> None:
+        keep(unsettled, *given)
+        spooler = output._parts.sender._background if output._parts else None
+        assert isinstance(spooler, Spooler)
+        ((delivery, _),) = spooler._running
         threads.append(threading.Thread(target=lambda: found.append(delivery.progress() or b"")))
         threads[-1].start()
         threads[-1].join(0.1)
 
-    monkeypatch.setattr(Delivery, "_keep", keep_and_look)
+    monkeypatch.setattr(Unsettled, "keep", keep_and_look)
     gate, step = gate_and_step()
     output = spooling(FakeTransport(error(400, "ValidationException"), then=step), tmp_path)
     assert output.flush(numbered(range(8))) is OK

@@ -86,12 +86,12 @@ def audits(host: PluginHost) -> list[str]:
 @pytest.mark.parametrize(
     ("place", "error", "said"),
     [
-        ("delivery.classify", "RuntimeError('one line\\nand more')", "one line\\nand more"),
-        ("delivery.classify", "MemoryError", "no memory; the chunk is given back"),
-        ("sender.Delivery.run", "SystemExit(7)", "the flush failed: 7"),
-        ("output.Sender.deliver", "KeyboardInterrupt", "the flush failed"),
+        ("unsettled.classify", "RuntimeError('one line\\nand more')", "one line\\nand more"),
+        ("unsettled.classify", "MemoryError", "no memory; the chunk is given back"),
+        ("delivery.Delivery.run", "SystemExit(7)", "the flush failed: 7"),
+        ("output.Sender.flush", "KeyboardInterrupt", "the flush failed"),
         ("encoder.RecordEncoder.requests", "OSError('no requests')", "no requests"),
-        ("sender.Delivery", "ValueError('no delivery')", "no delivery"),
+        ("delivery.Delivery", "ValueError('no delivery')", "no delivery"),
     ],
 )
 def test_a_flush_that_raises_gives_the_chunk_back_and_keeps_no_view(

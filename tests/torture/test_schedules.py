@@ -23,7 +23,6 @@ def test_thousands_of_random_schedules(block: int) -> None:
             raise AssertionError(f"the schedule of seed {seed} failed") from failure
 
 
-@pytest.mark.xfail(reason="events that a flush does not come to are not looked up as resumed")
 def test_a_resumed_flush_that_ends_early_counts_all_that_was_settled_before() -> None:
     """Of each chunk that is brought, every record is in `in` or in `resumed`."""
     denied = error(400, "AccessDeniedException")

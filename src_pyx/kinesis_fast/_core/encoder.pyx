@@ -235,6 +235,7 @@ cdef class RequestStream:
         self.n_lanes = <unsigned int> max(1, min(n_full, max_lanes))
         self.cursor = start
         self.n_events = 0
+        self.counts.resumed = 0
 
     def __iter__(self):
         return self
@@ -363,7 +364,10 @@ cdef class RequestStream:
             self.is_busy = False
 
     def count_rest(self):
-        """Number of records that no request has taken yet; closes the stream."""
+        """Number of records that no request has taken yet; closes the stream.
+
+        Those that are settled are not among them; the next tally has their number.
+        """
         cdef uint64_t n = 0
         cdef unsigned int lane
         self.enter()
@@ -583,6 +587,10 @@ cdef class RequestStream:
             if status != STATUS_OK:
                 self.cursor.pos = self.cursor.end
                 event.is_group_marker = False
-            n += not (event.is_group_marker or self.is_settled(self.n_events))
+            if not event.is_group_marker:
+                if self.is_settled(self.n_events):
+                    self.counts.resumed += 1
+                else:
+                    n += 1
             self.n_events += 1
         return n
