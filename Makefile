@@ -18,7 +18,6 @@ SANITIZER_OPTIONS := ASAN_OPTIONS=detect_leaks=0:malloc_context_size=4:quarantin
 	UBSAN_OPTIONS=print_stacktrace=1
 SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	$(SANITIZER_OPTIONS) PYTHONMALLOC=malloc
-SECONDS := 600
 FUZZ_TARGETS := encode answer http
 CLANG ?= clang clang-22 clang-19 clang-16 clang-15 clang-14  # the first that is there is taken
 FAST_TESTS := --ignore=tests/packaging
@@ -95,7 +94,7 @@ fuzz: $(FUZZ)/installed $(FUZZ)/fuzz.group  ## libFuzzer, SECONDS=600 for each o
 		LD_PRELOAD="$$($(FUZZ)/bin/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
 		$(SANITIZER_OPTIONS) PYTHONPATH=tests/support $(FUZZ)/bin/python tests/fuzz/guided.py $$target \
 			--corpus build/fuzz-corpus/$$target -artifact_prefix=build/fuzz-found/$$target- \
-			-max_total_time=$(SECONDS) -print_final_stats=1 || exit 1; done
+			-max_total_time=$(or $(SECONDS),600) -print_final_stats=1 || exit 1; done
 
 fuzz-short: $(SANITIZE)/installed  ## half a minute of random inputs, the same ones each time; no clang
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py encode --seconds 20

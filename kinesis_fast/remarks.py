@@ -41,6 +41,8 @@ class Remarks:
 
     def encoded(self, tally: "Tally") -> None:
         """The encoder read on in the chunk."""
+        if tally.is_plain:
+            return
         for name in (*SKIP_REASONS, *REMARKS):
             self._counts[name] += getattr(tally, name)
         if tally.skipped_malformed:

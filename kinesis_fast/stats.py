@@ -78,6 +78,10 @@ class Stats:
             tally: what it found.
             counted: whether these records are pending already (`taken_over`).
         """
+        if tally.is_plain:
+            if not counted:
+                self._add({"in": tally.records, "pending": tally.records})
+            return
         changes = {reason: getattr(tally, reason) for reason in SKIP_REASONS}
         skipped = sum(changes.values())
         changes |= {remark: getattr(tally, remark) for remark in REMARKS}

@@ -19,3 +19,11 @@ class Tally(NamedTuple):
     nan_values: int  # NaN and infinities sent as null
     random_keys: int  # records without the configured partition key
     resumed: int  # records left out because they were settled before
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing to tell but the number of records."""
+        return self[1:] == _NOTHING_ELSE
+
+
+_NOTHING_ELSE = (0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0)
