@@ -7,6 +7,7 @@ UBSan (`make sanitize`), which see the first byte that is read or written beyond
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle, product
 from random import Random
 
 import pytest
@@ -16,6 +17,7 @@ from exact_memory import exact
 from invariants import n_read
 
 from kinesis_fast import RecordEncoder
+from kinesis_fast._core import kernels
 from kinesis_fast._core.request import Request
 
 SMALL = [name for name in chunk_names() if len(load_chunk(name)) < 10_000]
@@ -27,6 +29,14 @@ OPTIONS: tuple[dict[str, str], ...] = (
     {"log_key": "log", "partition_key": "pk", "time_key": "a"},
 )
 N_SAMPLED = 2000  # mutations of a chunk that is not tiny, in the fast tests
+
+
+@pytest.fixture(autouse=True)
+def level_in_use() -> Iterator[None]:
+    """The tests change it for the whole process."""
+    level = kernels.level()
+    yield
+    kernels.use_level(level)
 
 
 def encoders() -> list[RecordEncoder]:
@@ -64,17 +74,20 @@ def every_mutation(chunk: bytes) -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_damaged_bytes(name: str) -> None:
-    """Each mutation meets one of the option sets in turn."""
+    """Each mutation meets one of the option sets and one level of the kernels, in turn."""
     chunk = load_chunk(name)
-    all_encoders = encoders()
+    turns = cycle(product(kernels.levels(), encoders()))
     with exact(chunk) as view:
-        for number, (position, value) in enumerate(mutations(name)):
+        for position, value in mutations(name):
+            level, encoder = next(turns)
+            kernels.use_level(level)
             view[position] = value
-            requests_of(all_encoders[number % len(all_encoders)], view)
+            requests_of(encoder, view)
             view[position] = chunk[position]
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("kernel_level")
 @pytest.mark.parametrize("name", SMALL)
 def test_every_damaged_byte(name: str) -> None:
     """Each of the other 255 values of each byte, with each option set."""
@@ -92,7 +105,8 @@ def test_every_damaged_byte(name: str) -> None:
 def test_every_cut(name: str) -> None:
     """What comes out of a chunk that was cut is the beginning of what comes out of the whole."""
     chunk = load_chunk(name)
-    for encoder in encoders():
+    for level, encoder in zip(cycle(kernels.levels()), encoders(), strict=False):
+        kernels.use_level(level)
         with exact(chunk) as view:
             whole = entries_of(requests_of(encoder, view))
         n_before = 0

@@ -21,6 +21,7 @@ from oracle import outcomes
 from oracle_reader import read_events
 
 from kinesis_fast import OutputConfig, RecordEncoder
+from kinesis_fast._core import kernels
 from kinesis_fast._core.encoder import RequestStream
 
 OPTIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -36,7 +37,9 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
 MAX_REQUEST_BYTES: Final = (5 << 20, 1500, 4000)  # raised to the size of a record if less than that
 MAX_LANES: Final = (1, 2, 32)
 SETTLED: Final = (None, b"\x55", b"\xff\x00\x0f", b"\xfe" * 70)
-N_PICKS: Final = tuple(map(len, (*OPTIONS.values(), MAX_REQUEST_BYTES, MAX_LANES, SETTLED)))
+LEVELS: Final = tuple(kernels.levels())
+CHOICES: Final = (*OPTIONS.values(), MAX_REQUEST_BYTES, MAX_LANES, SETTLED, LEVELS)
+N_PICKS: Final = tuple(map(len, CHOICES))
 N_HEAD: Final = len(N_PICKS)
 MAX_RESUMED_EVENTS: Final = 100  # of a chunk that is also encoded in two parts; for speed
 SEED_BYTES: Final = 1500  # of a captured chunk, at most; a fuzzer is fast with short inputs
@@ -72,7 +75,9 @@ class Setup(NamedTuple):
 def run(data: bytes) -> None:
     """Encode one input; AssertionError if anything about the result is wrong."""
     head = data[:N_HEAD].ljust(N_HEAD, b"\0")
-    setup = setup_of(tuple(byte % n for byte, n in zip(head, N_PICKS, strict=True)))
+    *picks, of_level = (byte % n for byte, n in zip(head, N_PICKS, strict=True))
+    setup = setup_of(tuple(picks))
+    kernels.use_level(LEVELS[-1 - of_level])
     chunk = data[N_HEAD:]
     with exact(chunk) as view:
         check(setup, chunk, view)
@@ -85,7 +90,7 @@ def seeds() -> Iterator[bytes]:
         yield bytes(number % (i + 2) for i in range(N_HEAD)) + chunk
     every_lane = dict.fromkeys(OPTIONS, 0) | {"partition_key": 2}
     keyed = b"".join(b"\x92\x01\x81\xa1n" + bytes([i % 120]) for i in range(1010))
-    yield bytes([*every_lane.values(), 0, 2, 0]) + keyed
+    yield bytes([*every_lane.values(), 0, 2, 0, 0]) + keyed
 
 
 def seed_chunks() -> Iterator[bytes]:
@@ -104,7 +109,7 @@ def seed_chunks() -> Iterator[bytes]:
 
 @cache
 def setup_of(picks: tuple[int, ...]) -> Setup:
-    """Return what the picks, one for each of N_PICKS, stand for."""
+    """Return what the picks, one for each of CHOICES but the level, stand for."""
     *of_options, of_size, of_lanes, of_settled = picks
     values = [choice[i] for choice, i in zip(OPTIONS.values(), of_options, strict=True)]
     config = output_config(dict(zip(OPTIONS, values, strict=True)))

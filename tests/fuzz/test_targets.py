@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -18,11 +18,20 @@ from mutations import CHANGES, MAX_BYTES, mutated
 from oracle import Outcome, outcomes
 from targets import TARGETS
 
+from kinesis_fast._core import kernels
 from kinesis_fast.retry import SETTLED, Verdict
 from kinesis_fast.retry import Outcome as Answered
 
-HEAD = bytes(encode_target.N_HEAD)
+FIRST = (0,) * (encode_target.N_HEAD - 1)  # the pick of each option
 CHUNK = b"\x92\x01\x81\xa1a\x01" * 3 + b"\x92\x02\x07" + b"\x92"
+
+
+@pytest.fixture(autouse=True)
+def level_in_use() -> Iterator[None]:
+    """The target changes it for the whole process."""
+    level = kernels.level()
+    yield
+    kernels.use_level(level)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -53,7 +62,7 @@ def test_each_change_changes_something_and_bears_no_bytes(change: Callable[..., 
 
 
 def encoded() -> tuple[list[Entry], list[Outcome]]:
-    setup = encode_target.setup_of((0,) * encode_target.N_HEAD)
+    setup = encode_target.setup_of(FIRST)
     with exact(CHUNK) as view:
         entries = encode_target.drained(setup.requests(view), setup.limits)
     return entries, outcomes(CHUNK, setup.config)
@@ -71,7 +80,7 @@ def encoded() -> tuple[list[Entry], list[Outcome]]:
 )
 def test_wrong_records_are_noticed(spoil: Callable[[list[Entry]], Sequence[Entry]]) -> None:
     entries, events = encoded()
-    config = encode_target.setup_of((0,) * encode_target.N_HEAD).config
+    config = encode_target.setup_of(FIRST).config
     check_entries(entries, events, config)
     with pytest.raises(AssertionError):
         check_entries(spoil(entries), events, config)
@@ -81,7 +90,7 @@ def test_wrong_records_are_noticed(spoil: Callable[[list[Entry]], Sequence[Entry
     "wrong", [{"records": 2}, {"skipped_not_map": 0}, {"malformed_at": 3}, {"resumed": 1}]
 )
 def test_wrong_counters_are_noticed(wrong: dict[str, int]) -> None:
-    setup = encode_target.setup_of((0,) * encode_target.N_HEAD)
+    setup = encode_target.setup_of(FIRST)
     with exact(CHUNK) as view:
         stream = setup.requests(view)
         list(stream)

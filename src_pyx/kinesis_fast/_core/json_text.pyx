@@ -4,7 +4,7 @@ from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memcpy
 
-from kinesis_fast._core.buffer cimport buffer_grow, buffer_reserve
+from kinesis_fast._core.buffer cimport KF_IS_EXACT, buffer_grow, buffer_reserve
 from kinesis_fast._core.cursor cimport (
     KIND_ARRAY, KIND_BIN, KIND_EXT, KIND_FALSE, KIND_FLOAT, KIND_INT, KIND_MAP,
     KIND_STR, KIND_TRUE, KIND_UINT, kf_load_u32, kf_load_u64, next_token, take_short_str,
@@ -77,7 +77,8 @@ cdef inline uint8_t* make_room(Buffer* out, uint8_t* pos, size_t room) noexcept 
 
     Returns where that is now, NULL if there is no memory.
     """
-    if room <= <size_t> (out.data + out.capacity - pos):
+    if (room <= <size_t> (out.data + out.capacity - pos)
+            and not KF_IS_EXACT(<size_t> (pos - out.data) + room)):
         return pos
     out.n = <size_t> (pos - out.data)
     if buffer_grow(out, room) != STATUS_OK:
