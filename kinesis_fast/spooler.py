@@ -90,12 +90,13 @@ class Spooler:
         self._failure: SendFailureTimeout | None = None  # for the next call
         self._n_failures = 0  # tries that failed one after the other, of any chunk
         self._told_at = -QUIET_S
+        self._hold_until = 0.0
         # Many hosts may start at once: they are not to send what they have in step.
-        self._hold_until = time.monotonic() + tools.timing.random() * SPOOL_START_SPREAD_S
-        self._backlog = deque(_Entry(stored, None) for stored in storage.pending())
+        start = time.monotonic() + tools.timing.random() * SPOOL_START_SPREAD_S
+        self._backlog = deque(_Entry(stored, None, start) for stored in storage.pending())
         if self._backlog:
             tools.log.info(
-                "%d chunks of an earlier run are in the spool %s; they are sent first",
+                "%d chunks of an earlier run are in the spool %s; they are sent now, oldest first",
                 len(self._backlog),
                 storage.path,
             )

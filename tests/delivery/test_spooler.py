@@ -79,6 +79,15 @@ def test_a_chunk_is_on_disk_until_it_is_delivered(tmp_path: Path) -> None:
     assert numbers(transport.kept) == list(range(700))
 
 
+def test_a_start_does_not_hold_up_what_comes_after_it(tmp_path: Path) -> None:
+    transport = FakeTransport()
+    options = {"spool_dir": str(tmp_path / "spool"), "experimental_concurrency": "1"}
+    config = output_config(options)
+    with KinesisOutput(config, transport, timing=Timing(random=lambda: 0.99)) as output:
+        assert output.flush(numbered([1])) is OK
+    assert output.stats()["delivered"] == 1
+
+
 def test_more_chunks_than_slots_are_no_reason_to_retry(tmp_path: Path) -> None:
     gate, step = gate_and_step()
     transport = FakeTransport(then=step)
