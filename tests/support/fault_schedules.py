@@ -170,7 +170,6 @@ class Chunk:
     tag: str
     owner: Slot
     restarted: bool = False  # its output knows nothing of earlier flushes
-    may_be_resumed: bool = False  # it came before, or one like it
 
     @property
     def n_records(self) -> int:
@@ -186,7 +185,6 @@ class Slot:
     output: KinesisOutput
     port: Port
     n_in: int = 0
-    n_uncertain: int = 0  # records that neither `in` nor `resumed` may have counted
     owed: list[Chunk] = field(default_factory=list)  # to be brought again
 
     @property
@@ -252,7 +250,6 @@ class World:
         first = self._new_chunk(self._chance.choice(self._slots))
         second = Chunk(first.data, first.numbers, first.n_skipped, first.tag, first.owner)
         self._book(second)
-        first.may_be_resumed = second.may_be_resumed = True
         self._flush_at_once([first, second])
 
     def _change_weather(self) -> None:
@@ -317,9 +314,6 @@ class World:
         with self._lock:
             slot.n_in += chunk.n_records
             if result is RETRY:
-                # Of what was settled before, a flush that ends early counts what it came upon.
-                slot.n_uncertain += chunk.n_records if chunk.may_be_resumed else 0
-                chunk.may_be_resumed = True
                 slot.owed.append(chunk)
 
     def _flush_at_once(self, chunks: list[Chunk]) -> None:
@@ -365,8 +359,7 @@ class World:
     def _check_slot(self, slot: Slot) -> None:
         stats = slot.output.stats()
         assert_balanced(stats)
-        n_counted = stats["in"] + stats["resumed"]
-        assert slot.n_in - slot.n_uncertain <= n_counted <= slot.n_in, (slot.n_in, stats)
+        assert stats["in"] + stats["resumed"] == slot.n_in, (slot.n_in, stats)
         if not slot.is_background:
             assert stats["pending"] == 0
             assert stats["delivered"] == slot.port.acknowledged
