@@ -204,14 +204,19 @@ def slow_read(x: Exchange, parts: int = 4, pause_s: float = 0.02) -> bool:
 # --- no answer, or half of one ---
 
 
-def reset(x: Exchange, when: str = "after", keep: bool = False) -> bool:
-    """Reset the connection before, during or after the body; keep: take everything first."""
+def reset(x: Exchange, when: str = "after", keep: bool = False, end: bool = False) -> bool:
+    """Reset the connection before, during or after the body; keep: take everything first.
+
+    With `end` it says before that it will send nothing more: who writes then gets EPIPE.
+    """
     if when == "during":
         x.wire.read(x.n_body // 2)
     elif when == "after":
         x.body()
     if keep:
         x.accept(doubtful=True)
+    if end:
+        x.wire.shut()
     x.wire.reset()
     return False
 

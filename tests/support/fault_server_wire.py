@@ -78,6 +78,11 @@ class Wire:
                 self._socket.settimeout(1.0)
                 self._socket.unwrap()
 
+    def shut(self) -> None:
+        """Send the end of the connection below TLS, and go on reading."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+
     def is_gone(self) -> bool:
         """Whether the other side has closed the connection, whatever it sent before."""
         return bool(self._events(select.POLLRDHUP))

