@@ -47,7 +47,7 @@ def keyed(numbers: range, padding: int = 0) -> bytes:
 
 
 @with_each_transport
-@pytest.mark.parametrize("max_in_flight", ["1", "4"])
+@pytest.mark.parametrize("max_in_flight", [pytest.param("1", marks=pytest.mark.long), "4"])
 @pytest.mark.parametrize(
     ("rates", "padding"),
     [

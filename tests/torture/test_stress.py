@@ -15,7 +15,7 @@ def stress(output: Load, server: FaultServer, seconds: float) -> None:
     assert round_.counts["requests"] > round_.counts["accept"] > 0
 
 
-@pytest.mark.parametrize("max_in_flight", ["1", "4"])
+@pytest.mark.parametrize("max_in_flight", [pytest.param("1", marks=pytest.mark.long), "4"])
 def test_sixteen_callers(max_in_flight: str, server: FaultServer, new_output: NewOutput) -> None:
     output = new_output(max_in_flight=max_in_flight, http_request_timeout=TIMEOUT_S)
     stress(Load(output, server, N_CALLERS), server, 1.5)
