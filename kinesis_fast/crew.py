@@ -30,11 +30,19 @@ class Crew:
             RuntimeError: the system has no more threads; the task does not run.
         """
         with self._changed:
-            if self._n_idle > len(self._tasks):
-                self._tasks.append(task)
+            self._tasks.append(task)
+            if self._n_idle >= len(self._tasks):
                 self._changed.notify()
                 return
-        threading.Thread(target=self._work, args=(task,), name=self._name, daemon=True).start()
+        # The task is not an argument of the thread, which would keep it as long as it lives.
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError:
+            with self._changed:
+                if task not in self._tasks:  # somebody has just become idle, and has it
+                    return
+                self._tasks.remove(task)
+            raise
 
     def close(self) -> None:
         """Let the threads go as soon as they have nothing to do."""
@@ -42,10 +50,10 @@ class Crew:
             self._closed = True
             self._changed.notify_all()
 
-    def _work(self, task: Task | None) -> None:
-        while task is not None:
+    def _work(self) -> None:
+        while (task := self._next_task()) is not None:
             task()
-            task = self._next_task()
+            del task  # what it holds is not to be kept while this thread stands by
 
     def _next_task(self) -> Task | None:
         with self._changed:

@@ -18,6 +18,7 @@ from kinesis_fast.limits import KIB, SLOWEST_BYTES_PER_S
 from kinesis_fast.transport import Response
 from kinesis_fast.transport.advice import CHECK_NETWORK
 from kinesis_fast.transport.answer import AnswerReader
+from kinesis_fast.transport.sigpipe import held_off
 
 BUFFER_BYTES: Final = 64 * KIB  # for what arrives; the answer for 500 records fits
 TLS_FIRST_BYTES: Final = 16 * KIB - 1 * KIB  # of a body that go with the head, in one TLS record
@@ -79,8 +80,9 @@ class Connection:
         """
         self._reader.begin()
         self._is_cut = False  # whether the request was not sent to its end
-        self._write(head, body, timeout_s)
-        self._read(timeout_s)
+        with held_off() if self._is_tls else contextlib.nullcontext():
+            self._write(head, body, timeout_s)
+            self._read(timeout_s)
         self.idle_since_s = time.monotonic()
         return self._reader.response()
 

@@ -1,5 +1,6 @@
 """Opens connections to one host: names, time-outs, TLS."""
 
+import codecs
 import functools
 import socket
 import ssl
@@ -13,12 +14,17 @@ from kinesis_fast.limits import KIB
 from kinesis_fast.transport.advice import explain_socket
 from kinesis_fast.transport.connection import Connection
 from kinesis_fast.transport.signing import DEFAULT_PORTS
+from kinesis_fast.transport.sigpipe import held_off
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python 3.11 has no name for it
 # What the kernel takes beyond what the network does: so the waits for it tell how the network is.
 MAX_UNSENT_BYTES: Final = 512 * KIB
 # Python 3.13 sets these two by default, botocore does not: what one trusts the other does as well.
 NOT_BOTOCORES: Final = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+
+# getaddrinfo() imports it at its first call; a fork in the middle of that would leave the child
+# waiting for the import for ever.
+codecs.lookup("idna")
 
 
 class Address(NamedTuple):
@@ -99,12 +105,13 @@ class Connector:
     def _secured(self, sock: socket.socket) -> ssl.SSLSocket:
         context = _context(self.address.ca_bundle)
         known_to, session = self._session or (None, None)
-        return context.wrap_socket(
-            sock,
-            server_hostname=self.address.host,
-            suppress_ragged_eofs=False,
-            session=session if known_to is context else None,
-        )
+        with held_off():
+            return context.wrap_socket(
+                sock,
+                server_hostname=self.address.host,
+                suppress_ragged_eofs=False,
+                session=session if known_to is context else None,
+            )
 
 
 def _context(ca_bundle: str) -> ssl.SSLContext:

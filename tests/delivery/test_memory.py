@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from outputs import assert_stats, numbered
 from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
 from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.tally import Tally
+from kinesis_fast.crew import Crew
 from kinesis_fast.encoding import Chunk, Request
 from kinesis_fast.transport import Response
 
@@ -276,3 +278,24 @@ def test_an_output_is_collected_with_its_last_reference() -> None:
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_thread_that_stands_by_keeps_nothing_of_its_last_task() -> None:
+    class Held:
+        pass
+
+    crew, done, held = Crew("kinesis-fast-test"), threading.Event(), Held()
+    alive = weakref.ref(held)
+
+    def task(held: Held | None = held) -> None:
+        done.set()
+
+    crew.start(task)
+    assert done.wait(10)
+    del task, held
+    deadline = time.monotonic() + 5
+    while alive() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+        gc.collect()
+    assert alive() is None
+    crew.close()

@@ -275,9 +275,7 @@ def test_signals_rain_on_a_flush(transport: str, server: FaultServer) -> None:
     "scheme",
     [
         "http",
-        pytest.param(
-            "https", marks=pytest.mark.xfail(reason="OpenSSL writes to the socket by write(2)")
-        ),
+        "https",
     ],
 )
 def test_sigpipe_is_not_ours(scheme: str, server: FaultServer) -> None:
@@ -367,7 +365,6 @@ def test_forks_while_flushes_are_under_way(
     assert_arrived(server.seen(), [*sent, *range(100_000, 112_000)])
 
 
-@pytest.mark.xfail(reason="getaddrinfo() imports encodings.idna at the first connection")
 def test_no_module_is_imported_by_a_flush(server: FaultServer) -> None:
     """A child that is forked while a thread imports a module waits for it for ever."""
     server.plan({"kind": "partial", "indexes": [0]}, {"kind": "reset"}, {"kind": "garbage"})
