@@ -55,9 +55,10 @@ class Delivery:
         self._lost = lost
         self._counted = counted
         self._on_settled = on_settled
-        lock = threading.Lock()
-        self._changed = threading.Condition(lock)
+        self._lock = lock = threading.Lock()
+        self._changed = threading.Condition(lock)  # there may be something to do
         self._written = threading.Condition(lock)  # the request that was being written
+        self._ended = threading.Condition(lock)  # the last thread's work
         self._ready: deque[Unsettled] = deque()  # written, not in flight
         self._sending: list[Unsettled] = []
         self._busy_lanes: set[int] = set()
@@ -89,7 +90,7 @@ class Delivery:
             SendFailureTimeout: the watchdog's time is up.
         """
         self._slots = [Slot() for _ in range(self._tools.max_in_flight)]
-        with self._changed:
+        with self._lock:
             self._stopped = self._is_told_to_stop
         self._failure = None
         self._n_workers = 1
@@ -164,7 +165,7 @@ class Delivery:
 
         None once the delivery has ended: nobody knows any more what it has let go.
         """
-        with self._changed:
+        with self._lock:
             self._written.wait_for(lambda: not self._is_encoding)
             return None if self._is_over else bytes(self.settled_events())
 
@@ -182,13 +183,13 @@ class Delivery:
                 job()
         except BaseException as error:
             self._stop(error)
-        with self._changed:
+        with self._lock:
             self._n_workers -= 1
-            self._changed.notify_all()
+            self._wake_all()
 
     def _next_job(self) -> Callable[[], None] | None:
         """What this thread is to do, None when there will be nothing more for it."""
-        with self._changed:
+        with self._lock:
             while not self._stopped:
                 place = self._first_ready()
                 if place is not None:
@@ -200,7 +201,6 @@ class Delivery:
                     return None
                 self._n_waiting += 1
                 self._changed.wait()
-                self._n_waiting -= 1
             return None
 
     def _first_ready(self) -> int | None:
@@ -231,10 +231,15 @@ class Delivery:
         return partial(self._send, unsettled, slot, self._wants_help())
 
     def _wants_help(self) -> bool:
-        """Whether somebody has to go on while this thread waits for an answer."""
+        """Whether somebody new has to go on while this thread waits for an answer.
+
+        Nobody else is told when there is more to do: who brought it about takes a part of it, and
+        calls for one more thread when that begins.
+        """
         if self._first_ready() is None and not self._may_encode():
             return False
         if self._n_waiting:
+            self._n_waiting -= 1
             self._changed.notify()
             return False
         if self._n_workers > self._tools.max_in_flight:
@@ -242,26 +247,31 @@ class Delivery:
         self._n_workers += 1
         return True
 
+    def _wake_all(self) -> None:
+        self._n_waiting = 0
+        self._changed.notify_all()
+        self._ended.notify_all()
+
     def _call_help(self) -> None:
         try:
             self._tools.crew.start(self._work)
         except RuntimeError as error:  # the system has no more threads: this one does it all
             self._tools.log.debug("chunk '%s': nobody to help: %s", self.tag, error)
-            with self._changed:
+            with self._lock:
                 self._n_workers -= 1
 
     def _stop(self, failure: BaseException | None = None) -> None:
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._failure = self._failure or failure
-            self._changed.notify_all()
+            self._wake_all()
 
     def _wait_for_workers(self) -> None:
         """Wait for the other threads, come what may: they read the host's memory."""
         while True:
             try:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._n_workers == 0)
+                with self._lock:
+                    self._ended.wait_for(lambda: self._n_workers == 0)
                     return
             except BaseException as error:  # KeyboardInterrupt, say
                 self._stop(error)
@@ -280,13 +290,12 @@ class Delivery:
             self._remarks.encoded(tally)
             if self._lost is not None:
                 self._lost.skipped(self._stream.take_skipped())
-            with self._changed:
+            with self._lock:
                 self._is_encoding = False
                 if request is not None:
                     self._ready.append(Unsettled(request))
                 else:
                     self._lacks_arena = 0 < n_unsettled <= self._n_unsettled()
-                self._changed.notify_all()
                 self._written.notify_all()
 
     # --- sending requests ---
@@ -300,14 +309,13 @@ class Delivery:
             slot.keep_pace(self._tools)
             settled = self._settle(unsettled, slot)
         finally:
-            with self._changed:
+            with self._lock:
                 self._sending.remove(unsettled)
                 self._busy_lanes.discard(unsettled.request.lane)
                 self._slots.append(slot)
                 self._lacks_arena = False
                 if not settled:
                     self._ready.extendleft(reversed(unsettled.parts()))
-                self._changed.notify_all()
         if settled:
             unsettled.release()
             if self._on_settled is not None:
@@ -348,7 +356,7 @@ class Delivery:
         if verdict.outcome is not Outcome.SETTLED:
             if len(failed) not in range(1, n_records):
                 return
-            with self._changed:
+            with self._lock:
                 unsettled.keep(failed)
             n_records -= unsettled.request.n_records
             n_bytes -= unsettled.request.n_bytes
@@ -361,7 +369,7 @@ class Delivery:
         if request.n_records > 1:
             first, second = halves(request.n_records)
             rest = request.subset(second)
-            with self._changed:  # what is in neither half would be taken for settled
+            with self._lock:  # what is in neither half would be taken for settled
                 unsettled.keep(first)
                 unsettled.second_half = rest
             return False
@@ -374,7 +382,7 @@ class Delivery:
     # --- the end ---
 
     def _end(self) -> None:
-        with self._changed:
+        with self._lock:
             self._is_over = True
 
     def _release_unsettled(self) -> int:

@@ -1,29 +1,24 @@
 """One connection to the service: a request goes out, its answer comes in, all within bounds.
 
-The socket does not block; waiting is done here, because an answer may come before the request is
+The channel does not block; waiting is done here, because an answer may come before the request is
 out, and then nobody may be left to take the rest of it.
 """
 
 import contextlib
 import math
 import select
-import socket
 import ssl
 import time
-from collections.abc import Sequence
 from typing import Final
 
 from kinesis_fast.errors import TransportError
-from kinesis_fast.limits import KIB, SLOWEST_BYTES_PER_S
+from kinesis_fast.limits import SLOWEST_BYTES_PER_S
 from kinesis_fast.transport import Response
 from kinesis_fast.transport.advice import CHECK_NETWORK
 from kinesis_fast.transport.answer import AnswerReader
-from kinesis_fast.transport.sigpipe import held_off
+from kinesis_fast.transport.channel import WOULD_BLOCK, Channel
 
-BUFFER_BYTES: Final = 64 * KIB  # for what arrives; the answer for 500 records fits
-TLS_FIRST_BYTES: Final = 16 * KIB - 1 * KIB  # of a body that go with the head, in one TLS record
 MAX_POLL_MS: Final = 2**31 - 1
-WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class UnansweredError(TransportError):
@@ -31,23 +26,20 @@ class UnansweredError(TransportError):
 
 
 class Connection:
-    """A connected socket with or without TLS; used by one thread at a time.
+    """What takes one request after the other over a channel; used by one thread at a time.
 
     Args:
-        sock: connected; belongs to this object from now on.
+        channel: belongs to this object from now on.
         address: the other side, for errors.
     """
 
-    def __init__(self, sock: socket.socket, address: str) -> None:
-        sock.setblocking(False)
-        self._sock = sock
-        self._is_tls = isinstance(sock, ssl.SSLSocket)
+    def __init__(self, channel: Channel, address: str) -> None:
+        self._channel = channel
         self._address = address
         self._is_cut = False
         self._reader = AnswerReader()
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
-        self._readable = _poll(sock, select.POLLIN)
-        self._either = _poll(sock, select.POLLIN | select.POLLOUT)
+        self._readable = _poll(channel, select.POLLIN)
+        self._either = _poll(channel, select.POLLIN | select.POLLOUT)
         self.idle_since_s = 0.0  # of time.monotonic(), when the last answer was complete
         self.is_new = True  # until it is given back for the first time
 
@@ -58,13 +50,11 @@ class Connection:
 
     def is_alive(self) -> bool:
         """Look whether the other side has neither closed an idle connection nor said anything."""
-        if not self._readable.poll(0):
+        if not self._channel.has_unread and not self._readable.poll(0):
             return True
-        if not self._is_tls:
-            return False
-        try:  # it may have been a session ticket, which is no data
-            self._sock.recv_into(self._buffer)
-        except ssl.SSLWantReadError:
+        try:
+            self._channel.receive()
+        except WOULD_BLOCK:  # it was a ticket for a TLS session, which is no data
             return True
         except OSError:
             pass
@@ -80,36 +70,32 @@ class Connection:
         """
         self._reader.begin()
         self._is_cut = False  # whether the request was not sent to its end
-        with held_off() if self._is_tls else contextlib.nullcontext():
-            self._write(head, body, timeout_s)
-            self._read(timeout_s)
+        self._channel.begin(head, body)
+        try:
+            self._write(len(head) + len(body), timeout_s)
+        finally:
+            self._channel.drop()
+        self._read(timeout_s)
         self.idle_since_s = time.monotonic()
         return self._reader.response()
 
     def tls_session(self) -> tuple[ssl.SSLContext, ssl.SSLSession] | None:
         """Return what makes a later handshake short, and the context it belongs to."""
-        if not isinstance(self._sock, ssl.SSLSocket):
-            return None
-        session = self._sock.session
-        return (self._sock.context, session) if session is not None else None
+        return self._channel.tls_session()
 
     def close(self) -> None:
         """Close it, without a word to the other side."""
         self._reader.close()
-        self._sock.close()
+        self._channel.close()
 
-    def _write(self, head: bytes, body: memoryview, timeout_s: float | None) -> None:
+    def _write(self, n_bytes: int, timeout_s: float | None) -> None:
         """Send all, or as much as it takes until an answer begins."""
-        if self._is_tls:
-            parts = [memoryview(head + bytes(body[:TLS_FIRST_BYTES])), body[TLS_FIRST_BYTES:]]
-        else:
-            parts = [memoryview(head), body]
-        n_left = len(head) + len(body)
-        patience = None if timeout_s is None else timeout_s + n_left / SLOWEST_BYTES_PER_S
+        patience = None if timeout_s is None else timeout_s + n_bytes / SLOWEST_BYTES_PER_S
         deadline_s = _deadline(patience)
-        while n_left:
+        has_more = True
+        while has_more:
             try:
-                n = self._push(parts)
+                has_more = self._channel.push()
             except WOULD_BLOCK as error:
                 self._wait_to_write(error, timeout_s, deadline_s)
                 if self._is_cut:
@@ -117,15 +103,6 @@ class Connection:
             except (ConnectionError, ssl.SSLEOFError):
                 self._is_cut = True
                 return  # an answer that came before is read next
-            else:
-                n_left -= n
-                parts = _behind(parts, n) if n_left else []
-
-    def _push(self, parts: Sequence[memoryview]) -> int:
-        if self._is_tls:
-            return self._sock.send(parts[0])
-        # A host process that embeds Python may not ignore SIGPIPE.
-        return self._sock.sendmsg(parts, (), socket.MSG_NOSIGNAL)
 
     def _wait_to_write(
         self, reason: OSError, timeout_s: float | None, deadline_s: float | None
@@ -135,7 +112,7 @@ class Connection:
         wait_s = left_s if timeout_s is None or left_s is None else min(timeout_s, left_s)
         poll = self._readable if isinstance(reason, ssl.SSLWantReadError) else self._either
         events = self._wait(poll, wait_s, "the request could not be sent")
-        if poll is self._either and events & ~select.POLLOUT:
+        if events & ~select.POLLOUT:
             with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
                 n = self._receive()
                 self._is_cut = n == 0 or self._reader.is_final
@@ -144,7 +121,7 @@ class Connection:
         """Receive until the answer is complete."""
         deadline_s = _deadline(timeout_s)
         what = "no complete answer"
-        if not self._reader.started:
+        if not self._reader.started and not self._channel.has_unread:
             self._wait(self._readable, timeout_s, what)
         while not self._reader.complete:
             try:
@@ -163,15 +140,15 @@ class Connection:
             TransportError: what arrived is not fit to be an answer.
         """
         try:
-            n = self._sock.recv_into(self._buffer)
+            data = self._channel.receive()
         except WOULD_BLOCK:
             return None
-        if n:
+        if data:
             try:
-                self._reader.feed(self._buffer[:n])
+                self._reader.feed(data)
             except ValueError as error:
                 raise self._trouble(str(error)) from error
-        return n
+        return len(data)
 
     def _wait(self, poll: select.poll, wait_s: float | None, what: str) -> int:
         events = poll.poll(None if wait_s is None else min(math.ceil(wait_s * 1000), MAX_POLL_MS))
@@ -191,9 +168,9 @@ class Connection:
         return f"{what} ({self._address}); {CHECK_NETWORK}"
 
 
-def _poll(sock: socket.socket, events: int) -> select.poll:
+def _poll(channel: Channel, events: int) -> select.poll:
     poll = select.poll()
-    poll.register(sock, events)
+    poll.register(channel, events)
     return poll
 
 
@@ -203,12 +180,3 @@ def _deadline(timeout_s: float | None) -> float | None:
 
 def _left(deadline_s: float | None) -> float | None:
     return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-
-
-def _behind(parts: Sequence[memoryview], n: int) -> list[memoryview]:
-    """Return what is left of the parts behind the first n bytes, which are not all of them."""
-    rest = list(parts)
-    while n >= len(rest[0]):
-        n -= len(rest.pop(0))
-    rest[0] = rest[0][n:]
-    return rest

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import KIB
 from kinesis_fast.transport.advice import explain_socket
+from kinesis_fast.transport.channel import Channel, PlainChannel
 from kinesis_fast.transport.connection import Connection
 from kinesis_fast.transport.signing import DEFAULT_PORTS
-from kinesis_fast.transport.sigpipe import held_off
+from kinesis_fast.transport.tls import TlsChannel
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python 3.11 has no name for it
 # What the kernel takes beyond what the network does: so the waits for it tell how the network is.
@@ -65,15 +66,16 @@ class Connector:
         except OSError as error:
             raise explain_socket(error, self.text) from error
 
-    def _connected(self, timeout_s: float | None) -> socket.socket:
+    def _connected(self, timeout_s: float | None) -> Channel:
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         sock = self._dialled(deadline_s)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
-            sock.settimeout(_share(deadline_s, 1))
-            return self._secured(sock) if self.address.scheme == "https" else sock
+            if self.address.scheme != "https":
+                return PlainChannel(sock)
+            return self._secured(sock, deadline_s)
         except BaseException:
             sock.close()
             raise
@@ -102,16 +104,16 @@ class Connector:
         """Keep the TLS session of a connection that has had an answer, for the next handshake."""
         self._session = connection.tls_session() or self._session
 
-    def _secured(self, sock: socket.socket) -> ssl.SSLSocket:
+    def _secured(self, sock: socket.socket, deadline_s: float | None) -> TlsChannel:
         context = _context(self.address.ca_bundle)
         known_to, session = self._session or (None, None)
-        with held_off():
-            return context.wrap_socket(
-                sock,
-                server_hostname=self.address.host,
-                suppress_ragged_eofs=False,
-                session=session if known_to is context else None,
-            )
+        return TlsChannel(
+            sock,
+            context,
+            self.address.host,
+            session if known_to is context else None,
+            deadline_s,
+        )
 
 
 def _context(ca_bundle: str) -> ssl.SSLContext:
