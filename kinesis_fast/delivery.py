@@ -56,9 +56,8 @@ class Delivery:
         self._counted = counted
         self._on_settled = on_settled
         self._lock = lock = threading.Lock()
-        self._changed = threading.Condition(lock)  # there may be something to do
-        self._written = threading.Condition(lock)  # the request that was being written
-        self._ended = threading.Condition(lock)  # the last thread's work
+        self._has_job = threading.Condition(lock)  # for threads at work
+        self._has_paused = threading.Condition(lock)  # the writing of a request, or all the work
         self._ready: deque[Unsettled] = deque()  # written, not in flight
         self._sending: list[Unsettled] = []
         self._busy_lanes: set[int] = set()
@@ -166,7 +165,7 @@ class Delivery:
         None once the delivery has ended: nobody knows any more what it has let go.
         """
         with self._lock:
-            self._written.wait_for(lambda: not self._is_encoding)
+            self._has_paused.wait_for(lambda: not self._is_encoding)
             return None if self._is_over else bytes(self.settled_events())
 
     def stop(self) -> None:
@@ -200,7 +199,7 @@ class Delivery:
                 if not self._is_encoding and self._stream.is_exhausted:
                     return None
                 self._n_waiting += 1
-                self._changed.wait()
+                self._has_job.wait()
             return None
 
     def _first_ready(self) -> int | None:
@@ -240,7 +239,7 @@ class Delivery:
             return False
         if self._n_waiting:
             self._n_waiting -= 1
-            self._changed.notify()
+            self._has_job.notify()
             return False
         if self._n_workers > self._tools.max_in_flight:
             return False
@@ -249,8 +248,8 @@ class Delivery:
 
     def _wake_all(self) -> None:
         self._n_waiting = 0
-        self._changed.notify_all()
-        self._ended.notify_all()
+        self._has_job.notify_all()
+        self._has_paused.notify_all()
 
     def _call_help(self) -> None:
         try:
@@ -271,7 +270,7 @@ class Delivery:
         while True:
             try:
                 with self._lock:
-                    self._ended.wait_for(lambda: self._n_workers == 0)
+                    self._has_paused.wait_for(lambda: self._n_workers == 0)
                     return
             except BaseException as error:  # KeyboardInterrupt, say
                 self._stop(error)
@@ -296,7 +295,7 @@ class Delivery:
                     self._ready.append(Unsettled(request))
                 else:
                     self._lacks_arena = 0 < n_unsettled <= self._n_unsettled()
-                self._written.notify_all()
+                self._has_paused.notify_all()
 
     # --- sending requests ---
 

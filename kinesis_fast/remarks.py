@@ -62,6 +62,8 @@ class Remarks:
 
     def write(self) -> None:
         """Log the sums, if there are any."""
+        if not self._counts and not self._n_refused:
+            return
         remarks = list(self._describe())
         if remarks:
             self._log.warning("chunk '%s': %s", self._tag, "; ".join(remarks))

@@ -1,8 +1,6 @@
 """What is in flight: deliveries that their host waits for, and those in the background."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 from kinesis_fast.delivery import begin
@@ -44,12 +42,15 @@ class Sender:
             SendFailureTimeout: the watchdog's time is up; the rest counts as returned.
             TypeError: the chunk is not bytes-like.
         """
-        with self._call():
+        self._begin_call()
+        try:
             if self._background is None:
                 return self._deliver(chunk, tag)
             n_records = self._tools.encoder.count(chunk)
             self._tools.stats.chunk(_n_bytes(chunk))
             return self._background.take_over(chunk, tag, n_records)
+        finally:
+            self._end_call()
 
     def close(self, timeout_s: float) -> bool:
         """Take no more chunks and wait for what is in flight.
@@ -64,23 +65,21 @@ class Sender:
         end = clock() + timeout_s
         with self._changed:
             self._closing = True
-            self._changed.notify_all()
         idle = self._background is None or self._background.close(timeout_s)
         with self._changed:
             left_s = max(0.0, end - clock())
             return self._changed.wait_for(lambda: self._n_calls == 0, left_s) and idle
 
-    @contextmanager
-    def _call(self) -> Iterator[None]:
+    def _begin_call(self) -> None:
         with self._changed:
             if self._closing:
                 raise ClosedError("flush() after close(): this output takes no more chunks")
             self._n_calls += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._n_calls -= 1
+
+    def _end_call(self) -> None:
+        with self._changed:
+            self._n_calls -= 1
+            if self._closing:
                 self._changed.notify_all()
 
     def _deliver(self, chunk: Chunk, tag: str) -> bool:

@@ -1,5 +1,6 @@
 """The answers that come on one connection, parsed by httptools; nothing here touches a socket."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -25,11 +26,16 @@ class Headers(Mapping[str, str]):
     """The headers of an answer; their names are found in any case and shown in lower case."""
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        self._values: dict[str, str] = {}
-        for name, value in pairs:
+        self._pairs = pairs
+
+    @functools.cached_property
+    def _values(self) -> dict[str, str]:
+        values: dict[str, str] = {}
+        for name, value in self._pairs:
             key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-            known = self._values.get(key)
-            self._values[key] = text if known is None else f"{known}, {text}"
+            known = values.get(key)
+            values[key] = text if known is None else f"{known}, {text}"
+        return values
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]

@@ -45,7 +45,8 @@ class Pool:
             connection.is_new = False
             self.connector.remember(connection)
         self._idle.append(connection)
-        self._close_oldest()
+        if len(self._idle) > 1:
+            self._close_oldest()
 
     def close(self) -> None:
         """Close those that wait now, and those that are in use when they are given back."""

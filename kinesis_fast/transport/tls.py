@@ -60,7 +60,7 @@ class TlsChannel:
     @property
     def has_unread(self) -> bool:
         """See `Channel`."""
-        return self._arrived.pending > 0
+        return self._arrived.pending > 0 or self._arrived.eof
 
     def fileno(self) -> int:
         """See `Channel`."""
@@ -85,10 +85,9 @@ class TlsChannel:
     def receive(self) -> memoryview:
         """See `Channel`."""
         while True:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                # The stubs know no buffer here.
-                n: int = self._tls.read(RECORD_BYTES, self._clear)  # type: ignore[assignment]
-                return self._clear[:n]
+            if self.has_unread:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    return self._decrypted()
             self._take(self._sock.recv_into(self._wire))
 
     def tls_session(self) -> tuple[ssl.SSLContext, ssl.SSLSession] | None:
@@ -99,6 +98,13 @@ class TlsChannel:
     def close(self) -> None:
         """See `Channel`."""
         self._sock.close()
+
+    def _decrypted(self) -> memoryview:
+        # The stubs know no buffer here.
+        n: int = self._tls.read(RECORD_BYTES, self._clear)  # type: ignore[assignment]
+        if n == 0:
+            self._take(0)  # the other side has said that this is the end; nothing is to follow
+        return self._clear[:n]
 
     def _seal(self) -> None:
         """Encrypt the next step, if OpenSSL has not to hear from the other side first."""
