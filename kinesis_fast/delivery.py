@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,8 @@ from kinesis_fast.unsettled import Slot, Unsettled
 
 MAX_TAG: Final = 100  # characters in a log line
 ANY_LANE: Final = -1
+NOBODY: Final = 0
+PATIENCE_S: Final = 0.002  # of a thread without work; to hand work over costs 0.1 ms of CPU time
 
 
 class Delivery:
@@ -28,8 +31,11 @@ class Delivery:
 
     Several threads work on it: each takes a request that is written and sees to it until it is
     settled, or writes the next one. So one request is written while others are in flight, and no
-    request is handed from thread to thread. Every delivery ends with exactly one of `finish`,
-    `give_back`, `give_up` and `leave`, which release its memory.
+    request is handed from thread to thread. A further thread begins when the one that began last
+    has not come back for two milliseconds: where answers come at once, one thread does it all.
+
+    Every delivery ends with exactly one of `finish`, `give_back`, `give_up` and `leave`, which
+    release its memory.
 
     Args:
         stream: the chunk's requests; closed at the end.
@@ -66,6 +72,9 @@ class Delivery:
         self._lacks_arena = False  # a record waits until a request is settled
         self._n_workers = 0
         self._n_waiting = 0
+        self._is_watched = False  # by one of the others, who looks whether the leader is stuck
+        self._leader = NOBODY  # the thread that has begun something last, until it comes back
+        self._leads_since_s = 0.0  # of time.monotonic()
         self._stopped = False
         self._is_told_to_stop = False  # for good
         self._is_over = False
@@ -91,6 +100,9 @@ class Delivery:
         self._slots = [Slot() for _ in range(self._tools.max_in_flight)]
         with self._lock:
             self._stopped = self._is_told_to_stop
+            self._n_waiting = 0
+            self._is_watched = False
+            self._leader = NOBODY
         self._failure = None
         self._n_workers = 1
         self._work()
@@ -188,19 +200,48 @@ class Delivery:
 
     def _next_job(self) -> Callable[[], None] | None:
         """What this thread is to do, None when there will be nothing more for it."""
+        me = threading.get_ident()
         with self._lock:
+            if self._leader == me:
+                self._leader = NOBODY
             while not self._stopped:
+                wait_s: float | None = self._leader_time_s()
                 place = self._first_ready()
-                if place is not None:
-                    return self._begin_sending(place)
-                if self._may_encode():
-                    self._is_encoding = True
-                    return self._encode_next
-                if not self._is_encoding and self._stream.is_exhausted:
+                if place is not None or self._may_encode():
+                    if wait_s == 0:
+                        self._leader, self._leads_since_s = me, time.monotonic()
+                        return self._begin(place)
+                elif self._is_encoding:
+                    wait_s = PATIENCE_S
+                elif self._stream.is_exhausted:
                     return None
-                self._n_waiting += 1
-                self._has_job.wait()
+                else:
+                    wait_s = None
+                self._stand_by(wait_s)
             return None
+
+    def _leader_time_s(self) -> float:
+        """Seconds that nobody else is to begin anything."""
+        if self._leader == NOBODY:
+            return 0.0
+        return max(0.0, self._leads_since_s + PATIENCE_S - time.monotonic())
+
+    def _stand_by(self, wait_s: float | None) -> None:
+        """Wait for so long or, if somebody else does or it is None, until there is a call."""
+        if wait_s is None or self._is_watched:
+            self._n_waiting += 1
+            self._has_job.wait()
+            return
+        self._is_watched = True
+        self._has_job.wait(wait_s)
+        self._is_watched = False
+
+    def _begin(self, place: int | None) -> Callable[[], None]:
+        """Begin to send the request at that place, or to write the next one."""
+        if place is not None:
+            return self._begin_sending(place)
+        self._is_encoding = True
+        return self._encode_next
 
     def _first_ready(self) -> int | None:
         """The place of the first request that may be sent now."""
@@ -230,12 +271,12 @@ class Delivery:
         return partial(self._send, unsettled, slot, self._wants_help())
 
     def _wants_help(self) -> bool:
-        """Whether somebody new has to go on while this thread waits for an answer.
+        """Whether somebody new has to be there in case that this thread waits for an answer.
 
         Nobody else is told when there is more to do: who brought it about takes a part of it, and
-        calls for one more thread when that begins.
+        sees to it that one more thread watches when that begins.
         """
-        if self._first_ready() is None and not self._may_encode():
+        if self._is_watched or (self._first_ready() is None and not self._may_encode()):
             return False
         if self._n_waiting:
             self._n_waiting -= 1

@@ -284,3 +284,31 @@ def test_many_flushes_at_once() -> None:
     assert results == [OK] * 8
     assert_stats(output, in_=24_000, delivered=24_000)
     assert all(arrived == sorted(arrived) for arrived in service.arrived.values())
+
+
+@pytest.mark.parametrize("partition_key", ["", "k"])
+def test_one_thread_does_it_all_while_it_always_comes_back(
+    monkeypatch: pytest.MonkeyPatch, partition_key: str
+) -> None:
+    monkeypatch.setattr("kinesis_fast.delivery.PATIENCE_S", PATIENCE_S)
+    threads: list[int] = []
+
+    class Quick(Service):
+        def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
+            threads.append(threading.get_ident())
+            return super().send(body, n_records, timeout_s)
+
+    with output_for(Quick(), partition_key=partition_key) as output:
+        assert output.flush(keyed(10_000, 50), "tag") is OK
+    assert len(threads) >= 20
+    assert set(threads) == {threading.get_ident()}
+
+
+def test_others_go_on_while_a_request_is_under_way() -> None:
+    service = Service(answer_s=0.05)
+    with output_for(service, max_in_flight="4") as output:
+        started = time.monotonic()
+        assert output.flush(keyed(6_000, 50), "tag") is OK  # twelve requests
+        took_s = time.monotonic() - started
+    assert service.most_in_flight == 4
+    assert took_s < 12 * 0.05
