@@ -74,30 +74,25 @@ def every_mutation(chunk: bytes) -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_damaged_bytes(name: str) -> None:
-    """Each mutation meets one of the option sets and one level of the kernels, in turn."""
-    chunk = load_chunk(name)
+    encode_damaged(load_chunk(name), mutations(name))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SMALL)
+def test_every_damaged_byte(name: str) -> None:
+    """Each of the other 255 values of each byte."""
+    encode_damaged(load_chunk(name), every_mutation(load_chunk(name)))
+
+
+def encode_damaged(chunk: bytes, changes: Iterator[tuple[int, int]]) -> None:
+    """Encode each mutation with one of the option sets and one level of the kernels, in turn."""
     turns = cycle(product(kernels.levels(), encoders()))
     with exact(chunk) as view:
-        for position, value in mutations(name):
+        for position, value in changes:
             level, encoder = next(turns)
             kernels.use_level(level)
             view[position] = value
             requests_of(encoder, view)
-            view[position] = chunk[position]
-
-
-@pytest.mark.long
-@pytest.mark.usefixtures("kernel_level")
-@pytest.mark.parametrize("name", SMALL)
-def test_every_damaged_byte(name: str) -> None:
-    """Each of the other 255 values of each byte, with each option set."""
-    chunk = load_chunk(name)
-    all_encoders = encoders()
-    with exact(chunk) as view:
-        for position, value in every_mutation(chunk):
-            view[position] = value
-            for encoder in all_encoders:
-                requests_of(encoder, view)
             view[position] = chunk[position]
 
 
