@@ -4,7 +4,6 @@ import datetime
 import ipaddress
 from pathlib import Path
 
-from counting_sink import Certificate
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,9 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 LIFETIME = datetime.timedelta(days=1)
 
 
-def make(directory: Path) -> Certificate:
-    """Write a self-signed certificate and its key into a directory."""
-
+def make(directory: Path) -> tuple[Path, Path]:
+    """Write a self-signed certificate and its key into a directory; returns their paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     loopback = x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))
@@ -43,14 +41,14 @@ def make(directory: Path) -> Certificate:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    paths = Certificate(directory / "certificate.pem", directory / "key.pem")
-    paths.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths.key.touch(mode=0o600)
-    paths.key.write_bytes(
+    certificate_path, key_path = directory / "certificate.pem", directory / "key.pem"
+    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.touch(mode=0o600)
+    key_path.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
     )
-    return paths
+    return certificate_path, key_path

@@ -142,8 +142,8 @@ def tls_obstacle() -> str | None:
 
 def make_certificate(directory: Path) -> Certificate:
     """Write a certificate for the loopback, and its key, into a directory."""
-    made: Certificate = importlib.import_module("certificate").make(directory)
-    return made
+    certificate, key = importlib.import_module("certificate").make(directory)
+    return Certificate(certificate, key)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from chunks import output_config
 from fault_flushes import BRISK, NewOutput
 from fault_server import FaultServer
 from fault_server_certificates import Certificates, make_certificates
+from loopback_settings import use_made_up_settings
 
 from kinesis_fast import KinesisOutput
 
@@ -39,19 +39,10 @@ def aws_settings(
     monkeypatch: pytest.MonkeyPatch, certificates: Certificates, tmp_path: Path
 ) -> None:
     """Take all settings away but made-up credentials and the authority."""
-    for name in os.environ:
-        if name.startswith(("AWS_", "BOTO_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    for name in ("EKS_POD_EXECUTION_ROLE", "SEND_FAILURE_TIMEOUT", "FLB_LOG_LEVEL"):
-        monkeypatch.delenv(name, raising=False)
     config = tmp_path / "aws_config"
     config.touch()
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates.authority))
+    authority = str(certificates.authority)
+    use_made_up_settings(monkeypatch, AWS_CONFIG_FILE=str(config), AWS_CA_BUNDLE=authority)
 
 
 @pytest.fixture
