@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -18,12 +17,11 @@ from kinesis_fast.retry import (
     halves,
 )
 from kinesis_fast.tools import Tools
+from kinesis_fast.turns import PATIENCE_S, Turns
 from kinesis_fast.unsettled import Slot, Unsettled
 
 MAX_TAG: Final = 100  # characters in a log line
 ANY_LANE: Final = -1
-NOBODY: Final = 0
-PATIENCE_S: Final = 0.002  # of a thread without work; to hand work over costs 0.1 ms of CPU time
 
 
 class Delivery:
@@ -31,11 +29,8 @@ class Delivery:
 
     Several threads work on it: each takes a request that is written and sees to it until it is
     settled, or writes the next one. So one request is written while others are in flight, and no
-    request is handed from thread to thread. A further thread begins when the one that began last
-    has not come back for two milliseconds: where answers come at once, one thread does it all.
-
-    Every delivery ends with exactly one of `finish`, `give_back`, `give_up` and `leave`, which
-    release its memory.
+    request is handed from thread to thread; turns.py says who does what when. Every delivery ends
+    with exactly one of `finish`, `give_back`, `give_up` and `leave`, which release its memory.
 
     Args:
         stream: the chunk's requests; closed at the end.
@@ -62,19 +57,14 @@ class Delivery:
         self._counted = counted
         self._on_settled = on_settled
         self._lock = lock = threading.Lock()
-        self._has_job = threading.Condition(lock)  # for threads at work
-        self._has_paused = threading.Condition(lock)  # the writing of a request, or all the work
+        self._written = threading.Condition(lock)  # the request that was being written
+        self._turns = Turns(lock, tools.max_in_flight + 1)
         self._ready: deque[Unsettled] = deque()  # written, not in flight
         self._sending: list[Unsettled] = []
         self._busy_lanes: set[int] = set()
         self._slots: list[Slot] = []  # that are free
         self._is_encoding = False
         self._lacks_arena = False  # a record waits until a request is settled
-        self._n_workers = 0
-        self._n_waiting = 0
-        self._is_watched = False  # by one of the others, who looks whether the leader is stuck
-        self._leader = NOBODY  # the thread that has begun something last, until it comes back
-        self._leads_since_s = 0.0  # of time.monotonic()
         self._stopped = False
         self._is_told_to_stop = False  # for good
         self._is_over = False
@@ -100,11 +90,8 @@ class Delivery:
         self._slots = [Slot() for _ in range(self._tools.max_in_flight)]
         with self._lock:
             self._stopped = self._is_told_to_stop
-            self._n_waiting = 0
-            self._is_watched = False
-            self._leader = NOBODY
+            self._turns.begin(n_workers=1)
         self._failure = None
-        self._n_workers = 1
         self._work()
         self._wait_for_workers()
         if self._failure is not None:
@@ -177,7 +164,7 @@ class Delivery:
         None once the delivery has ended: nobody knows any more what it has let go.
         """
         with self._lock:
-            self._has_paused.wait_for(lambda: not self._is_encoding)
+            self._written.wait_for(lambda: not self._is_encoding)
             return None if self._is_over else bytes(self.settled_events())
 
     def stop(self) -> None:
@@ -195,21 +182,19 @@ class Delivery:
         except BaseException as error:
             self._stop(error)
         with self._lock:
-            self._n_workers -= 1
-            self._wake_all()
+            self._turns.leave()
 
     def _next_job(self) -> Callable[[], None] | None:
         """What this thread is to do, None when there will be nothing more for it."""
-        me = threading.get_ident()
+        turns = self._turns
         with self._lock:
-            if self._leader == me:
-                self._leader = NOBODY
+            turns.come_back()
             while not self._stopped:
-                wait_s: float | None = self._leader_time_s()
+                wait_s: float | None = turns.left_s()
                 place = self._first_ready()
                 if place is not None or self._may_encode():
                     if wait_s == 0:
-                        self._leader, self._leads_since_s = me, time.monotonic()
+                        turns.lead()
                         return self._begin(place)
                 elif self._is_encoding:
                     wait_s = PATIENCE_S
@@ -217,24 +202,8 @@ class Delivery:
                     return None
                 else:
                     wait_s = None
-                self._stand_by(wait_s)
+                turns.stand_by(wait_s)
             return None
-
-    def _leader_time_s(self) -> float:
-        """Seconds that nobody else is to begin anything."""
-        if self._leader == NOBODY:
-            return 0.0
-        return max(0.0, self._leads_since_s + PATIENCE_S - time.monotonic())
-
-    def _stand_by(self, wait_s: float | None) -> None:
-        """Wait for so long or, if somebody else does or it is None, until there is a call."""
-        if wait_s is None or self._is_watched:
-            self._n_waiting += 1
-            self._has_job.wait()
-            return
-        self._is_watched = True
-        self._has_job.wait(wait_s)
-        self._is_watched = False
 
     def _begin(self, place: int | None) -> Callable[[], None]:
         """Begin to send the request at that place, or to write the next one."""
@@ -276,42 +245,35 @@ class Delivery:
         Nobody else is told when there is more to do: who brought it about takes a part of it, and
         sees to it that one more thread watches when that begins.
         """
-        if self._is_watched or (self._first_ready() is None and not self._may_encode()):
+        if self._first_ready() is None and not self._may_encode():
             return False
-        if self._n_waiting:
-            self._n_waiting -= 1
-            self._has_job.notify()
-            return False
-        if self._n_workers > self._tools.max_in_flight:
-            return False
-        self._n_workers += 1
-        return True
-
-    def _wake_all(self) -> None:
-        self._n_waiting = 0
-        self._has_job.notify_all()
-        self._has_paused.notify_all()
+        return self._turns.call()
 
     def _call_help(self) -> None:
         try:
-            self._tools.crew.start(self._work)
+            self._tools.crew.start(self._help)
         except RuntimeError as error:  # the system has no more threads: this one does it all
             self._tools.log.debug("chunk '%s': nobody to help: %s", self.tag, error)
             with self._lock:
-                self._n_workers -= 1
+                self._turns.stay_away()
+
+    def _help(self) -> None:
+        with self._lock:
+            self._turns.arrive()
+        self._work()
 
     def _stop(self, failure: BaseException | None = None) -> None:
         with self._lock:
             self._stopped = True
             self._failure = self._failure or failure
-            self._wake_all()
+            self._turns.call_all()
 
     def _wait_for_workers(self) -> None:
         """Wait for the other threads, come what may: they read the host's memory."""
         while True:
             try:
                 with self._lock:
-                    self._has_paused.wait_for(lambda: self._n_workers == 0)
+                    self._turns.wait_for_all()
                     return
             except BaseException as error:  # KeyboardInterrupt, say
                 self._stop(error)
@@ -336,7 +298,7 @@ class Delivery:
                     self._ready.append(Unsettled(request))
                 else:
                     self._lacks_arena = 0 < n_unsettled <= self._n_unsettled()
-                self._has_paused.notify_all()
+                self._written.notify_all()
 
     # --- sending requests ---
 

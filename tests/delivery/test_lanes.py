@@ -290,7 +290,7 @@ def test_many_flushes_at_once() -> None:
 def test_one_thread_does_it_all_while_it_always_comes_back(
     monkeypatch: pytest.MonkeyPatch, partition_key: str
 ) -> None:
-    monkeypatch.setattr("kinesis_fast.delivery.PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr("kinesis_fast.turns.PATIENCE_S", PATIENCE_S)
     threads: list[int] = []
 
     class Quick(Service):
