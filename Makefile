@@ -20,13 +20,13 @@ SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-
 	$(SANITIZER_OPTIONS) PYTHONMALLOC=malloc
 FUZZ_TARGETS := encode answer http
 CLANG ?= clang clang-22 clang-19 clang-16 clang-15 clang-14  # the first that is there is taken
-FAST_TESTS := --ignore=tests/packaging
+FAST_TESTS := --ignore=tests/packaging --ignore=tests/torture
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help demo test test-long soak torture torture-short bench bench-short bench-gate bench-gate-update fluent-bit
+.PHONY: help demo test packaging test-long soak torture torture-short bench bench-short bench-gate bench-gate-update fluent-bit
 .PHONY: lint format coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
 
 help:  ## this list
@@ -37,7 +37,10 @@ demo: $(VENV)/installed $(VENV)/local.extra  ## captured chunks into a local Kin
 	$(VENV)/bin/kinesis-fast demo
 
 test: $(VENV)/installed $(VENV)/test.extra  ## the fast tests
-	$(VENV)/bin/pytest --ignore=tests/torture
+	$(VENV)/bin/pytest $(FAST_TESTS)
+
+packaging: $(VENV)/installed $(VENV)/test.extra  ## the tests of wheel and sdist, on all Pythons there are
+	$(VENV)/bin/pytest tests/packaging
 
 test-long: $(VENV)/installed $(VENV)/test.extra  ## the tests that take minutes
 	$(VENV)/bin/pytest -m long
