@@ -95,7 +95,7 @@ def test_as_many_as_allowed_are_in_flight() -> None:
 @pytest.mark.parametrize("n_keys", [1, 2, 5, 300])
 @pytest.mark.parametrize("max_in_flight", [1, 2, 4])
 def test_records_of_a_key_arrive_in_order(n_keys: int, max_in_flight: int) -> None:
-    service = Service(answer_s=0.001)
+    service = Service(answer_s=0.004)
     options = {"partition_key": "k", "max_in_flight": str(max_in_flight)}
     with output_for(service, **options) as output:
         assert output.flush(keyed(9000, n_keys)) is OK
