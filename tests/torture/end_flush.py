@@ -30,6 +30,7 @@ def end_by(name: str, output: KinesisOutput) -> None:
     if name == "SIGTERM":
         signal.raise_signal(signal.SIGTERM)
     if name == "SIGINT":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored by inheritance
         signal.raise_signal(signal.SIGINT)
     if name == "fork":
         fork_and_go_on(output)

@@ -218,6 +218,8 @@ def test_ctrl_c_during_a_flush(transport: str, server: FaultServer) -> None:
     server.plan(then=HANG)
     process = start(
         """
+        import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored by inheritance
         output = new_output(http_request_timeout="1")
         try:
             output.flush(numbered(range(1200)))
