@@ -49,7 +49,7 @@ soak: $(VENV)/installed $(VENV)/test.extra  ## 30 minutes of load and faults; SE
 	$(VENV)/bin/python -P tests/torture/soak.py --seconds $(or $(SECONDS),1800)
 
 torture: $(VENV)/installed $(VENV)/test.extra  ## faults, full disks, kill -9: all of it, minutes
-	$(VENV)/bin/pytest -m "long or not long" tests/torture tests/spool tests/fuzz
+	$(VENV)/bin/pytest -m "long or not long" tests/torture tests/storage tests/fuzz
 
 torture-short: $(VENV)/installed $(VENV)/test.extra  ## the fast ones of them, a minute or two
 	$(VENV)/bin/pytest tests/torture

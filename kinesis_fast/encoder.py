@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kinesis_fast._core.encoder import Encoder, RequestStream
 from kinesis_fast.config import OutputConfig
+from kinesis_fast.config.time_format import split_subseconds
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.limits import (
     DEFAULT_MAX_RECORD_BYTES,
@@ -16,7 +17,6 @@ from kinesis_fast.limits import (
     MAX_REQUEST_BYTES,
 )
 from kinesis_fast.logs import printable
-from kinesis_fast.time_format import split_subseconds
 
 
 class Record(NamedTuple):

@@ -9,25 +9,25 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from kinesis_fast import logs
-from kinesis_fast.background import Background
 from kinesis_fast.config import OutputConfig
-from kinesis_fast.crew import Crew
-from kinesis_fast.dead_letters import DeadLetters
+from kinesis_fast.delivery.background import Background
+from kinesis_fast.delivery.concurrency_limit import Pace
+from kinesis_fast.delivery.context import REAL_TIME, Timing, Tools
+from kinesis_fast.delivery.foreground import Sender
+from kinesis_fast.delivery.protocols import Chunk, Encoder
+from kinesis_fast.delivery.resume import ResumeMemory
+from kinesis_fast.delivery.spooled import Spooler
+from kinesis_fast.delivery.thread_pool import Crew
 from kinesis_fast.encoder import RecordEncoder
-from kinesis_fast.encoding import Chunk, Encoder
 from kinesis_fast.errors import ClosedError
 from kinesis_fast.limits import CLOSE_TIMEOUT_S
-from kinesis_fast.pace import Pace
-from kinesis_fast.resume import ResumeMemory
-from kinesis_fast.sender import Sender
-from kinesis_fast.spool import Spool
-from kinesis_fast.spooler import Spooler
 from kinesis_fast.stats import Stats
-from kinesis_fast.tools import REAL_TIME, Timing, Tools
+from kinesis_fast.storage.dead_letters import DeadLetters
+from kinesis_fast.storage.spool import Spool
 from kinesis_fast.transport import Transport
 from kinesis_fast.transport.botocore_client import BotocoreTransport
-from kinesis_fast.transport.direct import DirectTransport
-from kinesis_fast.transport.session import open_transport
+from kinesis_fast.transport.client import open_transport
+from kinesis_fast.transport.direct.transport import DirectTransport
 from kinesis_fast.watchdog import Watchdog, send_failure_timeout
 
 

@@ -36,7 +36,7 @@ from kinesis_fast.cli.expectation import (
 )
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import KinesisFastError
-from kinesis_fast.local import LocalKinesis, LocalRecord
+from kinesis_fast.local.kinesis import LocalKinesis, LocalRecord
 from kinesis_fast.output import FlushResult, KinesisOutput
 
 STREAM: Final = "demo"

@@ -21,7 +21,7 @@ from kinesis_fast.cli.common import (
 from kinesis_fast.cli.sending import Sending
 from kinesis_fast.cli.sources import FORMATS, FORMATS_HELP, opened
 from kinesis_fast.config import OPTIONS, OutputConfig
-from kinesis_fast.local import REGION, LocalKinesis
+from kinesis_fast.local.kinesis import REGION, LocalKinesis
 
 LOCAL_SHARDS: Final = 4
 

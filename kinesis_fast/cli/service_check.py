@@ -11,12 +11,12 @@ import botocore
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from kinesis_fast.config import OutputConfig
+from kinesis_fast.delivery.retry import HINTS, Verdict, classify
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.limits import KIB
-from kinesis_fast.retry import HINTS, Verdict, classify
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.advice import NO_CREDENTIALS, explain
-from kinesis_fast.transport.session import make_client, open_session
+from kinesis_fast.transport.client import make_client, open_session
+from kinesis_fast.transport.errors import NO_CREDENTIALS, explain
 
 PATIENCE_S: Final = 10.0  # for one question to the service
 # Hosts that are known to heed DryRun. Others may ignore it and write the record.

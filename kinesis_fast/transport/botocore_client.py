@@ -13,7 +13,7 @@ from botocore.exceptions import NoCredentialsError
 
 from kinesis_fast.errors import TransportError
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.advice import NO_CREDENTIALS, explain, is_outdated, stream_parameter
+from kinesis_fast.transport.errors import NO_CREDENTIALS, explain, is_outdated, stream_parameter
 
 EMPTY_ANSWER = b"{}"
 

@@ -11,7 +11,7 @@ from command import COMMAND, run_command
 from kinesis_fast import __version__
 from kinesis_fast.cli import COMMANDS, main
 from kinesis_fast.errors import ConfigError, TransportError
-from kinesis_fast.local import LocalKinesis
+from kinesis_fast.local.kinesis import LocalKinesis
 
 CHUNK = str(DATA / "chunks" / "access_1.msgpack")
 

@@ -12,7 +12,7 @@ from command import run_command
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.cli import demo, main
 from kinesis_fast.cli.expectation import Comparison, Expected, signature
-from kinesis_fast.local import LocalKinesis, LocalRecord
+from kinesis_fast.local.kinesis import LocalKinesis, LocalRecord
 
 Change = Callable[[list[LocalRecord]], list[LocalRecord]]
 

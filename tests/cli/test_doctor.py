@@ -18,7 +18,7 @@ from raw_server import Arrived, RawServer, http
 from kinesis_fast.cli import doctor, main, service_check
 from kinesis_fast.cli.service_check import State
 from kinesis_fast.host import locate
-from kinesis_fast.local import LocalKinesis
+from kinesis_fast.local.kinesis import LocalKinesis
 
 SUMMARY = {"StreamName": "logs", "StreamStatus": "ACTIVE", "OpenShardCount": 2}
 SECRET = "a-secret-that-nobody-may-see"

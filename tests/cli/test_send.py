@@ -20,7 +20,7 @@ from kinesis_fast import RecordEncoder
 from kinesis_fast.cli import main
 from kinesis_fast.cli.progress import CLEAR_LINE
 from kinesis_fast.cli.sources import BLOCK_BYTES
-from kinesis_fast.local import LocalKinesis
+from kinesis_fast.local.kinesis import LocalKinesis
 
 CHUNKS = DATA / "chunks"
 TIMEOUT_S = 60

@@ -21,10 +21,10 @@ from spools import open_spool
 
 from kinesis_fast import RecordEncoder
 from kinesis_fast.cli import main
-from kinesis_fast.cli.spool_items import Item, events, is_set, n_set
-from kinesis_fast.cli.spool_letters import LetterSource
-from kinesis_fast.dead_letters import DeadLetters
+from kinesis_fast.cli.spool.items import Item, events, is_set, n_set
+from kinesis_fast.cli.spool.letters import LetterSource
 from kinesis_fast.errors import StorageError
+from kinesis_fast.storage.dead_letters import DeadLetters
 
 GROUP_START = event({}, -1)  # as the SDK marks the begin of a group: not a record
 TIMEOUT_S = 60

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinesis_fast.time_format import split_subseconds
+from kinesis_fast.config.time_format import split_subseconds
 
 MARK = "\x01"
 CONVERSIONS = list("aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ")

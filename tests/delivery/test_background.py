@@ -9,8 +9,8 @@ from fake_transport import Answer, FakeTime, FakeTransport, Step, accept, error,
 from outputs import assert_balanced, assert_stats, new_output, numbered, numbers
 
 from kinesis_fast import ClosedError, FlushResult, SendFailureTimeout, TransportError
-from kinesis_fast.background import Background
-from kinesis_fast.retry import backoff_s
+from kinesis_fast.delivery.background import Background
+from kinesis_fast.delivery.retry import backoff_s
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
@@ -154,7 +154,7 @@ def test_waits_between_retries_grow(monkeypatch: pytest.MonkeyPatch) -> None:
         waits.append(backoff_s(failures, base_s, cap_s, random))
         return 0.0
 
-    monkeypatch.setattr("kinesis_fast.background.backoff_s", noted)
+    monkeypatch.setattr("kinesis_fast.delivery.background.backoff_s", noted)
     output = new_output(
         FakeTransport(then=DENIED),
         FakeTime(chance=0.5),
@@ -215,8 +215,8 @@ def test_a_transport_that_ends_its_thread(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_close_wakes_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kinesis_fast.background.BACKGROUND_BACKOFF_BASE_S", 100.0)
-    monkeypatch.setattr("kinesis_fast.background.BACKGROUND_BACKOFF_CAP_S", 100.0)
+    monkeypatch.setattr("kinesis_fast.delivery.background.BACKGROUND_BACKOFF_BASE_S", 100.0)
+    monkeypatch.setattr("kinesis_fast.delivery.background.BACKGROUND_BACKOFF_CAP_S", 100.0)
     transport = FakeTransport(DENIED)
     output = new_output(transport, FakeTime(chance=1.0), experimental_concurrency="1")
     output.flush(numbered([1]))

@@ -142,7 +142,7 @@ def test_closed_stays_closed() -> None:
 def test_a_transport_that_was_passed_in_connects_anew() -> None:
     run(
         """
-        from kinesis_fast.transport.session import open_transport
+        from kinesis_fast.transport.client import open_transport
 
         with RawServer(lambda arrived: http(200, arrived.body)) as server:
             transport = open_transport(output_config(endpoint=server.url, transport="direct"))

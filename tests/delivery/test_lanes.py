@@ -27,7 +27,7 @@ from outputs import assert_balanced, assert_stats, new_output, numbered, numbers
 from kinesis_fast import FlushResult, KinesisOutput, RecordEncoder
 from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.request import Request
-from kinesis_fast.encoding import Chunk
+from kinesis_fast.delivery.protocols import Chunk
 from kinesis_fast.transport import Response
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
@@ -290,7 +290,7 @@ def test_many_flushes_at_once() -> None:
 def test_one_thread_does_it_all_while_it_always_comes_back(
     monkeypatch: pytest.MonkeyPatch, partition_key: str
 ) -> None:
-    monkeypatch.setattr("kinesis_fast.turns.PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr("kinesis_fast.delivery.leader_followers.PATIENCE_S", PATIENCE_S)
     threads: list[int] = []
 
     class Quick(Service):

@@ -14,8 +14,8 @@ from outputs import assert_stats, numbered
 from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
 from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.tally import Tally
-from kinesis_fast.crew import Crew
-from kinesis_fast.encoding import Chunk, Request
+from kinesis_fast.delivery.protocols import Chunk, Request
+from kinesis_fast.delivery.thread_pool import Crew
 from kinesis_fast.transport import Response
 
 

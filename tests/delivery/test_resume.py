@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from outputs import assert_stats, new_output, numbered, numbers
 
 from kinesis_fast import FlushResult, SendFailureTimeout, TransportError
-from kinesis_fast.resume import ENTRY_BYTES, ResumeMemory
+from kinesis_fast.delivery.resume import ENTRY_BYTES, ResumeMemory
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")

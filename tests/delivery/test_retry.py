@@ -9,10 +9,17 @@ from fake_transport import INTERNAL, THROTTLED, entries_answer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinesis_fast import retry
+from kinesis_fast.delivery import retry
+from kinesis_fast.delivery.retry import (
+    Outcome,
+    Verdict,
+    backoff_s,
+    classify,
+    classify_exception,
+    halves,
+)
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import BACKOFF_BASE_S, BACKOFF_CAP_S, MAX_ATTEMPTS, RETRY_BUDGET_S
-from kinesis_fast.retry import Outcome, Verdict, backoff_s, classify, classify_exception, halves
 from kinesis_fast.transport import NotSentError, Response
 
 COMPACT, SPACED = (",", ":"), (", ", ": ")

@@ -20,7 +20,7 @@ from parsed_json import parsed
 
 from kinesis_fast import FlushResult, KinesisOutput, OutputConfig
 from kinesis_fast.cli.expectation import first_events, load_samples
-from kinesis_fast.local import LocalKinesis, LocalRecord
+from kinesis_fast.local.kinesis import LocalKinesis, LocalRecord
 
 MIB = 1024 * 1024
 PATIENCE_S = 20.0

@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from kinesis_fast.delivery.retry import Outcome, Verdict, classify
 from kinesis_fast.logs import printable
-from kinesis_fast.retry import Outcome, Verdict, classify
 from kinesis_fast.transport import Response
 
 HEADERS: Final[tuple[Mapping[str, str], ...]] = (

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 import answer_target
 
-from kinesis_fast.retry import classify
+from kinesis_fast.delivery.retry import classify
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.answer import AnswerReader
+from kinesis_fast.transport.direct.response import AnswerReader
 
 GOOD: Final = b'{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"shardId-0"}]}'
 HEADS: Final = (

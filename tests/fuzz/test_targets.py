@@ -19,8 +19,8 @@ from oracle import Outcome, outcomes
 from targets import TARGETS
 
 from kinesis_fast._core import kernels
-from kinesis_fast.retry import SETTLED, Verdict
-from kinesis_fast.retry import Outcome as Answered
+from kinesis_fast.delivery.retry import SETTLED, Verdict
+from kinesis_fast.delivery.retry import Outcome as Answered
 
 FIRST = (0,) * (encode_target.N_HEAD - 1)  # the pick of each option
 CHUNK = b"\x92\x01\x81\xa1a\x01" * 3 + b"\x92\x02\x07" + b"\x92"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kinesis_fast.local import LocalKinesis
+from kinesis_fast.local.kinesis import LocalKinesis
 
 COMMAND = str(Path(sys.executable).with_name("kinesis-fast"))
 TIMEOUT_S = 60

@@ -12,8 +12,8 @@ from raw_server import http
 from scripted_server import Script, ScriptedServer
 
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.direct import DirectTransport
-from kinesis_fast.transport.session import open_transport
+from kinesis_fast.transport.client import open_transport
+from kinesis_fast.transport.direct.transport import DirectTransport
 
 BODY = b'{"Records":[{"Data":"eA==","PartitionKey":"p"}],"StreamName":"logs"}'
 LARGE = b"x" * 12_000_000  # more than the buffers of both sides hold

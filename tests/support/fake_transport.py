@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from kinesis_fast.tools import Timing
+from kinesis_fast.delivery.context import Timing
 from kinesis_fast.transport import Response
 
 THROTTLED: Final = "ProvisionedThroughputExceededException"

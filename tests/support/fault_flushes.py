@@ -10,7 +10,7 @@ from fault_server import Seen
 from outputs import assert_balanced
 
 from kinesis_fast import FlushResult, KinesisOutput
-from kinesis_fast.tools import Timing
+from kinesis_fast.delivery.context import Timing
 
 TRANSPORTS: Final = ("direct", "botocore")  # the ways of sending that every fault is tried with
 MAX_FLUSHES: Final = 30  # of one chunk; a fault that outlives them does not heal

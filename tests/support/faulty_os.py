@@ -1,4 +1,4 @@
-"""The operating system as `kinesis_fast.spool.files` sees it: recorded, failing when told to."""
+"""The operating system as storage.directory sees it: recorded, failing when told to."""
 
 from __future__ import annotations
 
@@ -66,4 +66,4 @@ def _label(name: str, arguments: tuple[Any, ...]) -> str:
 
 def install(monkeypatch: pytest.MonkeyPatch, faulty: FaultyOs) -> None:
     """Let the storage use it until the end of the test, or of the monkeypatch's context."""
-    monkeypatch.setattr("kinesis_fast.spool.files.os", faulty)
+    monkeypatch.setattr("kinesis_fast.storage.directory.os", faulty)

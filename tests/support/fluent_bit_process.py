@@ -20,7 +20,7 @@ import pytest
 from local_stream import LocalStream
 
 from kinesis_fast.cli.plugin_path import library
-from kinesis_fast.local import LocalKinesis
+from kinesis_fast.local.kinesis import LocalKinesis
 
 PATIENCE_S = 30.0
 POLL_S = 0.05

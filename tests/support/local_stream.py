@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kinesis_fast.local import LocalKinesis, LocalRecord
+from kinesis_fast.local.kinesis import LocalKinesis, LocalRecord
 
 SHARDS = 3
 _NUMBERS = itertools.count(1)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import kinesis_fast
-from kinesis_fast.local import LocalKinesis
+from kinesis_fast.local.kinesis import LocalKinesis
 
 LIBRARY = Path(kinesis_fast.__file__).parent / "host" / "out_kinesis.so"
 SOURCES = Path(__file__).resolve().parents[1] / "host"

@@ -7,7 +7,7 @@ from pathlib import Path
 from chunks import output_config
 
 from kinesis_fast import OutputConfig
-from kinesis_fast.spool import Spool
+from kinesis_fast.storage.spool import Spool
 
 
 def spool_config(root: Path, **options: str) -> OutputConfig:

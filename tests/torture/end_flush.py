@@ -16,7 +16,7 @@ from end_flush_codes import CHILD, EXIT_CODE, N_EVENTS
 from outputs import assert_balanced, numbered
 
 from kinesis_fast import FlushResult, KinesisOutput
-from kinesis_fast.tools import Timing
+from kinesis_fast.delivery.context import Timing
 
 ALARM_S = 30
 

@@ -23,8 +23,8 @@ from outputs import assert_balanced
 from recording_service import Accepted, RecordingService
 
 from kinesis_fast import FlushResult, KinesisOutput
-from kinesis_fast.spooler import REQUESTS_PER_NOTE
-from kinesis_fast.tools import Timing
+from kinesis_fast.delivery.context import Timing
+from kinesis_fast.delivery.spooled import REQUESTS_PER_NOTE
 
 FAULT_RATE: Final = 0.01
 MAX_LIFE_S: Final = 0.3  # after the first flush

@@ -16,7 +16,7 @@ from fault_server import FaultServer
 from outputs import assert_balanced, numbered
 
 from kinesis_fast import FlushResult, KinesisOutput
-from kinesis_fast.tools import Timing
+from kinesis_fast.delivery.context import Timing
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 CORRECTS_CLOCK = tuple(name for name in TRANSPORTS if name != "botocore")

@@ -19,8 +19,8 @@ from raw_server import RawServer
 from recording_service import Recorder
 
 from kinesis_fast import FlushResult, KinesisOutput
+from kinesis_fast.delivery.context import Timing
 from kinesis_fast.errors import StorageError
-from kinesis_fast.tools import Timing
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DISK = "4m"

@@ -95,8 +95,8 @@ def test_flush_and_close_at_exit(transport: str, server: FaultServer) -> None:
 def test_outputs_that_nobody_closes(transport: str, server: FaultServer) -> None:
     ended = run(
         """
-        import kinesis_fast.crew
-        kinesis_fast.crew.IDLE_S = 0.2  # a thread that stands by holds what it did last
+        from kinesis_fast.delivery import thread_pool
+        thread_pool.IDLE_S = 0.2  # a thread that stands by holds what it did last
 
         def n_fds():
             return len(os.listdir("/proc/self/fd"))

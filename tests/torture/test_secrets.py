@@ -14,8 +14,8 @@ from outputs import numbered
 from raw_server import Arrived, RawServer, http
 
 from kinesis_fast import FlushResult, KinesisOutput
+from kinesis_fast.delivery.context import Timing
 from kinesis_fast.errors import ConfigError
-from kinesis_fast.tools import Timing
 
 ACCESS_KEY = "AKIDEXAMPLEOFATEST"
 SECRET, TOKEN = "tell/NOBODY+secret+key0123456789", "tell/NOBODY+session+token=="

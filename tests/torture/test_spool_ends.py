@@ -16,7 +16,7 @@ from outputs import assert_balanced
 from recording_service import Recorder
 
 from kinesis_fast import KinesisOutput
-from kinesis_fast.tools import Timing
+from kinesis_fast.delivery.context import Timing
 
 COMMAND = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("end_flush.py"))]
 BOUND_S = 20.0

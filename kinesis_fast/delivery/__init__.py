@@ -1,0 +1,1 @@
+"""One chunk's way from its first request until every record is settled."""

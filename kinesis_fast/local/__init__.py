@@ -1,0 +1,1 @@
+"""A Kinesis on this machine, for the demo and the tests."""

@@ -1,0 +1,116 @@
+"""The child process behind LocalKinesis: moto's server on a free loopback port.
+
+Run as a file (``python -P server.py``), so that the child imports moto and nothing of this
+package. It tells its parent the port in one JSON line on stdout and ends when its stdin closes,
+which also happens when the parent dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+from unittest.mock import patch
+
+from moto.kinesis import models
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+
+MOTO_RECORD_LIMIT = 1024 * 1024  # bytes
+LARGE_REQUEST_LIMIT = 10 * 1024 * 1024  # bytes
+REQUEST_RECORDS_LIMIT = 500
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class OneAtATime:
+    """WSGI middleware that lets one request at a time into moto, which is not made for threads.
+
+    Two PutRecords at once would give two records one sequence number, and one record would vanish.
+    """
+
+    def __init__(self, app: WsgiApp) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
+        with self._lock:
+            return list(self._app(environ, start_response))
+
+
+def last_sequence_number(shard: Any) -> int:
+    """Return what moto's Shard.get_max_sequence_number returns, without copying all keys."""
+    return next(reversed(shard.records), 0)
+
+
+def put_records_up_to(max_record_size: int, moto_put_records: Callable[..., Any]) -> Any:
+    """Return a put_records for moto's backend that takes records of up to max_record_size bytes.
+
+    Whatever is larger is left to moto's own, which refuses it as the service does.
+    """
+
+    def put_records(
+        backend: Any, stream_arn: str, stream_name: str, records: list[dict[str, str]]
+    ) -> Any:
+        sizes = [
+            len(base64.b64decode(entry["Data"])) + len(entry["PartitionKey"].encode())
+            for entry in records
+        ]
+        too_large = max(sizes) > max_record_size or sum(sizes) > LARGE_REQUEST_LIMIT
+        if too_large or len(sizes) > REQUEST_RECORDS_LIMIT:
+            return moto_put_records(backend, stream_arn, stream_name, records)
+        stream = backend.describe_stream(stream_arn, stream_name)
+        placed = [
+            stream.put_record(
+                entry["PartitionKey"], entry.get("ExplicitHashKey", ""), entry["Data"]
+            )
+            for entry in records
+        ]
+        results = [{"SequenceNumber": number, "ShardId": shard} for number, shard in placed]
+        return {"FailedRecordCount": 0, "Records": results}
+
+    return put_records
+
+
+class QuietHandler(MotoRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Write nothing: one line for each request would drown what matters."""
+
+
+def serve(max_record_size: int) -> None:
+    """Serve until stdin closes."""
+    with ExitStack() as patches:
+        patches.enter_context(
+            patch.object(models.Shard, "get_max_sequence_number", last_sequence_number)
+        )
+        if max_record_size > MOTO_RECORD_LIMIT:
+            raised = put_records_up_to(max_record_size, models.KinesisBackend.put_records)
+            patches.enter_context(patch.object(models.KinesisBackend, "put_records", raised))
+        app = OneAtATime(DomainDispatcherApplication(create_backend_app))
+        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        print(json.dumps({"port": server.server_port}), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--max-record-size", type=int, default=MOTO_RECORD_LIMIT)
+    serve(parser.parse_args().max_record_size)
+    # Handler threads may hold connections open; there is nothing in here worth waiting for.
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""What outputs keep on disk: spooled chunks and dead letters."""

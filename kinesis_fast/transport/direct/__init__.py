@@ -1,0 +1,1 @@
+"""The direct way of sending: our own requests over kept connections."""

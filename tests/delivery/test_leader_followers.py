@@ -1,0 +1,109 @@
+"""Who begins a job next: the one that leads, or the one that watches it."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from kinesis_fast.delivery import leader_followers
+from kinesis_fast.delivery.leader_followers import Turns
+
+LONG_S = 10.0
+
+
+class Jobs:
+    """A number of jobs of random length for some threads, which begin them as a delivery does."""
+
+    def __init__(self, n_jobs: int, max_workers: int, length_s: Callable[[], float]) -> None:
+        self._lock = threading.Lock()
+        self._turns = Turns(self._lock, max_workers)
+        self._n_left = n_jobs
+        self._length_s = length_s
+        self.begun: list[int] = []
+        self.n_at_work = self.most_at_work = self.n_started = 0
+
+    def run(self) -> None:
+        self._turns.begin(n_workers=1)
+        self._work()
+        with self._lock:
+            self._turns.wait_for_all()
+
+    def _work(self) -> None:
+        while (has_to_start := self._begin()) is not None:
+            if has_to_start:
+                threading.Thread(target=self._help).start()
+            time.sleep(self._length_s())
+            with self._lock:
+                self.n_at_work -= 1
+        with self._lock:
+            self._turns.leave()
+
+    def _help(self) -> None:
+        with self._lock:
+            self._turns.arrive()
+        self._work()
+
+    def _begin(self) -> bool | None:
+        """Whether a thread has to be started as well; None when there is nothing left."""
+        with self._lock:
+            self._turns.come_back()
+            while self._n_left:
+                wait_s = self._turns.left_s()
+                if wait_s == 0:
+                    self._turns.lead()
+                    self._n_left -= 1
+                    self.begun.append(threading.get_ident())
+                    self.n_at_work += 1
+                    self.most_at_work = max(self.most_at_work, self.n_at_work)
+                    has_to_start = self._n_left > 0 and self._turns.call()
+                    self.n_started += has_to_start
+                    return has_to_start
+                self._turns.stand_by(wait_s)
+            return None
+
+
+def test_quick_jobs_stay_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leader_followers, "PATIENCE_S", LONG_S)
+    jobs = Jobs(200, 5, lambda: 0.0)
+    jobs.run()
+    assert jobs.begun == [threading.get_ident()] * 200
+    assert jobs.n_started == 1  # who watches
+
+
+@pytest.mark.parametrize("max_workers", [1, 2, 5])
+def test_slow_jobs_go_on_side_by_side(max_workers: int) -> None:
+    jobs = Jobs(4 * max_workers, max_workers, lambda: 0.05)
+    started = time.monotonic()
+    jobs.run()
+    assert jobs.most_at_work == max_workers
+    assert len(set(jobs.begun)) == max_workers
+    assert time.monotonic() - started < 4 * 0.05 * max_workers or max_workers == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_the_jobs_take_all_are_done(seed: int) -> None:
+    rng = random.Random(seed)
+    jobs = Jobs(100, 4, lambda: rng.choice([0.0, 0.0, 0.0005, 0.002, 0.004]))
+    jobs.run()
+    assert len(jobs.begun) == 100
+    assert jobs.n_at_work == 0
+    assert jobs.most_at_work <= 4
+    assert jobs.n_started <= 3
+
+
+def test_a_thread_that_could_not_start_is_not_waited_for() -> None:
+    lock = threading.Lock()
+    three = Turns(lock, 3)
+    three.begin(n_workers=1)
+    with lock:
+        three.lead()
+        assert three.call()
+        assert not three.call()  # one is on the way
+        three.stay_away()
+        assert three.call()
+        three.arrive()
+        three.leave()
+        three.leave()
+        three.wait_for_all()

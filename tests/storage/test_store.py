@@ -1,0 +1,459 @@
+"""Chunks in a spool: what goes in comes out, progress, room, damage."""
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import struct
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spools import files_of, n_bytes_on_disk, open_spool
+
+from kinesis_fast.errors import DamagedChunk, SpoolFull, StorageError
+from kinesis_fast.storage.spool import Spool, SpooledChunk
+from kinesis_fast.storage.spool.chunk_file import encode_progress, parse_progress
+
+MB = 1_000_000
+
+
+def only_file(spool: Spool) -> Path:
+    """Return the only chunk's file."""
+    (path,) = Path(spool.path).glob("*.chunk")
+    return path
+
+
+def flip(path: Path, position: int) -> None:
+    """Change a byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_chunk_comes_back_after_a_restart(root: Path) -> None:
+    before = time.time_ns()
+    spool = open_spool(root)
+    spool.put(b"payload", "app.log")
+    spool.close()
+    spool = open_spool(root)
+    (chunk,) = spool.pending()
+    assert (chunk.tag, chunk.n_bytes, chunk.read()) == ("app.log", 7, b"payload")
+    assert before <= chunk.time_ns <= time.time_ns()
+    assert chunk.progress == b""
+    spool.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(
+    payload=st.binary(max_size=5000),
+    tag=st.text(st.characters(exclude_categories=())),
+    kind=st.sampled_from([bytes, bytearray, memoryview]),
+)
+def test_any_payload_and_tag(root: Path, payload: bytes, tag: str, kind: type[bytes]) -> None:
+    spool = open_spool(root)
+    written = spool.put(kind(payload), tag)
+    assert written.read() == payload
+    spool.close()
+    spool = open_spool(root)
+    (chunk,) = spool.pending()
+    assert (chunk.tag, chunk.read(), chunk.time_ns) == (tag, payload, written.time_ns)
+    assert chunk.remove()
+    assert files_of(spool) == []
+    spool.close()
+
+
+def test_the_layout_is_the_documented_one(root: Path) -> None:
+    spool = open_spool(root, endpoint="https://me:secret@host", data_keys="a,b")
+    spool.put(b"payload", "t\u00e4g\x1b")
+    file = only_file(spool).read_bytes()
+    magic, version, n_fields, n_payload, digest = struct.unpack(">8sIIQ32s", file[:56])
+    assert (magic, version, n_payload) == (b"kf-spool", 1, 7)
+    assert digest == hashlib.sha256(b"payload").digest()
+    fields = json.loads(file[56 : 56 + n_fields])
+    end = 56 + n_fields
+    assert file[end : end + 32] == hashlib.sha256(file[:end]).digest()
+    assert file[end + 32 :] == b"payload"
+    assert fields["tag"] == "t\u00e4g\x1b"
+    assert fields["options"] == {
+        "region": "us-east-1",
+        "stream": "logs",
+        "endpoint": "https://***@host",
+        "profile": "",
+        "role_arn": "",
+        "partition_key": "",
+        "data_keys": "a,b",
+        "log_key": "",
+        "replace_dots": "",
+        "append_newline": "false",
+        "time_key": "",
+        "time_key_format": "%Y-%m-%dT%H:%M:%S",
+        "max_record_size": "1048576",
+        "compression": "none",
+        "aggregation": "false",
+    }
+    spool.close()
+
+
+def test_modes_whatever_the_umask(root: Path) -> None:
+    before = os.umask(0)
+    try:
+        spool = open_spool(root)
+        spool.put(b"x", "tag").save_progress(b"\1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    assert stat.S_IMODE(Path(spool.path).stat().st_mode) == 0o700
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in Path(spool.path).iterdir()]
+    assert modes == [0o600, 0o600]
+    spool.close()
+
+
+def test_pending_is_in_order_of_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = open_spool(root)
+    for time_ns in (5, 10**18, 3, 99, 10):
+        monkeypatch.setattr("time.time_ns", lambda value=time_ns: value)
+        spool.put(b"x", str(time_ns))
+    spool.close()
+    spool = open_spool(root)
+    assert [chunk.tag for chunk in spool.pending()] == ["3", "5", "10", "99", str(10**18)]
+    spool.close()
+
+
+def test_what_was_removed_is_no_longer_pending(root: Path) -> None:
+    spool = open_spool(root)
+    for number in range(3):
+        spool.put(b"x", str(number)).save_progress(b"\1")
+    spool.close()
+    spool = open_spool(root)
+    first, second, third = spool.pending()
+    assert second.remove()
+    assert second.remove()
+    assert spool.pending() == [first, third]
+    assert not second.save_progress(b"\3")
+    assert len(files_of(spool)) == 4
+    spool.close()
+
+
+def test_progress_comes_back(root: Path) -> None:
+    spool = open_spool(root)
+    written = spool.put(b"payload", "tag")
+    for bits in (b"\x01", b"\x03\x80", bytearray(b"\xff\xff\xff")):
+        assert written.save_progress(bits)
+        assert written.progress == bits
+    spool.close()
+    spool = open_spool(root)
+    (chunk,) = spool.pending()
+    assert chunk.progress == b"\xff\xff\xff"
+    assert n_bytes_on_disk(spool) == spool.n_bytes
+    spool.close()
+
+
+@given(bits=st.binary(max_size=40), digest=st.binary(min_size=32, max_size=32), data=st.data())
+def test_any_damage_to_progress_is_no_progress(
+    bits: bytes, digest: bytes, data: st.DataObject
+) -> None:
+    file = encode_progress(digest, bits)
+    assert parse_progress(digest, file) == bits
+    assert parse_progress(bytes(32), file) == (b"" if digest != bytes(32) else bits)
+    for cut in range(len(file)):
+        assert parse_progress(digest, file[:cut]) == b""
+    position = data.draw(st.integers(0, len(file) - 1))
+    damaged = bytearray(file)
+    damaged[position] ^= data.draw(st.integers(1, 255))
+    assert parse_progress(digest, bytes(damaged)) == b""
+
+
+def test_progress_of_another_chunk_or_none_at_all(root: Path) -> None:
+    spool = open_spool(root)
+    one, two = spool.put(b"one", "1"), spool.put(b"two", "2")
+    one.save_progress(b"\1")
+    Path(one.path + ".progress").rename(two.path + ".progress")
+    Path(one.path + ".progress").mkdir()
+    spool.close()
+    spool = open_spool(root)
+    assert [chunk.progress for chunk in spool.pending()] == [b"", b""]
+    assert [chunk.read() for chunk in spool.pending()] == [b"one", b"two"]
+    spool.close()
+
+
+def test_bytes_are_those_on_the_disk(root: Path) -> None:
+    spool = open_spool(root)
+    chunks = [spool.put(b"x" * 1000, "tag") for _ in range(4)]
+    assert spool.n_bytes == n_bytes_on_disk(spool) > 4000
+    chunks[0].save_progress(b"\1" * 100)
+    chunks[0].save_progress(b"\1" * 10)
+    chunks[1].save_progress(b"\1" * 10)
+    assert spool.n_bytes == n_bytes_on_disk(spool)
+    chunks[0].remove()
+    chunks[2].remove()
+    assert spool.n_bytes == n_bytes_on_disk(spool)
+    spool.close()
+    spool = open_spool(root)
+    assert spool.n_bytes == n_bytes_on_disk(spool)
+    for chunk in spool.pending():
+        chunk.remove()
+    assert (spool.n_bytes, files_of(spool)) == (0, [])
+    spool.close()
+
+
+def test_a_full_spool_takes_nothing_until_there_is_room(root: Path) -> None:
+    spool = open_spool(root, spool_max_bytes="10M")
+    first = spool.put(b"x" * 6 * MB, "tag")
+    with pytest.raises(SpoolFull, match=r"exceed spool_max_bytes, 10000000$"):
+        spool.put(b"x" * 5 * MB, "tag")
+    spool.put(b"x" * 3 * MB, "tag")
+    with pytest.raises(SpoolFull):
+        spool.put(b"x" * MB, "tag")
+    assert len(files_of(spool)) == 2
+    first.remove()
+    spool.put(b"x" * 5 * MB, "tag")
+    assert n_bytes_on_disk(spool) == spool.n_bytes <= 10 * MB
+    spool.close()
+    smaller = open_spool(root, spool_max_bytes="10M")
+    assert len(smaller.pending()) == 2
+    with pytest.raises(SpoolFull):
+        smaller.put(b"x" * 3 * MB, "tag")
+    smaller.close()
+
+
+def test_a_tag_that_fits_into_no_header(root: Path) -> None:
+    spool = open_spool(root)
+    long = "x" * 100_000
+    spool.put(b"x", long).remove()
+    spool.put(b"x", long)
+    with pytest.raises(StorageError, match="too much for a header"):
+        spool.put(b"x", "x" * (1 << 20))
+    spool.close()
+    spool = open_spool(root)
+    assert [chunk.tag for chunk in spool.pending()] == [long]
+    spool.close()
+
+
+def header_bytes(path: Path) -> int:
+    """Return the length of the header of a file."""
+    return path.read_bytes().index(b"payload")
+
+
+def test_every_byte_of_a_header_counts(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool = open_spool(root)
+    spool.put(b"payload", "tag")
+    path = only_file(spool)
+    spool.close()
+    whole = path.read_bytes()
+    version = range(8, 12)  # of another version is no damage, see the next test
+    for position in range(header_bytes(path)):
+        if position in version:
+            continue
+        flip(path, position)
+        caplog.clear()
+        spool = open_spool(root)
+        assert spool.pending() == []
+        (name,) = files_of(spool)
+        assert name == path.name + ".damaged"
+        assert f"it is kept as {name}" in caplog.text
+        assert spool.n_bytes == len(whole)
+        spool.close()
+        path.with_name(name).unlink()
+        path.write_bytes(whole)
+
+
+def test_a_later_version_is_left_alone(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool = open_spool(root)
+    spool.put(b"payload", "tag")
+    path = only_file(spool)
+    spool.close()
+    flip(path, 10)
+    spool = open_spool(root)
+    assert spool.path.endswith("logs.1")
+    assert "its format version is 257, this is 1" in caplog.text
+    assert path.exists()
+    spool.close()
+
+
+@pytest.mark.parametrize("n_cut", [1, 7, 8, 100, 10_000])
+def test_a_file_that_was_cut_is_set_aside_once(
+    root: Path, n_cut: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = open_spool(root)
+    spool.put(b"payload", "tag")
+    path = only_file(spool)
+    spool.close()
+    os.truncate(path, max(path.stat().st_size - n_cut, 0))
+    spool = open_spool(root)
+    assert spool.pending() == []
+    assert spool.path == str(path.parent)
+    assert len(caplog.records) == 1
+    spool.close()
+    caplog.clear()
+    spool = open_spool(root)
+    assert (spool.pending(), caplog.records) == ([], [])
+    assert files_of(spool) == [path.name + ".damaged"]
+    spool.close()
+
+
+def test_damage_to_the_payload_is_found_when_it_is_read(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = open_spool(root)
+    spool.put(b"payload", "tag")
+    path = only_file(spool)
+    spool.close()
+    flip(path, -3)
+    spool = open_spool(root)
+    (chunk,) = spool.pending()
+    with pytest.raises(DamagedChunk, match="the checksum of its payload is wrong"):
+        chunk.read()
+    assert "it is kept as" in caplog.text
+    assert spool.pending() == []
+    assert files_of(spool) == [path.name + ".damaged"]
+    assert chunk.remove()
+    assert files_of(spool) == [path.name + ".damaged"]
+    spool.close()
+
+
+def test_a_chunk_that_somebody_removed(root: Path) -> None:
+    spool = open_spool(root)
+    chunk = spool.put(b"payload", "tag")
+    Path(chunk.path).unlink()
+    with pytest.raises(DamagedChunk, match="is gone; who removed it"):
+        chunk.read()
+    spool.close()
+
+
+def test_what_is_no_chunk_is_neither_read_nor_touched(root: Path, tmp_path: Path) -> None:
+    spool = open_spool(root)
+    chunk = spool.put(b"payload", "tag")
+    name = Path(chunk.path).name
+    directory = Path(spool.path)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    (directory / "readme").write_text("mine")
+    (directory / "x.tmp").write_text("mine")
+    (directory / name.replace("-", "-0")).write_text("mine")
+    (directory / ("0" + name[1:].replace(".chunk", ".chunk.tmp"))).symlink_to(secret)
+    spool.close()
+    spool = open_spool(root)
+    assert [chunk.read() for chunk in spool.pending()] == [b"payload"]
+    assert files_of(spool) == sorted(["readme", "x.tmp", name, name.replace("-", "-0")])
+    assert secret.read_bytes() == b"secret"
+    spool.close()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_something_else_in_the_place_of_a_chunk_is_not_followed(
+    root: Path, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = open_spool(root)
+    chunk = spool.put(b"payload", "tag")
+    path = Path(chunk.path)
+    spool.close()
+    path.rename(tmp_path / "elsewhere")
+    if kind == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    spool = open_spool(root)
+    assert spool.pending() == []
+    assert "cannot read" in caplog.text
+    assert os.path.lexists(path)
+    spool.close()
+
+
+def test_many_threads_at_once(root: Path) -> None:
+    spool = open_spool(root)
+    kept: list[SpooledChunk] = []
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for index in range(20):
+                chunk = spool.put(f"{number} {index}".encode(), "tag")
+                chunk.save_progress(bytes([index]))
+                if index % 2:
+                    assert chunk.remove()
+                else:
+                    kept.append(chunk)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert spool.n_bytes == n_bytes_on_disk(spool)
+    spool.close()
+    spool = open_spool(root)
+    assert sorted(chunk.read() for chunk in spool.pending()) == sorted(
+        f"{number} {index}".encode() for number in range(8) for index in range(0, 20, 2)
+    )
+    spool.close()
+
+
+def test_after_close(root: Path) -> None:
+    spool = open_spool(root)
+    chunk = spool.put(b"payload", "tag")
+    spool.close()
+    spool.close()
+    for call in (lambda: spool.put(b"x", "tag"), chunk.read):
+        with pytest.raises(StorageError, match="is closed"):
+            call()
+    assert not chunk.save_progress(b"\1")
+    assert not chunk.remove()
+    assert Path(chunk.path).exists()
+
+
+def test_close_waits_for_a_put(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = open_spool(root)
+    is_syncing, may_go_on = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def slow_fsync(fd: int) -> None:
+        is_syncing.set()
+        assert may_go_on.wait(30)
+        fsync(fd)
+
+    monkeypatch.setattr("os.fsync", slow_fsync)
+    putting = threading.Thread(target=spool.put, args=(b"payload", "tag"))
+    putting.start()
+    assert is_syncing.wait(30)
+    closing = threading.Thread(target=spool.close)
+    closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
+    may_go_on.set()
+    putting.join()
+    closing.join()
+    monkeypatch.undo()
+    spool = open_spool(root)
+    assert [chunk.read() for chunk in spool.pending()] == [b"payload"]
+    spool.close()
+
+
+def test_trouble_that_a_delivery_must_not_feel_is_told_once_a_minute(
+    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("kinesis_fast.storage.spool.store.time.monotonic", lambda: now)
+    spool = open_spool(root)
+    chunks = [spool.put(b"x", "tag") for _ in range(2)]
+    for chunk in chunks:
+        path = Path(chunk.path)
+        path.unlink()
+        path.mkdir()
+        assert not chunk.remove()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "Is a directory (EISDIR)" in caplog.text
+    assert "will be sent again after the next start" in caplog.text
+    now += 60
+    assert not chunks[0].remove()
+    assert len(caplog.records) == 2
+    spool.close()

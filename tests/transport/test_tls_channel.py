@@ -1,0 +1,160 @@
+"""The channel through TLS, against OpenSSL's own socket at the other end."""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from self_signed import self_signed
+
+from kinesis_fast.transport.direct.channel import WOULD_BLOCK
+from kinesis_fast.transport.direct.tls import RECORD_BYTES, STEP_BYTES, TlsChannel
+
+PATIENCE_S = 10.0
+Serve = Callable[[ssl.SSLSocket], None]
+Connect = Callable[[Serve], TlsChannel]
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connect]:
+    """Makes a channel to a thread that serves one connection."""
+    context, trusted = self_signed(tmp_path)
+    context.minimum_version = context.maximum_version = request.param
+    with ExitStack() as stack:
+
+        def make(serve: Serve) -> TlsChannel:
+            ours, theirs = socket.socketpair()
+            theirs.settimeout(PATIENCE_S)
+
+            def run() -> None:
+                with context.wrap_socket(theirs, server_side=True) as sock:
+                    serve(sock)
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            stack.callback(thread.join, PATIENCE_S)
+            client = ssl.create_default_context(cafile=str(trusted))
+            deadline_s = time.monotonic() + PATIENCE_S
+            channel = TlsChannel(ours, client, "127.0.0.1", None, deadline_s)
+            stack.callback(channel.close)
+            return channel
+
+        yield make
+
+
+def send(channel: TlsChannel, head: bytes, body: bytes) -> None:
+    channel.begin(head, memoryview(body))
+    more = True
+    deadline_s = time.monotonic() + PATIENCE_S
+    while more:
+        assert time.monotonic() < deadline_s
+        try:
+            more = channel.push()
+        except BlockingIOError:
+            time.sleep(0.001)
+
+
+def next_of(channel: TlsChannel) -> bytes:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        assert time.monotonic() < deadline_s
+        try:
+            return bytes(channel.receive())
+        except WOULD_BLOCK:
+            time.sleep(0.001)
+
+
+def read_exactly(sock: ssl.SSLSocket, n: int) -> bytes:
+    data = bytearray()
+    while len(data) < n:
+        piece = sock.recv(n - len(data))
+        assert piece
+        data += piece
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "n_bytes",
+    [0, 1, 14_000, RECORD_BYTES, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 3_000_001],
+)
+def test_a_request_arrives_as_it_is(connect: Connect, n_bytes: int) -> None:
+    head, body = b"POST / HTTP/1.1\r\n\r\n", bytes(range(256)) * (n_bytes // 256 + 1)
+    body = body[:n_bytes]
+    arrived: list[bytes] = []
+    channel = connect(lambda sock: arrived.append(read_exactly(sock, len(head) + n_bytes)))
+    send(channel, head, body)
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not arrived and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    assert arrived == [head + body]
+
+
+def test_what_arrived_together_is_not_waited_for(connect: Connect) -> None:
+    gone = threading.Event()
+
+    def serve(sock: ssl.SSLSocket) -> None:
+        sock.sendall(b"first")
+        sock.sendall(b"second")
+        gone.wait(PATIENCE_S)
+
+    channel = connect(serve)
+    time.sleep(0.05)
+    assert next_of(channel) == b"first"
+    assert channel.has_unread
+    assert bytes(channel.receive()) == b"second"
+    assert not channel.has_unread
+    with pytest.raises(BlockingIOError):
+        channel.receive()
+    gone.set()
+
+
+def test_the_end_that_is_announced_is_the_end_ever_after(connect: Connect) -> None:
+    gone = threading.Event()
+
+    def serve(sock: ssl.SSLSocket) -> None:
+        sock.setblocking(False)
+        with pytest.raises(ssl.SSLWantReadError):
+            sock.unwrap()  # says so, and leaves the socket open
+        gone.wait(PATIENCE_S)
+
+    channel = connect(serve)
+    assert next_of(channel) == b""
+    assert channel.has_unread
+    assert bytes(channel.receive()) == b""
+    gone.set()
+
+
+def test_an_end_that_is_not_announced_is_an_error(connect: Connect) -> None:
+    channel = connect(lambda sock: sock.shutdown(socket.SHUT_RDWR))
+    with pytest.raises((ssl.SSLEOFError, ConnectionError)):
+        next_of(channel)
+    with pytest.raises((ssl.SSLEOFError, ConnectionError)):
+        next_of(channel)
+
+
+def test_a_peer_that_is_gone_is_an_error_of_the_connection(connect: Connect) -> None:
+    channel = connect(lambda sock: sock.shutdown(socket.SHUT_RDWR))
+    with pytest.raises((ConnectionError, ssl.SSLEOFError)):
+        for _ in range(100):
+            send(channel, b"head", bytes(100_000))
+
+
+def test_memory_is_let_go(connect: Connect) -> None:
+    gone = threading.Event()
+
+    def serve(_: ssl.SSLSocket) -> None:
+        gone.wait(PATIENCE_S)
+
+    channel = connect(serve)
+    body = bytearray(5_000_000)
+    channel.begin(b"head", memoryview(body))
+    with pytest.raises(BlockingIOError):
+        while True:
+            channel.push()
+    channel.drop()
+    body.clear()  # a BufferError if anybody still looks at it
+    gone.set()
