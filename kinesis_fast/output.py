@@ -11,13 +11,13 @@ from typing import NamedTuple, Self
 from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.delivery.background import Background
-from kinesis_fast.delivery.concurrency_limit import Pace
-from kinesis_fast.delivery.context import REAL_TIME, Timing, Tools
-from kinesis_fast.delivery.foreground import Sender
+from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
+from kinesis_fast.delivery.context import REAL_TIME, DeliveryContext, Timing
+from kinesis_fast.delivery.foreground import Foreground
 from kinesis_fast.delivery.protocols import Chunk, Encoder
 from kinesis_fast.delivery.resume import ResumeMemory
-from kinesis_fast.delivery.spooled import Spooler
-from kinesis_fast.delivery.thread_pool import Crew
+from kinesis_fast.delivery.spooled import Spooled
+from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import ClosedError
 from kinesis_fast.limits import CLOSE_TIMEOUT_S
@@ -42,8 +42,8 @@ class FlushResult(IntEnum):
 class _Parts(NamedTuple):
     """What an output has in each process that uses it."""
 
-    sender: Sender
-    crew: Crew
+    sender: Foreground
+    crew: ThreadPool
     watchdog: Watchdog
     own_transport: DirectTransport | BotocoreTransport | None
 
@@ -159,7 +159,7 @@ class KinesisOutput:
         self._stats = Stats()
         self._parts: _Parts | None = None
 
-    def _open_sender(self) -> Sender:
+    def _open_sender(self) -> Foreground:
         """Return the sender; at the start and after a fork there is none, so it makes one."""
         with self._lock:
             if self._closed:
@@ -176,13 +176,13 @@ class KinesisOutput:
         transport, own_transport = self._given_transport, None
         if transport is None:
             transport = own_transport = open_transport(config, self._log)
-        crew = Crew("kinesis-fast-delivery")
-        tools = Tools(
+        crew = ThreadPool("kinesis-fast-delivery")
+        tools = DeliveryContext(
             self._make_encoder(config),
             transport,
             config.http_request_timeout or None,
             config.max_in_flight,
-            Pace(config.max_in_flight, self._timing.random),
+            AdaptiveConcurrency(config.max_in_flight, self._timing.random),
             crew,
             ResumeMemory(self._timing.clock),
             self._stats,
@@ -191,10 +191,10 @@ class KinesisOutput:
             self._log,
             DeadLetters.open(config, self._log) if config.dead_letter_dir else None,
         )
-        sender = Sender(tools, self._make_background(tools))
+        sender = Foreground(tools, self._make_background(tools))
         return _Parts(sender, crew, watchdog, own_transport)
 
-    def _make_background(self, tools: Tools) -> Background | Spooler | None:
+    def _make_background(self, tools: DeliveryContext) -> Background | Spooled | None:
         config = self._config
         n_slots = config.experimental_concurrency
         n_retries = config.experimental_concurrency_retries
@@ -208,7 +208,7 @@ class KinesisOutput:
             "says RETRY, and what Fluent Bit keeps then is for its Retry_Limit to say",
             spool.path,
         )
-        return Spooler(spool, tools, n_slots, n_retries)
+        return Spooled(spool, tools, n_slots, n_retries)
 
 
 _OUTPUTS: weakref.WeakSet[KinesisOutput] = weakref.WeakSet()

@@ -3,7 +3,7 @@
 import threading
 
 from kinesis_fast.delivery.chunk_delivery import Delivery, begin
-from kinesis_fast.delivery.context import Tools
+from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Chunk
 from kinesis_fast.delivery.retry import backoff_s
 from kinesis_fast.errors import SendFailureTimeout
@@ -19,7 +19,7 @@ class Background:
         n_retries: how often a delivery is tried again before it is given up.
     """
 
-    def __init__(self, tools: Tools, n_slots: int, n_retries: int) -> None:
+    def __init__(self, tools: DeliveryContext, n_slots: int, n_retries: int) -> None:
         self._tools = tools
         self._n_slots = n_slots
         self._n_retries = n_retries

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from kinesis_fast.delivery.chunk_letters import LostRecords
-from kinesis_fast.delivery.chunk_report import MAX_REASON, Remarks
-from kinesis_fast.delivery.context import Tools
-from kinesis_fast.delivery.in_flight import Slot, Unsettled
-from kinesis_fast.delivery.leader_followers import PATIENCE_S, Turns
+from kinesis_fast.delivery.chunk_letters import ChunkLetters
+from kinesis_fast.delivery.chunk_report import MAX_REASON, ChunkReport
+from kinesis_fast.delivery.context import DeliveryContext
+from kinesis_fast.delivery.in_flight import InFlightRequest, RetryBudget
+from kinesis_fast.delivery.leader_followers import PATIENCE_S, LeaderFollowers
 from kinesis_fast.delivery.protocols import Chunk, Request, RequestStream
 from kinesis_fast.delivery.retry import (
     Outcome,
@@ -44,9 +44,9 @@ class Delivery:
     def __init__(
         self,
         stream: RequestStream,
-        tools: Tools,
+        tools: DeliveryContext,
         tag: str,
-        lost: LostRecords | None = None,
+        lost: ChunkLetters | None = None,
         *,
         counted: bool,
         on_settled: Callable[["Delivery"], None] | None = None,
@@ -58,11 +58,11 @@ class Delivery:
         self._on_settled = on_settled
         self._lock = lock = threading.Lock()
         self._written = threading.Condition(lock)  # the request that was being written
-        self._turns = Turns(lock, tools.max_in_flight + 1)
-        self._ready: deque[Unsettled] = deque()  # written, not in flight
-        self._sending: list[Unsettled] = []
+        self._turns = LeaderFollowers(lock, tools.max_in_flight + 1)
+        self._ready: deque[InFlightRequest] = deque()  # written, not in flight
+        self._sending: list[InFlightRequest] = []
         self._busy_lanes: set[int] = set()
-        self._slots: list[Slot] = []  # that are free
+        self._slots: list[RetryBudget] = []  # that are free
         self._is_encoding = False
         self._lacks_arena = False  # a record waits until a request is settled
         self._stopped = False
@@ -73,7 +73,7 @@ class Delivery:
         self._max_arenas = tools.max_in_flight + stream.n_lanes
         self.tag = printable(tag, MAX_TAG)
         self.trouble = ""
-        self._remarks = Remarks(tools.log, self.tag)
+        self._remarks = ChunkReport(tools.log, self.tag)
 
     def run(self) -> bool:
         """Send until every record is settled, or until it is no use to go on for now.
@@ -87,7 +87,7 @@ class Delivery:
         Raises:
             SendFailureTimeout: the watchdog's time is up.
         """
-        self._slots = [Slot() for _ in range(self._tools.max_in_flight)]
+        self._slots = [RetryBudget() for _ in range(self._tools.max_in_flight)]
         with self._lock:
             self._stopped = self._is_told_to_stop
             self._turns.begin(n_workers=1)
@@ -295,14 +295,14 @@ class Delivery:
             with self._lock:
                 self._is_encoding = False
                 if request is not None:
-                    self._ready.append(Unsettled(request))
+                    self._ready.append(InFlightRequest(request))
                 else:
                     self._lacks_arena = 0 < n_unsettled <= self._n_unsettled()
                 self._written.notify_all()
 
     # --- sending requests ---
 
-    def _send(self, unsettled: Unsettled, slot: Slot, wants_help: bool) -> None:
+    def _send(self, unsettled: InFlightRequest, slot: RetryBudget, wants_help: bool) -> None:
         """Send a request until it is settled, or divided, or it is no use to go on."""
         settled = False
         try:
@@ -323,7 +323,7 @@ class Delivery:
             if self._on_settled is not None:
                 self._on_settled(self)
 
-    def _settle(self, unsettled: Unsettled, slot: Slot) -> bool:
+    def _settle(self, unsettled: InFlightRequest, slot: RetryBudget) -> bool:
         """Returns whether nothing is left of the request. If it is no use to go on, all stop."""
         timing = self._tools.timing
         attempts = 0
@@ -351,7 +351,7 @@ class Delivery:
             timing.sleep(wait_s)
         return False
 
-    def _book(self, unsettled: Unsettled, verdict: Verdict) -> None:
+    def _book(self, unsettled: InFlightRequest, verdict: Verdict) -> None:
         """Count what was acknowledged, and keep what was not."""
         request, failed = unsettled.request, verdict.failed
         n_records, n_bytes = request.n_records, request.n_bytes
@@ -365,7 +365,7 @@ class Delivery:
         self._tools.stats.delivered(n_records, n_bytes)
         self._tools.watchdog.progress()
 
-    def _divide(self, unsettled: Unsettled, verdict: Verdict) -> bool:
+    def _divide(self, unsettled: InFlightRequest, verdict: Verdict) -> bool:
         """Close in on the record that the service refuses; alone it is dead."""
         request = unsettled.request
         if request.n_records > 1:
@@ -406,7 +406,7 @@ class Delivery:
 
 
 def begin(
-    tools: Tools,
+    tools: DeliveryContext,
     chunk: Chunk,
     tag: str,
     *,
@@ -435,7 +435,9 @@ def begin(
         keep_skipped=letters is not None,
     )
     try:
-        lost = LostRecords(letters, tools.encoder.span, chunk, tag) if letters is not None else None
+        lost = (
+            ChunkLetters(letters, tools.encoder.span, chunk, tag) if letters is not None else None
+        )
         delivery = Delivery(stream, tools, tag, lost, counted=counted, on_settled=on_settled)
         tools.watchdog.begin()
     except BaseException:

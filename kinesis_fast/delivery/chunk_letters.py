@@ -9,7 +9,7 @@ from kinesis_fast.delivery.protocols import Chunk
 REFUSED: Final = "refused"
 
 
-class LostRecords:
+class ChunkLetters:
     """Writes the events of one chunk down as they stood in it.
 
     Args:

@@ -24,7 +24,7 @@ TEXTS: Final = {
 }
 
 
-class Remarks:
+class ChunkReport:
     """Collects what happened to the records of one chunk.
 
     Args:

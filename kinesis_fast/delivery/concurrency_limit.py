@@ -10,7 +10,7 @@ SPACING_S: Final = 0.1  # seconds between two requests, on average, at a window 
 MAX_PAUSE_S: Final = 2.0  # seconds
 
 
-class Pace:
+class AdaptiveConcurrency:
     """A window: how many requests of a chunk may be in flight, shared by all deliveries.
 
     An answer that told to slow down takes from it in proportion to the share of the request that

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from kinesis_fast.delivery.concurrency_limit import Pace
+from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
 from kinesis_fast.delivery.protocols import Encoder
 from kinesis_fast.delivery.resume import ResumeMemory
-from kinesis_fast.delivery.thread_pool import Crew
+from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.logs import Log
 from kinesis_fast.stats import Stats
 from kinesis_fast.transport import Transport
@@ -43,7 +43,7 @@ class Letters(Protocol):
 
 
 @dataclass(frozen=True)
-class Tools:
+class DeliveryContext:
     """What a delivery needs besides its chunk.
 
     Attributes:
@@ -65,8 +65,8 @@ class Tools:
     transport: Transport
     timeout_s: float | None
     max_in_flight: int
-    pace: Pace
-    crew: Crew
+    pace: AdaptiveConcurrency
+    crew: ThreadPool
     resume: ResumeMemory
     stats: Stats
     watchdog: Watchdog

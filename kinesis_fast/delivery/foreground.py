@@ -4,7 +4,7 @@ import threading
 from typing import Protocol
 
 from kinesis_fast.delivery.chunk_delivery import begin
-from kinesis_fast.delivery.context import Tools
+from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Chunk
 from kinesis_fast.errors import ClosedError
 
@@ -16,7 +16,7 @@ class TakesOver(Protocol):
     def close(self, timeout_s: float, /) -> bool: ...
 
 
-class Sender:
+class Foreground:
     """Runs deliveries; every method may be called by several threads at once.
 
     Args:
@@ -24,7 +24,7 @@ class Sender:
         background: where chunks go that the host does not wait for; None when it always waits.
     """
 
-    def __init__(self, tools: Tools, background: TakesOver | None) -> None:
+    def __init__(self, tools: DeliveryContext, background: TakesOver | None) -> None:
         self._tools = tools
         self._background = background
         self._changed = threading.Condition(threading.Lock())

@@ -4,14 +4,14 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kinesis_fast.delivery.context import Tools
+from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Request
 from kinesis_fast.delivery.retry import Outcome, Verdict, classify, classify_exception, pause_s
 from kinesis_fast.transport import NotSentError
 
 
 @dataclass(eq=False)
-class Slot:
+class RetryBudget:
     """Leave to have one request in flight.
 
     Attributes:
@@ -20,7 +20,7 @@ class Slot:
 
     retrying_s: float | None = None
 
-    def keep_pace(self, tools: Tools) -> None:
+    def keep_pace(self, tools: DeliveryContext) -> None:
         """Wait before a request as the pace demands."""
         wait_s = tools.pace.pause_s()
         if wait_s:
@@ -28,7 +28,7 @@ class Slot:
             if self.retrying_s is not None:
                 self.retrying_s += wait_s
 
-    def pause_s(self, tools: Tools, attempts: int, failed_s: float) -> float | None:
+    def pause_s(self, tools: DeliveryContext, attempts: int, failed_s: float) -> float | None:
         """Say how long to wait after an attempt that took so long and failed; None: stop here.
 
         All attempts and waits of this run with this slot count, but for the first that failed: it
@@ -42,7 +42,7 @@ class Slot:
 
 
 @dataclass(eq=False)
-class Unsettled:
+class InFlightRequest:
     """A request that is waiting for its acknowledgement; in the hands of one thread at a time."""
 
     request: Request
@@ -53,14 +53,14 @@ class Unsettled:
         """All that is left of it."""
         return [self.request] if self.second_half is None else [self.request, self.second_half]
 
-    def parts(self) -> list["Unsettled"]:
+    def parts(self) -> list["InFlightRequest"]:
         """This request, and its second half if it was divided, each on its own from now on."""
         if self.second_half is None:
             return [self]
-        second, self.second_half = Unsettled(self.second_half, was_sent=True), None
+        second, self.second_half = InFlightRequest(self.second_half, was_sent=True), None
         return [self, second]
 
-    def attempt(self, tools: Tools) -> Verdict:
+    def attempt(self, tools: DeliveryContext) -> Verdict:
         """Send it once and see what came of it; statistics and pace hear of it."""
         n_records = self.request.n_records
         n_resent = n_records if self.was_sent else 0

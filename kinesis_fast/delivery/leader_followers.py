@@ -8,7 +8,7 @@ NOBODY: Final = 0
 PATIENCE_S: Final = 0.002  # of a thread without work; to hand work over costs 0.1 ms of CPU time
 
 
-class Turns:
+class LeaderFollowers:
     """One thread leads: it begins one job after the other as long as it always comes back at once.
 
     When it does not, the one that watches it begins the next job and leads from then on; when it

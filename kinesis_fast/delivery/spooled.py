@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from kinesis_fast.delivery.chunk_delivery import Delivery, begin
-from kinesis_fast.delivery.context import Tools
+from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Chunk
 from kinesis_fast.delivery.retry import backoff_s
 from kinesis_fast.errors import DamagedChunk, SendFailureTimeout, StorageError
@@ -62,7 +62,7 @@ class _Entry:
     n_failures: int = 0
 
 
-class Spooler:
+class Spooled:
     """Delivers chunks from disk, the oldest first; none is given up.
 
     While the service takes nothing all chunks wait, with growing pauses, and the oldest is tried.
@@ -77,7 +77,9 @@ class Spooler:
         n_retries: tries that fail one after the other before lines about them become errors.
     """
 
-    def __init__(self, storage: Storage, tools: Tools, n_slots: int, n_retries: int) -> None:
+    def __init__(
+        self, storage: Storage, tools: DeliveryContext, n_slots: int, n_retries: int
+    ) -> None:
         self._storage = storage
         self._tools = tools
         self._n_slots = n_slots

@@ -10,7 +10,7 @@ IDLE_S: Final = 10.0  # seconds after which a thread without a task ends
 Task = Callable[[], None]
 
 
-class Crew:
+class ThreadPool:
     """Daemon threads, as many as there are tasks at a time; any thread may call any method.
 
     Tasks never raise. They must end by themselves: at the end of the process nobody waits for them.

@@ -12,17 +12,17 @@ from fake_transport import THROTTLED, FakeTime, FakeTransport, entries_answer, f
 from outputs import assert_stats, new_output, numbered
 
 from kinesis_fast import FlushResult, KinesisOutput
-from kinesis_fast.delivery.concurrency_limit import MAX_PAUSE_S, MIN_WINDOW, Pace
+from kinesis_fast.delivery.concurrency_limit import MAX_PAUSE_S, MIN_WINDOW, AdaptiveConcurrency
 from kinesis_fast.transport import Response
 
 
 def test_the_window_starts_open() -> None:
-    pace = Pace(4, lambda: 0.5)
+    pace = AdaptiveConcurrency(4, lambda: 0.5)
     assert (pace.in_flight, pace.pause_s()) == (4, 0.0)
 
 
 def test_it_falls_by_the_share_that_failed() -> None:
-    pace = Pace(4, lambda: 0.5)
+    pace = AdaptiveConcurrency(4, lambda: 0.5)
     pace.throttled(0.5)
     assert pace.in_flight == 3
     pace.throttled(1.0)
@@ -31,7 +31,7 @@ def test_it_falls_by_the_share_that_failed() -> None:
 
 
 def test_below_one_in_flight_there_are_pauses() -> None:
-    pace = Pace(1, lambda: 0.999)
+    pace = AdaptiveConcurrency(1, lambda: 0.999)
     bounds = []
     for _ in range(10):
         pace.throttled(1.0)
@@ -45,14 +45,14 @@ def test_below_one_in_flight_there_are_pauses() -> None:
 
 def test_pauses_are_random_between_nothing_and_a_bound() -> None:
     chances = iter([0.0, 0.25, 0.75])
-    pace = Pace(1, lambda: next(chances))
+    pace = AdaptiveConcurrency(1, lambda: next(chances))
     pace.throttled(1.0)
     assert pace.pause_s() == 0.0
     assert pace.pause_s() * 3 == pytest.approx(pace.pause_s())
 
 
 def test_it_recovers_after_a_few_requests() -> None:
-    pace = Pace(4, lambda: 0.5)
+    pace = AdaptiveConcurrency(4, lambda: 0.5)
     for _ in range(20):
         pace.throttled(1.0)
     waited_s, n_requests = 0.0, 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from kinesis_fast.delivery import leader_followers
-from kinesis_fast.delivery.leader_followers import Turns
+from kinesis_fast.delivery.leader_followers import LeaderFollowers
 
 LONG_S = 10.0
 
@@ -18,7 +18,7 @@ class Jobs:
 
     def __init__(self, n_jobs: int, max_workers: int, length_s: Callable[[], float]) -> None:
         self._lock = threading.Lock()
-        self._turns = Turns(self._lock, max_workers)
+        self._turns = LeaderFollowers(self._lock, max_workers)
         self._n_left = n_jobs
         self._length_s = length_s
         self.begun: list[int] = []
@@ -95,7 +95,7 @@ def test_whatever_the_jobs_take_all_are_done(seed: int) -> None:
 
 def test_a_thread_that_could_not_start_is_not_waited_for() -> None:
     lock = threading.Lock()
-    three = Turns(lock, 3)
+    three = LeaderFollowers(lock, 3)
     three.begin(n_workers=1)
     with lock:
         three.lead()

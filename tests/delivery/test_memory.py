@@ -15,7 +15,7 @@ from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
 from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.tally import Tally
 from kinesis_fast.delivery.protocols import Chunk, Request
-from kinesis_fast.delivery.thread_pool import Crew
+from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.transport import Response
 
 
@@ -284,7 +284,7 @@ def test_a_thread_that_stands_by_keeps_nothing_of_its_last_task() -> None:
     class Held:
         pass
 
-    crew, done, held = Crew("kinesis-fast-test"), threading.Event(), Held()
+    crew, done, held = ThreadPool("kinesis-fast-test"), threading.Event(), Held()
     alive = weakref.ref(held)
 
     def task(held: Held | None = held) -> None:

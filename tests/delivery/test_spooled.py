@@ -17,8 +17,8 @@ from outputs import assert_balanced, numbered, numbers
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.delivery.chunk_delivery import Delivery
 from kinesis_fast.delivery.context import Timing
-from kinesis_fast.delivery.in_flight import Unsettled
-from kinesis_fast.delivery.spooled import REQUESTS_PER_NOTE, Spooler
+from kinesis_fast.delivery.in_flight import InFlightRequest
+from kinesis_fast.delivery.spooled import REQUESTS_PER_NOTE, Spooled
 from kinesis_fast.errors import StorageError
 from kinesis_fast.storage.dead_letters import FILE
 from kinesis_fast.storage.spool import SpooledChunk
@@ -358,18 +358,18 @@ def test_notes_of_progress_follow_each_other(
 def test_a_half_that_waits_is_not_noted_as_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep, found, threads = Unsettled.keep, list[bytes](), list[threading.Thread]()
+    keep, found, threads = InFlightRequest.keep, list[bytes](), list[threading.Thread]()
 
-    def keep_and_look(unsettled: Unsettled, *given: Any) -> None:
+    def keep_and_look(unsettled: InFlightRequest, *given: Any) -> None:
         keep(unsettled, *given)
         spooler = output._parts.sender._background if output._parts else None
-        assert isinstance(spooler, Spooler)
+        assert isinstance(spooler, Spooled)
         ((delivery, _),) = spooler._running
         threads.append(threading.Thread(target=lambda: found.append(delivery.progress() or b"")))
         threads[-1].start()
         threads[-1].join(0.1)
 
-    monkeypatch.setattr(Unsettled, "keep", keep_and_look)
+    monkeypatch.setattr(InFlightRequest, "keep", keep_and_look)
     gate, step = gate_and_step()
     output = spooling(FakeTransport(error(400, "ValidationException"), then=step), tmp_path)
     assert output.flush(numbered(range(8))) is OK

@@ -12,7 +12,7 @@ import answer_target
 
 from kinesis_fast.delivery.retry import classify
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.direct.response import AnswerReader
+from kinesis_fast.transport.direct.response import ResponseReader
 
 GOOD: Final = b'{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"shardId-0"}]}'
 HEADS: Final = (
@@ -62,7 +62,7 @@ def seeds() -> Iterator[bytes]:
 
 def read(stream: bytes, size: int) -> Ending:
     """Feed bytes to a reader, `size` at a time, as a connection does, then the end."""
-    reader = AnswerReader()
+    reader = ResponseReader()
     try:
         for start in range(0, len(stream), size):
             reader.feed(memoryview(stream)[start : start + size])

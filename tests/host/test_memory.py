@@ -89,7 +89,7 @@ def audits(host: PluginHost) -> list[str]:
         ("unsettled.classify", "RuntimeError('one line\\nand more')", "one line\\nand more"),
         ("unsettled.classify", "MemoryError", "no memory; the chunk is given back"),
         ("delivery.Delivery.run", "SystemExit(7)", "the flush failed: 7"),
-        ("output.Sender.flush", "KeyboardInterrupt", "the flush failed"),
+        ("output.Foreground.flush", "KeyboardInterrupt", "the flush failed"),
         ("encoder.RecordEncoder.requests", "OSError('no requests')", "no requests"),
         ("delivery.Delivery", "ValueError('no delivery')", "no delivery"),
     ],

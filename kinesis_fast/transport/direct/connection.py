@@ -15,7 +15,7 @@ from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import SLOWEST_BYTES_PER_S
 from kinesis_fast.transport import Response
 from kinesis_fast.transport.direct.channel import WOULD_BLOCK, Channel
-from kinesis_fast.transport.direct.response import AnswerReader
+from kinesis_fast.transport.direct.response import ResponseReader
 from kinesis_fast.transport.errors import CHECK_NETWORK
 
 MAX_POLL_MS: Final = 2**31 - 1
@@ -37,7 +37,7 @@ class Connection:
         self._channel = channel
         self._address = address
         self._is_cut = False
-        self._reader = AnswerReader()
+        self._reader = ResponseReader()
         self._readable = _poll(channel, select.POLLIN)
         self._either = _poll(channel, select.POLLIN | select.POLLOUT)
         self.idle_since_s = 0.0  # of time.monotonic(), when the last answer was complete

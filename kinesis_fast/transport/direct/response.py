@@ -50,7 +50,7 @@ class Headers(Mapping[str, str]):
         return f"Headers({self._values})"
 
 
-class AnswerReader:
+class ResponseReader:
     """Takes what arrives on a connection until an answer is complete, one answer after another.
 
     The methods on_* are called by the parser.
