@@ -14,7 +14,7 @@ from kinesis_fast.delivery.background import Background
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
 from kinesis_fast.delivery.context import REAL_TIME, DeliveryContext, Timing
 from kinesis_fast.delivery.foreground import Foreground
-from kinesis_fast.delivery.protocols import Chunk, Encoder
+from kinesis_fast.delivery.protocols import Chunk, Encoder, Mode
 from kinesis_fast.delivery.resume import ResumeMemory
 from kinesis_fast.delivery.spooled import Spooled
 from kinesis_fast.delivery.thread_pool import ThreadPool
@@ -42,9 +42,8 @@ class FlushResult(IntEnum):
 class _Parts(NamedTuple):
     """What an output has in each process that uses it."""
 
-    sender: Foreground
-    crew: ThreadPool
-    watchdog: Watchdog
+    mode: Mode
+    context: DeliveryContext
     own_transport: DirectTransport | BotocoreTransport | None
 
 
@@ -57,8 +56,7 @@ class KinesisOutput:
     Args:
         config: what to send where.
         transport: how to send; the one that the configuration asks for by default.
-        log: where log lines go; an output that is not the only one of its process has
-            `logs.for_instance` of its own.
+        log: where log lines go; each of several outputs in a process has a `logs.for_instance`.
         on_send_failure: called with the reason when SEND_FAILURE_TIMEOUT has passed, even while a
             request hangs. `watchdog.exit_process` is what a host process wants.
         make_encoder: makes requests of chunks.
@@ -89,9 +87,10 @@ class KinesisOutput:
         self._on_send_failure = on_send_failure
         self._make_encoder = make_encoder
         self._timing = timing
-        self._closed = False
+        self._is_closed = False
         self._start_anew()
-        self._open_sender()
+        self._begin_call()
+        self._end_call()
         _OUTPUTS.add(self)
 
     def __enter__(self) -> Self:
@@ -122,8 +121,11 @@ class KinesisOutput:
             SendFailureTimeout: SEND_FAILURE_TIMEOUT has passed; what is left counts as returned.
             TypeError: the chunk is not bytes-like.
         """
-        done = self._open_sender().flush(chunk, tag)
-        return FlushResult.OK if done else FlushResult.RETRY
+        mode = self._begin_call()
+        try:
+            return FlushResult.OK if mode.take_over(chunk, tag) else FlushResult.RETRY
+        finally:
+            self._end_call()
 
     def stats(self) -> dict[str, int]:
         """Return the counters as they are now; `kinesis_fast.stats` says what they count."""
@@ -135,38 +137,49 @@ class KinesisOutput:
         Args:
             timeout_s: seconds to wait at most. What is left then stays pending; a line says so.
         """
-        with self._lock:
-            if self._closed:
+        end = self._timing.clock() + timeout_s
+        with self._changed:
+            if self._is_closed:
                 return
-            self._closed = True
+            self._is_closed = True
             parts = self._parts
         if parts is None:
             return
-        idle = parts.sender.close(timeout_s)
-        parts.crew.close()
-        parts.watchdog.close()
+        is_idle = parts.mode.close(timeout_s)
+        with self._changed:
+            left_s = max(0.0, end - self._timing.clock())
+            is_idle &= self._changed.wait_for(lambda: not self._n_calls, left_s)
+        parts.context.threads.close()
+        parts.context.watchdog.close()
         n_left = self._stats.snapshot()["pending"]
         if n_left and self._config.spool_dir:
             self._log.info("closed with %d records in the spool; the next start sends them", n_left)
         elif n_left:
             self._log.error("closed with %d records that were not delivered", n_left)
-        if idle and parts.own_transport is not None:
+        if is_idle and parts.own_transport is not None:
             parts.own_transport.close()
 
     def _start_anew(self) -> None:
         """Forget counters, locks, connections and all that is in flight, without touching them."""
-        self._lock = threading.Lock()
+        self._changed = threading.Condition(threading.Lock())
+        self._n_calls = 0
         self._stats = Stats()
         self._parts: _Parts | None = None
 
-    def _open_sender(self) -> Foreground:
-        """Return the sender; at the start and after a fork there is none, so it makes one."""
-        with self._lock:
-            if self._closed:
+    def _begin_call(self) -> Mode:
+        """Count a call of flush; at the start and after a fork, open what deliveries need."""
+        with self._changed:
+            if self._is_closed:
                 raise ClosedError("flush() after close(): this output takes no more chunks")
             if self._parts is None:
                 self._parts = self._make_parts()
-            return self._parts.sender
+            self._n_calls += 1
+            return self._parts.mode
+
+    def _end_call(self) -> None:
+        with self._changed:
+            self._n_calls -= 1
+            self._changed.notify_all()
 
     def _make_parts(self) -> _Parts:
         config = self._config
@@ -176,14 +189,13 @@ class KinesisOutput:
         transport, own_transport = self._given_transport, None
         if transport is None:
             transport = own_transport = open_transport(config, self._log)
-        crew = ThreadPool("kinesis-fast-delivery")
-        tools = DeliveryContext(
+        context = DeliveryContext(
             self._make_encoder(config),
             transport,
             config.http_request_timeout or None,
             config.max_in_flight,
             AdaptiveConcurrency(config.max_in_flight, self._timing.random),
-            crew,
+            ThreadPool("kinesis-fast-delivery"),
             ResumeMemory(self._timing.clock),
             self._stats,
             watchdog,
@@ -191,24 +203,23 @@ class KinesisOutput:
             self._log,
             DeadLetters.open(config, self._log) if config.dead_letter_dir else None,
         )
-        sender = Foreground(tools, self._make_background(tools))
-        return _Parts(sender, crew, watchdog, own_transport)
+        return _Parts(self._make_mode(context), context, own_transport)
 
-    def _make_background(self, tools: DeliveryContext) -> Background | Spooled | None:
+    def _make_mode(self, context: DeliveryContext) -> Mode:
         config = self._config
         n_slots = config.experimental_concurrency
         n_retries = config.experimental_concurrency_retries
         if not n_slots:
-            return None
+            return Foreground(context)
         if config.spool_dir is None:
-            return Background(tools, n_slots, n_retries)
+            return Background(context, n_slots, n_retries)
         spool = Spool.open(config, self._log)
         self._log.info(
-            "chunks are kept in %s until they are delivered; when spool_max_bytes are full a flush "
-            "says RETRY, and what Fluent Bit keeps then is for its Retry_Limit to say",
+            "chunks are kept in %s until they are delivered; when spool_max_bytes are full, flush "
+            "returns RETRY, and Fluent Bit's Retry_Limit decides what it keeps",
             spool.path,
         )
-        return Spooled(spool, tools, n_slots, n_retries)
+        return Spooled(context, spool, n_slots, n_retries)
 
 
 _OUTPUTS: weakref.WeakSet[KinesisOutput] = weakref.WeakSet()

@@ -52,7 +52,11 @@ COUNTERS: Final = (
 
 
 class Stats:
-    """Counters that change together or not at all; every method may be called by any thread."""
+    """Counters that change together or not at all; every method may be called by any thread.
+
+    A change makes new counters and puts them into place at once: an exception in between, out of a
+    signal handler for instance, changes nothing.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,68 +64,108 @@ class Stats:
 
     def snapshot(self) -> dict[str, int]:
         """Return a copy of all counters as they were at one moment."""
-        with self._lock:
-            return dict(self._counters)
+        return dict(self._counters)
 
     def chunk(self, n_bytes: int) -> None:
-        """A flush call brought a chunk of so many bytes."""
-        self._add({"bytes_in": n_bytes})
+        """Count the bytes of a chunk that a flush call brought."""
+        self.add({"bytes_in": n_bytes})
 
-    def taken_over(self, n_records: int) -> None:
-        """A delivery in the background has begun: all its records are pending from now on."""
-        self._add({"in": n_records, "pending": n_records})
+    def refused(self, n_records: int) -> None:
+        """Count the records of a chunk that goes back to the host without having been read."""
+        self.add({"in": n_records, "returned": n_records})
 
-    def encoded(self, tally: "Tally", *, counted: bool) -> None:
-        """The encoder read on in a chunk.
+    def add(self, changes: dict[str, int], account: "ChunkAccount | None" = None) -> None:
+        """Change counters, and the share that a chunk has in them, in one step."""
+        with self._lock:
+            counters = dict(self._counters)
+            for name, change in changes.items():
+                counters[name] += change
+            if account is None:
+                self._counters = counters
+                return
+            n_in = account.n_in + changes.get("in", 0)
+            n_pending = account.n_pending + changes.get("pending", 0)
+            self._counters, account.n_in, account.n_pending = counters, n_in, n_pending
 
-        Args:
-            tally: what it found.
-            counted: whether these records are pending already (`taken_over`).
-        """
+
+class ChunkAccount:
+    """The share of one chunk in the counters, from the first record until it is closed.
+
+    Args:
+        stats: the counters.
+        n_records: records of a chunk that was taken over: all of them are pending at once. None:
+            they count from when they are encoded.
+
+    Attributes:
+        n_in: records of the chunk that `in` counts.
+        n_pending: records of the chunk that `pending` counts.
+    """
+
+    def __init__(self, stats: Stats, n_records: int | None = None) -> None:
+        self.n_in = self.n_pending = 0
+        self._stats = stats
+        self._is_taken_over = n_records is not None
+        self._is_closed = False
+        if n_records:
+            self._add({"in": n_records, "pending": n_records})
+
+    def resumed(self, n_records: int) -> None:
+        """Count records that need no sending, because they were settled before."""
+        self._add({"resumed": n_records})
+
+    def encoded(self, tally: "Tally") -> None:
+        """Count what the encoder found when it read on in the chunk."""
+        n_new = 0 if self._is_taken_over else tally.records
         if tally.is_plain:
-            if not counted:
-                self._add({"in": tally.records, "pending": tally.records})
+            if n_new:
+                self._add({"in": n_new, "pending": n_new})
             return
-        changes = {reason: getattr(tally, reason) for reason in SKIP_REASONS}
-        skipped = sum(changes.values())
-        changes |= {remark: getattr(tally, remark) for remark in REMARKS}
-        changes["skipped"] = skipped
-        if counted:
-            changes["pending"] = -skipped
+        changes = {name: getattr(tally, name) for name in (*SKIP_REASONS, *REMARKS)}
+        del changes["resumed"]  # `resumed` counts them
+        skipped = sum(changes[reason] for reason in SKIP_REASONS)
+        if self._is_taken_over:
+            changes |= {"pending": -skipped}
         else:
-            changes["in"] = tally.records + skipped
-            changes["pending"] = tally.records
-        self._add(changes)
+            changes |= {"in": n_new + skipped, "pending": n_new}
+        self._add(changes | {"skipped": skipped})
 
-    def attempt(self, n_resent: int) -> None:
-        """A request goes out, with so many records that were sent before."""
+    def attempted(self, n_resent: int) -> None:
+        """Count a request that goes out, with so many records that were sent before."""
         self._add({"requests": 1, "retried": n_resent})
 
-    def attempt_not_made(self, n_resent: int) -> None:
-        """The request of the last `attempt` did not go out after all."""
+    def not_attempted(self, n_resent: int) -> None:
+        """Take back the last `attempted`: the request did not go out after all."""
         self._add({"requests": -1, "retried": -n_resent})
 
     def throttled(self) -> None:
-        """An answer told to slow down."""
+        """Count an answer that told to slow down."""
         self._add({"throttles": 1})
 
     def delivered(self, n_records: int, n_bytes: int) -> None:
-        """Pending records were acknowledged."""
+        """Count pending records that were acknowledged."""
         self._add({"pending": -n_records, "delivered": n_records, "bytes_delivered": n_bytes})
 
     def dead(self, n_records: int) -> None:
-        """Pending records are given up."""
+        """Count pending records that are given up."""
         self._add({"pending": -n_records, "dead": n_records})
 
-    def returned(self, n_records: int) -> None:
-        """Pending records go back to the host."""
-        self._add({"pending": -n_records, "returned": n_records})
+    def correct(self, n_left: int, n_brought: int) -> None:
+        """Count what was not read, and what an exception kept from being counted.
 
-    def returned_unread(self, n_records: int) -> None:
-        """Records that no one has encoded yet go back to the host."""
-        self._add({"in": n_records, "returned": n_records})
+        Args:
+            n_left: records of the chunk that are not settled.
+            n_brought: those that were not settled when the delivery began.
+        """
+        n_missing = 0 if self._is_taken_over else n_brought - self.n_in
+        n_uncounted = max(0, self.n_pending + n_missing - n_left)
+        self._add({"in": n_missing, "pending": n_missing - n_uncounted, "delivered": n_uncounted})
+
+    def close(self, counter: str = "returned") -> None:
+        """Move what is pending to another counter, `returned` or `dead`; a second call is idle."""
+        if not self._is_closed:
+            if self.n_pending:
+                self._add({"pending": -self.n_pending, counter: self.n_pending})
+            self._is_closed = True
 
     def _add(self, changes: dict[str, int]) -> None:
-        with self._lock:
-            for name, change in changes.items():
-                self._counters[name] += change
+        self._stats.add(changes, self)

@@ -1,4 +1,4 @@
-"""What is said about the records of a chunk: once, as sums, never a line per record."""
+"""The log lines about the records of a chunk: sums at its end, never a line per record."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from kinesis_fast.stats import REMARKS, SKIP_REASONS
 if TYPE_CHECKING:
     from kinesis_fast._core.tally import Tally
 
-MAX_DEAD_LINES: Final = 10  # error lines about refused records per chunk; the rest is summed up
+MAX_DEAD_LINES: Final = 10  # error lines about refused records of a chunk; the rest is a sum
 MAX_REASON: Final = 500  # characters in a log line
 
 TEXTS: Final = {
-    "skipped_not_map": "skipped because the body of the event is no map",
+    "skipped_not_map": "skipped because the body of the event is not a map",
     "skipped_too_deep": f"skipped because they nest deeper than {MAX_NESTING} levels",
     "skipped_no_log_key": "skipped because log_key is missing",
-    "skipped_bad_key": "skipped because a key in them has no text (a map, an array)",
+    "skipped_bad_key": "skipped because a key in them is a map or an array",
     "random_keys": "with a random partition key because the configured one is missing",
     "truncated": "cut to max_record_size",
 }
@@ -28,8 +28,8 @@ class ChunkReport:
     """Collects what happened to the records of one chunk.
 
     Args:
-        log: where the lines go.
-        tag: names the chunk in them, printable.
+        log: takes the lines.
+        tag: names the chunk in them; printable.
     """
 
     def __init__(self, log: Log, tag: str) -> None:
@@ -40,7 +40,7 @@ class ChunkReport:
         self._n_refused = 0
 
     def encoded(self, tally: "Tally") -> None:
-        """The encoder read on in the chunk."""
+        """Take in what the encoder found when it read on in the chunk."""
         if tally.is_plain:
             return
         for name in (*SKIP_REASONS, *REMARKS):
@@ -49,11 +49,11 @@ class ChunkReport:
             self._malformed_at = tally.malformed_at
 
     def refused(self, event: int, n_bytes: int, reason: str) -> None:
-        """The service refuses a record for good; the first few have a line each."""
+        """Take in a record that the service refuses for good; the first few have a line each."""
         self._n_refused += 1
         if self._n_refused <= MAX_DEAD_LINES:
             self._log.error(
-                "event %d of chunk '%s' (%d bytes) is refused by the service and lost: %s",
+                "event %d of chunk '%s' (%d bytes) was refused by the service and is lost: %s",
                 event,
                 self._tag,
                 n_bytes,
@@ -73,6 +73,6 @@ class ChunkReport:
             if self._counts[name]:
                 yield f"records {text}: {self._counts[name]}"
         if self._malformed_at >= 0:
-            yield f"malformed or cut off from byte {self._malformed_at} on, the rest is skipped"
+            yield f"malformed or cut off at byte {self._malformed_at}; the rest is skipped"
         if self._n_refused > MAX_DEAD_LINES:
             yield f"records refused by the service and lost: {self._n_refused}"

@@ -1,13 +1,14 @@
 """What all deliveries of an output work with."""
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
-from kinesis_fast.delivery.protocols import Encoder
+from kinesis_fast.delivery.protocols import DeadLetters, Encoder
 from kinesis_fast.delivery.resume import ResumeMemory
 from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.logs import Log
@@ -18,58 +19,50 @@ from kinesis_fast.watchdog import Watchdog
 
 @dataclass(frozen=True)
 class Timing:
-    """Time and chance, so that a test can have its own.
+    """Clock, waits and random numbers; a test brings its own.
 
     Attributes:
-        clock: gives seconds that never go back.
-        sleep: waits so many seconds between two attempts of a request.
-        random: gives a float from 0 up to, not including, 1, for the length of the waits.
+        clock: returns seconds that never go back.
+        wait: waits on a condition, whose lock is held, for so many seconds at most.
+        random: returns a float from 0 up to, not including, 1; it sets the length of waits.
     """
 
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    wait: Callable[[threading.Condition, float], object] = threading.Condition.wait
     random: Callable[[], float] = random.random
 
 
 REAL_TIME: Final = Timing()
 
 
-class Letters(Protocol):
-    """Keeps records that can never be delivered; see `kinesis_fast.storage.dead_letters`."""
-
-    def add(
-        self, reason: str, tag: str, event: bytes, time_ns: int | None = None, detail: str = "", /
-    ) -> bool: ...
-
-
 @dataclass(frozen=True)
 class DeliveryContext:
-    """What a delivery needs besides its chunk.
+    """What a delivery needs besides its chunk; all deliveries of an output share one.
 
     Attributes:
         encoder: makes requests of chunks.
         transport: sends bodies.
         timeout_s: seconds for one request, None for no bound.
-        max_in_flight: requests of one chunk that may be under way at a time, at least 1.
-        pace: how many there may be just now.
-        crew: the threads that send them.
-        resume: what was settled of chunks that were given back.
-        stats: the account.
-        watchdog: hears of progress and of failed attempts.
+        max_in_flight: requests of one chunk that may be in flight at a time, at least 1.
+        concurrency: how many may be in flight just now.
+        threads: run the deliveries, and help them.
+        resume: what was settled of chunks that went back to the host.
+        stats: the counters.
+        watchdog: measures how long nothing has been acknowledged.
         timing: clock and waits.
-        log: where lines about deliveries go.
-        letters: where records go that can never be delivered; None: nowhere.
+        log: takes the lines about deliveries.
+        dead_letters: keep records that can never be delivered; None: they are only counted.
     """
 
     encoder: Encoder
     transport: Transport
     timeout_s: float | None
     max_in_flight: int
-    pace: AdaptiveConcurrency
-    crew: ThreadPool
+    concurrency: AdaptiveConcurrency
+    threads: ThreadPool
     resume: ResumeMemory
     stats: Stats
     watchdog: Watchdog
     timing: Timing
     log: Log
-    letters: Letters | None = None
+    dead_letters: DeadLetters | None = None

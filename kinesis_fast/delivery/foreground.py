@@ -1,107 +1,66 @@
-"""What is in flight: deliveries that their host waits for, and those in the background."""
+"""Deliveries that the host waits for: a flush returns when the chunk is settled, or comes back."""
 
-import threading
-from typing import Protocol
-
-from kinesis_fast.delivery.chunk_delivery import begin
+from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Chunk
-from kinesis_fast.errors import ClosedError
-
-
-class TakesOver(Protocol):
-    """Delivers chunks in the background: `background` or `spooled`."""
-
-    def take_over(self, chunk: Chunk, tag: str, n_records: int, /) -> bool: ...
-    def close(self, timeout_s: float, /) -> bool: ...
+from kinesis_fast.stats import ChunkAccount
 
 
 class Foreground:
-    """Runs deliveries; every method may be called by several threads at once.
+    """Delivers each chunk within the call that brings it; what fails goes back to the host.
 
     Args:
-        tools: what deliveries work with.
-        background: where chunks go that the host does not wait for; None when it always waits.
+        context: what deliveries work with.
     """
 
-    def __init__(self, tools: DeliveryContext, background: TakesOver | None) -> None:
-        self._tools = tools
-        self._background = background
-        self._changed = threading.Condition(threading.Lock())
-        self._closing = False
-        self._n_calls = 0  # flush calls under way
+    def __init__(self, context: DeliveryContext) -> None:
+        self._context = context
 
-    def flush(self, chunk: Chunk, tag: str) -> bool:
-        """Deliver a chunk, or have it delivered in the background.
+    def take_over(self, chunk: Chunk, tag: str) -> bool:
+        """Deliver a chunk; of one that was returned before, only what is left.
 
         Returns:
-            Whether every record is settled or taken over. If not, the rest counts as returned.
+            Whether every record is settled. If not, the rest counts as returned.
 
         Raises:
-            ClosedError: after close().
             SendFailureTimeout: the watchdog's time is up; the rest counts as returned.
             TypeError: the chunk is not bytes-like.
         """
-        self._begin_call()
+        context = self._context
+        account = ChunkAccount(context.stats)
+        settled = context.resume.take(chunk, tag) or b""
+        is_done = False
+        context.watchdog.begin()
         try:
-            if self._background is None:
-                return self._deliver(chunk, tag)
-            n_records = self._tools.encoder.count(chunk)
-            self._tools.stats.chunk(_n_bytes(chunk))
-            return self._background.take_over(chunk, tag, n_records)
+            if settled:
+                count = context.encoder.count
+                account.resumed(count(chunk) - count(chunk, settled))
+            delivery = ChunkDelivery(context, chunk, tag, account, settled=settled)
+            try:
+                context.stats.chunk(n_bytes_of(chunk))
+                is_complete = delivery.run()
+            finally:
+                settled = delivery.settled_events()
+                n_left = delivery.close()
+            if delivery.failure_reason:
+                context.log.error(
+                    "chunk '%s': returning %d of %d records to Fluent Bit (RETRY): %s",
+                    *(delivery.tag, n_left, account.n_in, delivery.failure_reason),
+                )
+            is_done = is_complete
+            return is_done
         finally:
-            self._end_call()
+            account.close()
+            if not is_done:
+                context.resume.put(chunk, tag, settled)
+            context.watchdog.end(returned=not is_done)
 
     def close(self, timeout_s: float) -> bool:
-        """Take no more chunks and wait for what is in flight.
-
-        Args:
-            timeout_s: seconds to wait at most.
-
-        Returns:
-            Whether nothing is in flight any more.
-        """
-        clock = self._tools.timing.clock
-        end = clock() + timeout_s
-        with self._changed:
-            self._closing = True
-        idle = self._background is None or self._background.close(timeout_s)
-        with self._changed:
-            left_s = max(0.0, end - clock())
-            return self._changed.wait_for(lambda: self._n_calls == 0, left_s) and idle
-
-    def _begin_call(self) -> None:
-        with self._changed:
-            if self._closing:
-                raise ClosedError("flush() after close(): this output takes no more chunks")
-            self._n_calls += 1
-
-    def _end_call(self) -> None:
-        with self._changed:
-            self._n_calls -= 1
-            if self._closing:
-                self._changed.notify_all()
-
-    def _deliver(self, chunk: Chunk, tag: str) -> bool:
-        """Deliver within this call; of a chunk that was given back before, what is left of it."""
-        resume = self._tools.resume
-        earlier = resume.take(chunk, tag)
-        try:
-            delivery = begin(self._tools, chunk, tag, counted=False, settled=earlier)
-        except BaseException:
-            resume.put(chunk, tag, earlier or b"")
-            raise
-        self._tools.stats.chunk(_n_bytes(chunk))
-        settled = False
-        try:
-            settled = delivery.run()
-        finally:
-            if not settled:
-                resume.put(chunk, tag, bytes(delivery.settled_events()))
-            delivery.end(settled=settled)
-        return settled
+        """Do nothing: a delivery ends with its call. Returns whether nothing is in flight."""
+        return True
 
 
-def _n_bytes(chunk: Chunk) -> int:
+def n_bytes_of(chunk: Chunk) -> int:
+    """Return the size of a bytes-like object; TypeError for any other."""
     with memoryview(chunk) as view:
         return view.nbytes

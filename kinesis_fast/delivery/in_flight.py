@@ -1,4 +1,4 @@
-"""A request until it is acknowledged: attempts, what is left of it, its memory."""
+"""One request on its way: sending it, what is left of it, its memory, and its retry budget."""
 
 import contextlib
 from collections.abc import Sequence
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Request
-from kinesis_fast.delivery.retry import Outcome, Verdict, classify, classify_exception, pause_s
-from kinesis_fast.transport import NotSentError
+from kinesis_fast.delivery.retry import Verdict, classify, classify_exception, halves, pause_s
 
 
 @dataclass(eq=False)
 class RetryBudget:
-    """Leave to have one request in flight.
+    """A permit for one in-flight request, with its retry budget.
 
     Attributes:
         retrying_s: seconds spent on retrying in this run, None before the first failure.
@@ -20,22 +19,26 @@ class RetryBudget:
 
     retrying_s: float | None = None
 
-    def keep_pace(self, tools: DeliveryContext) -> None:
-        """Wait before a request as the pace demands."""
-        wait_s = tools.pace.pause_s()
-        if wait_s:
-            tools.timing.sleep(wait_s)
-            if self.retrying_s is not None:
-                self.retrying_s += wait_s
+    def pace_s(self, context: DeliveryContext) -> float:
+        """Return the seconds to wait before a request; above 0 when the stream takes little."""
+        wait_s = context.concurrency.pause_s()
+        if self.retrying_s is not None:
+            self.retrying_s += wait_s
+        return wait_s
 
-    def pause_s(self, tools: DeliveryContext, attempts: int, failed_s: float) -> float | None:
-        """Say how long to wait after an attempt that took so long and failed; None: stop here.
+    def pause_s(self, context: DeliveryContext, attempts: int, failed_s: float) -> float | None:
+        """Return the seconds to wait before the next attempt; None: the budget is spent.
 
-        All attempts and waits of this run with this slot count, but for the first that failed: it
-        alone may have taken longer than there is to spend, waiting for an answer.
+        All attempts and waits with this permit count, except the first attempt that failed: that
+        one alone may have waited for its answer longer than the budget.
+
+        Args:
+            context: with the clock and the random numbers.
+            attempts: attempts of the request so far, at least 1.
+            failed_s: seconds that the last one took.
         """
         self.retrying_s = 0.0 if self.retrying_s is None else self.retrying_s + failed_s
-        wait_s = pause_s(attempts, self.retrying_s, tools.timing.random)
+        wait_s = pause_s(attempts, self.retrying_s, context.timing.random)
         if wait_s is not None:
             self.retrying_s += wait_s
         return wait_s
@@ -43,62 +46,64 @@ class RetryBudget:
 
 @dataclass(eq=False)
 class InFlightRequest:
-    """A request that is waiting for its acknowledgement; in the hands of one thread at a time."""
+    """A request until it is settled; one thread at a time works with it.
+
+    Attributes:
+        request: what is left to send.
+        was_sent: whether it has been sent before.
+        second_half: the other half of a request that was divided.
+    """
 
     request: Request
     was_sent: bool = False
-    second_half: Request | None = None  # of a request that was divided
+    second_half: Request | None = None
 
-    def requests(self) -> list[Request]:
-        """All that is left of it."""
-        return [self.request] if self.second_half is None else [self.request, self.second_half]
+    @property
+    def n_resent(self) -> int:
+        """Records that the next attempt sends again."""
+        return self.request.n_records if self.was_sent else 0
+
+    def send(self, context: DeliveryContext) -> Verdict:
+        """Send it once and tell what came of it."""
+        n_records = self.request.n_records
+        body = self.request.body
+        try:
+            response = context.transport.send(body, n_records, context.timeout_s)
+        except Exception as error:
+            return classify_exception(error)
+        finally:
+            # Frames of an exception may keep this view for long; released, it holds no memory.
+            with contextlib.suppress(BufferError):
+                body.release()
+        return classify(response, n_records)
+
+    def keep(self, indexes: Sequence[int]) -> None:
+        """Drop all entries but these; without new memory, unless a view of the body is in use."""
+        try:
+            self.request.retain(indexes)
+        except BufferError:
+            whole = self.request
+            self.request = whole.subset(indexes)
+            _release(whole)
+
+    def divide(self) -> None:
+        """Cut it in two; `parts` returns the halves."""
+        first, second = halves(self.request.n_records)
+        self.second_half = self.request.subset(second)
+        self.keep(first)
 
     def parts(self) -> list["InFlightRequest"]:
-        """This request, and its second half if it was divided, each on its own from now on."""
+        """Return this request and, if it was divided, its second half as one of its own."""
         if self.second_half is None:
             return [self]
         second, self.second_half = InFlightRequest(self.second_half, was_sent=True), None
         return [self, second]
 
-    def attempt(self, tools: DeliveryContext) -> Verdict:
-        """Send it once and see what came of it; statistics and pace hear of it."""
-        n_records = self.request.n_records
-        n_resent = n_records if self.was_sent else 0
-        tools.stats.attempt(n_resent)
-        body = self.request.body
-        try:
-            response = tools.transport.send(body, n_records, tools.timeout_s)
-        except NotSentError as error:
-            tools.stats.attempt_not_made(n_resent)
-            return classify_exception(error)
-        except Exception as error:
-            verdict = classify_exception(error)
-        else:
-            verdict = classify(response, n_records)
-        finally:
-            # Frames of an exception may hold this view for long; released it holds nothing.
-            with contextlib.suppress(BufferError):
-                body.release()
-        self.was_sent = True
-        if verdict.throttled:
-            tools.stats.throttled()
-            tools.pace.throttled((len(verdict.failed) or n_records) / n_records)
-        elif verdict.outcome is Outcome.SETTLED:
-            tools.pace.accepted()
-        return verdict
-
-    def keep(self, indexes: Sequence[int]) -> None:
-        """Drop all entries but these, within the memory there is if nobody looks at it."""
-        try:
-            self.request.retain(indexes)
-        except BufferError:  # a transport that kept a view keeps the memory as it is
-            whole = self.request
-            self.request = whole.subset(indexes)
-            _release(whole)
-
     def release(self) -> None:
-        """Give its memory back."""
+        """Give its memory back to the encoder."""
         _release(self.request)
+        if self.second_half is not None:
+            _release(self.second_half)
 
 
 def _release(request: Request) -> None:

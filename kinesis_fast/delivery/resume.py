@@ -1,4 +1,4 @@
-"""What was settled of chunks that went back to the host: when they come again, the rest is sent."""
+"""Which events were settled of chunks that went back to the host; only the rest is sent again."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kinesis_fast.limits import RESUME_MAX_AGE_S, RESUME_MAX_BYTES
 
 DIGEST_BYTES = 16
-ENTRY_BYTES = 256  # what an entry takes besides its bits and its tag, roughly
+ENTRY_BYTES = 256  # of an entry besides its bits and its tag, roughly
 
 
 class _Identity(NamedTuple):
@@ -26,16 +26,16 @@ class _Entry(NamedTuple):
 
 
 class ResumeMemory:
-    """Remembers a bit per event of each chunk that was given back after a part of it arrived.
+    """Remembers a bit per event of each chunk that was returned after a part of it arrived.
 
-    A chunk is known by its tag, its length, and a hash keyed with a secret of this process, so that
-    nobody who writes logs can make two chunks look alike. Equal chunks are remembered as often as
-    they were given back, and what is taken is gone: of two equal chunks neither is taken for the
-    other's retry. All methods may be called from any thread.
+    A chunk is recognised by its tag, its length, and a hash keyed with a secret of this process, so
+    that the author of a log line cannot make two chunks look alike. Equal chunks are remembered as
+    often as they were returned, and `take` forgets one of them: so a new chunk that equals an old
+    one is never mistaken for its retry twice. Any thread may call any method.
 
     Args:
-        clock: seconds that never go back.
-        max_bytes: memory for all entries, roughly; the oldest go first.
+        clock: returns seconds that never go back.
+        max_bytes: bytes for all entries, roughly; the oldest are forgotten first.
         max_age_s: seconds after which an entry is forgotten.
     """
 
@@ -59,7 +59,7 @@ class ResumeMemory:
     def take(self, chunk: bytes | bytearray | memoryview, tag: str) -> bytes | None:
         """Return the bits of a chunk that comes again, and forget them; None for a new chunk.
 
-        Nothing is hashed unless a chunk of the same tag and length is remembered.
+        It hashes the chunk only if one of the same tag and length is remembered.
         """
         with memoryview(chunk) as view:
             shape = (tag, view.nbytes)
@@ -73,12 +73,12 @@ class ResumeMemory:
             return self._drop((identity, numbers[-1])).settled if numbers else None
 
     def put(self, chunk: bytes | bytearray | memoryview, tag: str, settled: bytes) -> None:
-        """Remember a chunk that goes back to the host, if anything of it is settled.
+        """Remember a chunk that goes back to the host, if any of its events is settled.
 
         Args:
             chunk: the whole chunk.
             tag: its tag.
-            settled: bit i % 8 of byte i // 8 is set when event i needs no sending any more.
+            settled: bit i % 8 of byte i // 8 is set if event i needs no more sending.
         """
         if not any(settled):
             return
@@ -95,7 +95,7 @@ class ResumeMemory:
                 self._drop(next(iter(self._entries)))
 
     def __len__(self) -> int:
-        """Number of chunks that are remembered."""
+        """Return the number of chunks that are remembered."""
         with self._lock:
             return len(self._entries)
 

@@ -1,6 +1,6 @@
-"""What an answer of the service means and how long to wait: pure functions, no state.
+"""What a response of the service means and how long to wait: pure functions, no state.
 
-Facts about PutRecords are from its page in the Kinesis Data Streams API reference and from the
+Facts about PutRecords come from its page in the Kinesis Data Streams API reference and from the
 list of errors common to all actions there.
 """
 
@@ -18,24 +18,25 @@ from kinesis_fast.transport import NotSentError, Response
 
 
 class Outcome(Enum):
-    """What is to be done with a request after an attempt."""
+    """What to do with a request after an attempt."""
 
     SETTLED = "every entry is acknowledged"
     PARTIAL = "some entries failed: send those again"
-    AGAIN = "the whole request failed for a reason that may pass: send it again"
-    REFUSED = "the service refuses the content: find the record that is to blame"
-    BLOCKED = "it will fail again until somebody does something: give the chunk back"
+    RETRY_ALL = "the whole request failed for a reason that may pass: send it again"
+    REFUSED = "the service refuses the content: find the record that causes it"
+    BLOCKED = "it fails until an operator changes something: return the chunk"
 
 
 class Verdict(NamedTuple):
     """What an attempt led to.
 
     Attributes:
-        outcome: what is to be done.
+        outcome: what to do next.
         failed: for PARTIAL the indexes of the entries that failed, ascending, never empty.
-        throttled: the service had to slow us down, for one entry at least.
+        throttled: whether the service told to slow down, for one entry at least.
         reason: what failed, in the words of the service, unescaped; empty when SETTLED.
-        hint: what somebody can do about it; may be empty.
+        hint: what an operator can do about it; may be empty.
+        was_sent: whether the request went out at all.
     """
 
     outcome: Outcome
@@ -43,6 +44,7 @@ class Verdict(NamedTuple):
     throttled: bool = False
     reason: str = ""
     hint: str = ""
+    was_sent: bool = True
 
 
 SETTLED: Final = Verdict(Outcome.SETTLED)
@@ -51,8 +53,8 @@ OK_STATUS = range(200, 300)
 REDIRECT_STATUS = range(300, 400)
 SERVER_ERROR_STATUS = range(500, 600)
 REQUEST_TIMEOUT, TOO_LARGE, TOO_MANY_REQUESTS = 408, 413, 429
-MAX_DOUBLINGS = 60  # of a wait; the bound is reached long before, and a float holds no 2 ** 1024
-MAX_QUOTED = 200  # characters of an answer that is quoted in a reason
+MAX_DOUBLINGS = 60  # of a wait; the cap is reached long before, and 2.0 ** 1024 overflows
+MAX_QUOTED = 200  # characters of a response that a reason quotes
 
 THROTTLE_CODES: Final = frozenset(
     {
@@ -76,12 +78,11 @@ SIZE_CODES: Final = frozenset(
     {"RequestEntityTooLarge", "RequestEntityTooLargeException", "RequestTooLarge"}
 )
 
-THROTTLE_HINT: Final = "the stream takes no more: add shards or spread the partition keys"
-SERVICE_HINT: Final = "the service has trouble of its own; it usually passes"
-NOT_KINESIS_HINT: Final = "this answer is not from Kinesis: check endpoint and proxy"
-OTHER_HINT: Final = "no known error; the message of the service has to say it"
+THROTTLE_HINT: Final = "the stream is at its limit: add shards, or spread the partition keys"
+SERVICE_HINT: Final = "the service has a problem of its own, which usually passes"
+NOT_KINESIS_HINT: Final = "this response is not from Kinesis: check endpoint and proxy"
 KEY_HINT: Final = "check the KMS key of the stream and the permission kms:GenerateDataKey"
-EXPIRED_HINT: Final = "the credentials have expired: renew them, or use a role that renews itself"
+EXPIRED_HINT: Final = "the credentials have expired: renew them, or use a role, which renews itself"
 WRONG_KEY_HINT: Final = "these credentials are not valid: check access key, secret key and profile"
 CLOCK_HINT: Final = "check the secret key, the option region and the clock of this machine"
 
@@ -97,8 +98,8 @@ HINTS: Final[Mapping[str, str]] = {
     "InvalidSignatureException": CLOCK_HINT,
     "KMSAccessDeniedException": KEY_HINT,
     "KMSDisabledException": "enable the KMS key of the stream",
-    "KMSInvalidStateException": "the KMS key of the stream is in no usable state: see its status",
-    "KMSNotFoundException": "the KMS key of the stream does not exist (any more)",
+    "KMSInvalidStateException": "the KMS key of the stream cannot be used: see its status",
+    "KMSNotFoundException": "the KMS key of the stream does not exist, or no longer",
     "KMSOptInRequired": "subscribe the account to KMS",
     "MissingAuthenticationToken": WRONG_KEY_HINT,
     "MissingAuthenticationTokenException": WRONG_KEY_HINT,
@@ -112,6 +113,7 @@ HINTS: Final[Mapping[str, str]] = {
     "UnknownOperationException": NOT_KINESIS_HINT,
     "UnrecognizedClientException": WRONG_KEY_HINT,
 }
+KNOWN_CODES: Final = THROTTLE_CODES | PASSING_CODES | CONTENT_CODES | SIZE_CODES | HINTS.keys()
 REDIRECT_HINT: Final = "the endpoint has moved: check endpoint"
 STREAM_HINT: Final = "check the option stream: a name of [a-zA-Z0-9_.-]{1,128} or a stream ARN"
 
@@ -121,10 +123,10 @@ SIZE_COMPLAINT = re.compile(r"exceed.*\b(size|bytes|[km]i?b)\b|\bsize\b.*exceed|
 
 
 def classify(response: Response, n_records: int) -> Verdict:
-    """Tell what an answer to PutRecords means.
+    """Tell what a response to PutRecords means.
 
     Args:
-        response: the answer as it came.
+        response: as it came.
         n_records: number of entries in the request, at least 1.
     """
     if response.status not in OK_STATUS:
@@ -135,25 +137,25 @@ def classify(response: Response, n_records: int) -> Verdict:
 
 
 def classify_exception(error: Exception) -> Verdict:
-    """Tell what it means that there was no answer.
+    """Tell what it means that there was no response.
 
     Args:
-        error: what the transport raised; anything but a NotSentError may pass.
+        error: what the transport raised; all but a NotSentError may pass.
     """
     if isinstance(error, NotSentError):
-        return Verdict(Outcome.BLOCKED, reason=str(error))
+        return Verdict(Outcome.BLOCKED, reason=str(error), was_sent=False)
     if isinstance(error, TransportError):
-        return Verdict(Outcome.AGAIN, reason=str(error))
-    return Verdict(Outcome.AGAIN, reason=f"{type(error).__name__}: {error}")
+        return Verdict(Outcome.RETRY_ALL, reason=str(error))
+    return Verdict(Outcome.RETRY_ALL, reason=f"{type(error).__name__}: {error}")
 
 
 def pause_s(attempts: int, spent_s: float, random: Callable[[], float]) -> float | None:
-    """Say how long to wait before the next attempt of a request within a flush.
+    """Return how long to wait before the next attempt of a request within a flush.
 
     Args:
         attempts: attempts made so far, at least 1.
         spent_s: seconds since the first of them failed.
-        random: gives a float from 0 up to, not including, 1.
+        random: returns a float from 0 up to, not including, 1.
 
     Returns:
         Seconds, or None when MAX_ATTEMPTS or RETRY_BUDGET_S allow no further attempt.
@@ -168,10 +170,10 @@ def backoff_s(failures: int, base_s: float, cap_s: float, random: Callable[[], f
     """Draw a wait between 0 and a bound that doubles with every failure (full jitter).
 
     Args:
-        failures: how often it failed so far, at least 1.
+        failures: failures so far, at least 1.
         base_s: the bound after the first failure, seconds.
         cap_s: the highest bound, seconds.
-        random: gives a float from 0 up to, not including, 1.
+        random: returns a float from 0 up to, not including, 1.
     """
     doublings = min(failures - 1, MAX_DOUBLINGS)
     return random() * min(cap_s, base_s * 2.0**doublings)
@@ -184,12 +186,12 @@ def halves(n_records: int) -> tuple[range, range]:
 
 
 def _classify_entries(body: bytes, n_records: int) -> Verdict:
-    answer = _parsed(body)
-    entries = answer.get("Records") if isinstance(answer, dict) else None
+    response = _parsed(body)
+    entries = response.get("Records") if isinstance(response, dict) else None
     if not isinstance(entries, list):
-        return _unknown(f"HTTP 200 without PutRecords' answer: {_quoted(body)}")
+        return _unknown(f"HTTP 200, but not a response to PutRecords: {_quoted(body)}")
     if len(entries) != n_records:
-        return _unknown(f"the answer is about {len(entries)} records instead of {n_records}")
+        return _unknown(f"the response is about {len(entries)} records instead of {n_records}")
     failed = [index for index, entry in enumerate(entries) if not _accepted(entry)]
     if not failed:
         return SETTLED
@@ -200,7 +202,7 @@ def _classify_entries(body: bytes, n_records: int) -> Verdict:
         Outcome.PARTIAL,
         failed,
         throttled,
-        f"{len(failed)} of {n_records} records not accepted ({counts}): "
+        f"{len(failed)} of {n_records} records were not accepted ({counts}): "
         f"{_entry_message(entries[failed[0]])}",
         THROTTLE_HINT if throttled else SERVICE_HINT,
     )
@@ -230,10 +232,12 @@ def _classify_error(response: Response) -> Verdict:
     status = response.status
     code, message = _error_of(response)
     reason = f"{code} (HTTP {status}): {message}" if code else f"HTTP {status}: {message}"
+    if code and code not in KNOWN_CODES:
+        reason = f"unrecognised error; the service says: {reason}"
     if code in THROTTLE_CODES or status == TOO_MANY_REQUESTS:
-        return Verdict(Outcome.AGAIN, (), True, reason, THROTTLE_HINT)
+        return Verdict(Outcome.RETRY_ALL, (), True, reason, THROTTLE_HINT)
     if code in PASSING_CODES or status in SERVER_ERROR_STATUS or status == REQUEST_TIMEOUT:
-        return Verdict(Outcome.AGAIN, reason=reason, hint=SERVICE_HINT)
+        return Verdict(Outcome.RETRY_ALL, reason=reason, hint=SERVICE_HINT)
     if _is_about_content(status, code, message):
         return Verdict(Outcome.REFUSED, reason=reason)
     return Verdict(Outcome.BLOCKED, reason=reason, hint=_blocking_hint(status, code))
@@ -252,18 +256,18 @@ def _blocking_hint(status: int, code: str) -> str:
         return REDIRECT_HINT
     if code in CONTENT_CODES:
         return STREAM_HINT
-    return HINTS.get(code, OTHER_HINT) if code else NOT_KINESIS_HINT
+    return HINTS.get(code, "") if code else NOT_KINESIS_HINT
 
 
 def _names_stream(message: str) -> bool:
-    """Whether a complaint is about the stream. Values are quoted in it and may say anything."""
+    """Tell whether a message is about the stream; the values that it quotes do not count."""
     return bool(STREAM_MEMBER.search(ANY_VALUE.sub("at '", message)))
 
 
 def _error_of(response: Response) -> tuple[str, str]:
-    """The error's code without its namespace and its message, as the JSON 1.1 protocol has them."""
-    answer = _parsed(response.body)
-    fields: dict[str, Any] = answer if isinstance(answer, dict) else {}
+    """Return an error's code, without its namespace, and its message (JSON 1.1 protocol)."""
+    parsed = _parsed(response.body)
+    fields: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
     code = fields.get("__type") or fields.get("code") or _header(response, "x-amzn-errortype")
     message = fields.get("message") or fields.get("Message") or _quoted(response.body)
     return str(code).rpartition("#")[2].partition(":")[0].strip(), str(message)
@@ -274,8 +278,8 @@ def _header(response: Response, name: str) -> str:
 
 
 def _unknown(reason: str) -> Verdict:
-    """Nobody knows what became of the entries, so they count as failed."""
-    return Verdict(Outcome.AGAIN, reason=reason, hint=NOT_KINESIS_HINT)
+    """What became of the entries is not known, so they count as failed."""
+    return Verdict(Outcome.RETRY_ALL, reason=reason, hint=NOT_KINESIS_HINT)
 
 
 def _parsed(body: bytes) -> Any:

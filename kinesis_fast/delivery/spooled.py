@@ -1,16 +1,17 @@
 """Deliveries in the background out of a spool: a chunk is on disk before its flush says OK."""
 
+import heapq
+import itertools
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import Final
 
-from kinesis_fast.delivery.chunk_delivery import Delivery, begin
+from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.delivery.context import DeliveryContext
-from kinesis_fast.delivery.protocols import Chunk
+from kinesis_fast.delivery.foreground import n_bytes_of
+from kinesis_fast.delivery.protocols import Chunk, Storage, StoredChunk
 from kinesis_fast.delivery.retry import backoff_s
+from kinesis_fast.delivery.settle import MAX_TAG
 from kinesis_fast.errors import DamagedChunk, SendFailureTimeout, StorageError
 from kinesis_fast.limits import (
     BACKGROUND_BACKOFF_BASE_S,
@@ -18,319 +19,326 @@ from kinesis_fast.limits import (
     SPOOL_BACKOFF_CAP_S,
     SPOOL_START_SPREAD_S,
 )
+from kinesis_fast.logs import printable
+from kinesis_fast.stats import ChunkAccount
 
 REQUESTS_PER_NOTE: Final = 8  # settled requests of a chunk after which its progress is written down
 QUIET_S: Final = 60.0  # seconds between two lines about chunks that are refused
 
 
-class StoredChunk(Protocol):
-    """A chunk on disk; see `kinesis_fast.storage.spool`."""
-
-    tag: str
-    progress: bytearray
-
-    def read(self) -> bytes: ...
-    def save_progress(self, progress: bytes, /) -> bool: ...
-    def remove(self) -> bool: ...
-
-
-class Storage(Protocol):
-    """Where chunks are kept; see `kinesis_fast.storage.spool`."""
-
-    @property
-    def path(self) -> str: ...
-    def put(self, chunk: Chunk, tag: str, /) -> StoredChunk: ...
-    def pending(self) -> Sequence[StoredChunk]: ...
-    def close(self) -> None: ...
-
-
-@dataclass(eq=False)
+@dataclass(order=True)
 class _Entry:
-    """A chunk that is to be delivered.
+    """A chunk on disk that is to be delivered; entries are ordered by when they are due.
 
     Attributes:
+        due: when it may be tried, in seconds of the clock.
+        number: entries that are due at the same time go in this order.
         stored: the chunk.
-        n_pending: its records that stand in the account as pending; None for a chunk of an earlier
-            process, which is in no account yet.
-        due: when it may be tried, in seconds of time.monotonic.
+        account: its share in the counters; None before the first try of an earlier run's chunk.
         n_failures: how often it failed for reasons of its own.
+        n_settled: requests that were settled since its progress was written down.
+        is_done: whether nothing is left to do for it.
     """
 
-    stored: StoredChunk
-    n_pending: int | None
-    due: float = 0.0
-    n_failures: int = 0
+    due: float
+    number: int
+    stored: StoredChunk = field(compare=False)
+    account: ChunkAccount | None = field(compare=False, default=None)
+    n_failures: int = field(compare=False, default=0)
+    n_settled: int = field(compare=False, default=0)
+    is_done: bool = field(compare=False, default=False)
+    lock: threading.Lock = field(compare=False, default_factory=threading.Lock)
+
+    def note(self, delivery: ChunkDelivery) -> None:
+        """Write down which events are settled."""
+        with self.lock:  # held while it is written: no older note overtakes a newer one
+            self._save(delivery)
+
+    def note_request(self, delivery: ChunkDelivery) -> None:
+        """Count a request that is settled; write the progress down every few requests."""
+        with self.lock:
+            self.n_settled += 1
+            if self.n_settled % REQUESTS_PER_NOTE == 0:
+                self._save(delivery)
+
+    def _save(self, delivery: ChunkDelivery) -> None:
+        self.stored.save_progress(delivery.settled_events())
 
 
 class Spooled:
     """Delivers chunks from disk, the oldest first; none is given up.
 
-    While the service takes nothing all chunks wait, with growing pauses, and the oldest is tried.
+    While the service takes nothing, all chunks wait, with growing pauses, and the oldest is tried.
     Which events of a chunk are settled is written down after each REQUESTS_PER_NOTE requests and
-    when a try ends. So of each chunk that is on its way when the process is killed, the next sends
-    at most REQUESTS_PER_NOTE + max_in_flight requests twice, of at most n_slots chunks.
+    when a try ends. So of each chunk that is being delivered when the process is killed, the next
+    start sends at most REQUESTS_PER_NOTE + max_in_flight requests twice, of at most n_slots chunks.
 
     Args:
+        context: what deliveries work with.
         storage: where the chunks are. What is in it already is delivered, too.
-        tools: what deliveries work with.
         n_slots: deliveries at a time, at least 1.
         n_retries: tries that fail one after the other before lines about them become errors.
     """
 
     def __init__(
-        self, storage: Storage, tools: DeliveryContext, n_slots: int, n_retries: int
+        self, context: DeliveryContext, storage: Storage, n_slots: int, n_retries: int
     ) -> None:
+        self._context = context
         self._storage = storage
-        self._tools = tools
         self._n_slots = n_slots
         self._n_retries = n_retries
         self._changed = threading.Condition(threading.Lock())
-        self._closing = False  # nothing is waited for any more
-        self._stopped = False  # nothing is begun any more
+        self._is_closing = False  # nothing is waited for any more
+        self._is_stopped = False  # nothing is begun any more
         self._n_workers = 0
-        self._running: list[tuple[Delivery, StoredChunk]] = []
+        self._numbers = itertools.count()
+        self._waiting: list[_Entry] = []  # a heap
+        self._running: dict[int, _Entry] = {}  # by the thread that delivers it
+        self._deliveries: dict[ChunkDelivery, _Entry] = {}
         self._failure: SendFailureTimeout | None = None  # for the next call
         self._n_failures = 0  # tries that failed one after the other, of any chunk
-        self._told_at = -QUIET_S
+        self._last_logged_at = -QUIET_S
         self._hold_until = 0.0
-        # Many hosts may start at once: they are not to send what they have in step.
-        start = time.monotonic() + tools.timing.random() * SPOOL_START_SPREAD_S
-        self._backlog = deque(_Entry(stored, None, start) for stored in storage.pending())
-        if self._backlog:
-            tools.log.info(
-                "%d chunks of an earlier run are in the spool %s; they are sent now, oldest first",
-                len(self._backlog),
-                storage.path,
-            )
-        with self._changed:
-            self._call_workers()
+        self._resume_backlog()
 
-    def take_over(self, chunk: Chunk, tag: str, n_records: int) -> bool:
+    def take_over(self, chunk: Chunk, tag: str) -> bool:
         """Write a chunk to the disk, to be delivered.
 
         Returns:
-            False when it cannot be written or the spool is full; then all records count as
+            False when it cannot be written or the spool is full. Then all records count as
             returned.
 
         Raises:
             SendFailureTimeout: the watchdog's time was up since the last call.
+            TypeError: the chunk is not bytes-like.
         """
-        failure, self._failure = self._failure, None
+        context = self._context
+        n_records = context.encoder.count(chunk)
+        context.stats.chunk(n_bytes_of(chunk))
+        account = ChunkAccount(context.stats, n_records)
+        stored = None
+        is_taken = False
         try:
+            failure, self._failure = self._failure, None
             if failure is not None:
                 raise failure
             stored = self._storage.put(chunk, tag)
+            with self._changed:
+                self._add(_Entry(context.timing.clock(), next(self._numbers), stored, account))
+                is_taken = True
+                self._call_workers()
         except StorageError as error:
-            self._tools.stats.returned_unread(n_records)
-            self._tell(error)
-            return False
-        except BaseException:
-            self._tools.stats.returned_unread(n_records)
-            raise
-        self._tools.stats.taken_over(n_records)
-        with self._changed:
-            self._backlog.append(_Entry(stored, n_records))
-            self._call_workers()
-        return True
+            self._log_storage_error(error)
+        finally:
+            if not is_taken:
+                account.close()
+                if stored is not None:  # the host brings it again
+                    stored.remove()
+        return is_taken
 
     def close(self, timeout_s: float) -> bool:
         """Go on until the time is up or a try fails; what is left then stays in the spool.
 
-        When it returns, no more requests are begun; those in flight may still arrive, and twice.
+        When it returns, no more requests begin; those in flight may still arrive, and twice.
 
         Returns:
             Whether nothing is in flight any more.
         """
         with self._changed:
-            self._closing = True
+            self._is_closing = True
             self._changed.notify_all()
-            idle = self._changed.wait_for(lambda: self._n_workers == 0, timeout_s)
-            self._stopped = True
-            running = list(self._running)
-        for delivery, stored in running:
+            is_idle = self._changed.wait_for(lambda: self._n_workers == 0, timeout_s)
+            self._is_stopped = True
+            deliveries = dict(self._deliveries)
+        for delivery, entry in deliveries.items():
             delivery.stop()
-            self._note(delivery, stored)
+            entry.note(delivery)
         self._storage.close()
-        return idle
+        return is_idle
 
-    def _tell(self, error: StorageError) -> None:
+    def _resume_backlog(self) -> None:
+        """Queue the chunks of an earlier run."""
+        backlog = self._storage.pending()
+        if not backlog:
+            return
+        self._context.log.info(
+            "%d chunks of an earlier run are in the spool %s; sending them now, oldest first",
+            *(len(backlog), self._storage.path),
+        )
+        # Many hosts may start at once: the spread keeps them from sending in step.
+        timing = self._context.timing
+        start = timing.clock() + timing.random() * SPOOL_START_SPREAD_S
         with self._changed:
-            now = time.monotonic()
-            is_due, self._told_at = now - self._told_at >= QUIET_S, now
+            for stored in backlog:
+                self._add(_Entry(start, next(self._numbers), stored))
+            self._call_workers()
+
+    def _add(self, entry: _Entry) -> None:
+        """Queue an entry. The watchdog hears of it until it is done; the lock is held."""
+        heapq.heappush(self._waiting, entry)
+        self._context.watchdog.begin()
+
+    def _log_storage_error(self, error: StorageError) -> None:
+        with self._changed:
+            now = self._context.timing.clock()
+            is_due, self._last_logged_at = now - self._last_logged_at >= QUIET_S, now
         if is_due:
-            self._tools.log.error("%s; chunks are given back", error)
+            self._context.log.error("%s; returning chunks to Fluent Bit (RETRY)", error)
 
     # --- the workers ---
 
     def _call_workers(self) -> None:
-        """See to it that somebody delivers; the lock is held."""
+        """Wake a worker, and start those that are missing; the lock is held."""
         self._changed.notify()
-        while self._n_workers < min(self._n_slots, len(self._backlog)) and not self._closing:
+        n_wanted = min(self._n_slots, len(self._waiting) + len(self._running))
+        while self._n_workers < n_wanted and not self._is_closing:
             self._n_workers += 1
             try:
-                self._tools.crew.start(self._work)
+                self._context.threads.run(self._work)
             except RuntimeError as error:  # no more threads: the next chunk tries again
                 self._n_workers -= 1
-                self._tools.log.warning("nobody to deliver from the spool: %s", error)
+                self._context.log.warning("no thread to deliver from the spool: %s", error)
                 return
 
     def _work(self) -> None:
         try:
             while (entry := self._next_entry()) is not None:
                 self._deliver(entry)
-        except BaseException as error:  # SystemExit, say: the thread ends, the host must not
-            self._tools.log.error("a delivery from the spool ended with %r", error)
+        except BaseException as error:  # SystemExit, for instance: it must not end the host
+            self._context.log.error("a delivery from the spool ended with %r", error)
         finally:
             with self._changed:
                 self._n_workers -= 1
+                self._put_back()
                 self._changed.notify_all()
 
     def _next_entry(self) -> _Entry | None:
-        """Wait for a chunk that is due; None when there is none left, or none due after close()."""
+        """Wait for an entry that is due; None when none is left, or none is due after close()."""
+        timing = self._context.timing
         with self._changed:
-            while self._backlog and not self._stopped:
-                now = time.monotonic()
-                entry = min(self._backlog, key=lambda entry: max(entry.due, now))
-                wait_s = max(entry.due, self._hold_until) - now
+            self._put_back()
+            while self._waiting and not self._is_stopped:
+                wait_s = max(self._waiting[0].due, self._hold_until) - timing.clock()
                 if wait_s <= 0:
-                    self._backlog.remove(entry)
+                    entry = self._running[threading.get_ident()] = self._waiting[0]
+                    heapq.heappop(self._waiting)
                     return entry
-                if self._closing:
+                if self._is_closing:
                     return None
-                self._changed.wait(wait_s)
+                timing.wait(self._changed, wait_s)
             return None
 
+    def _put_back(self) -> None:
+        """Queue the entry of this thread again, unless it is done; the lock is held."""
+        entry = self._running.get(threading.get_ident())
+        if entry is not None and not entry.is_done and entry not in self._waiting[:1]:
+            heapq.heappush(self._waiting, entry)
+        self._running.pop(threading.get_ident(), None)
+
     def _deliver(self, entry: _Entry) -> None:
+        """Try to deliver an entry; then it is done, or due again."""
         try:
             chunk = entry.stored.read()
+            if entry.account is None:
+                count = self._context.encoder.count
+                n_records = count(chunk, bytes(entry.stored.progress))
+                entry.account = ChunkAccount(self._context.stats, n_records)
+                entry.account.resumed(count(chunk) - n_records)
+            delivery = self._new_delivery(entry, chunk, entry.account)
         except DamagedChunk as error:  # it is set aside, and its records are in no stream
-            self._tools.log.error("%s; its records count as dead", error)
-            self._tools.stats.dead(entry.n_pending or 0)
+            self._context.log.error("%s; its records count as dead", error)
+            if entry.account is not None:
+                entry.account.close("dead")
+            self._finish(entry)
             return
         except (StorageError, MemoryError) as error:
             self._postpone(entry, f"it cannot be read: {error}")
             return
-        try:
-            delivery = self._begin(entry, chunk)
         except Exception as error:
             self._postpone(entry, f"it cannot be encoded: {error!r}")
             return
-        settled = False
-        with self._changed:
-            self._running.append((delivery, entry.stored))
-            is_late = self._stopped
-        if is_late:  # close() did not see it
-            delivery.stop()
-        try:
-            settled = self._run(delivery, entry)
-        finally:
-            with self._changed:
-                self._running.remove((delivery, entry.stored))
-            self._tools.watchdog.end(returned=not settled)
+        self._run(delivery, entry)
 
-    def _begin(self, entry: _Entry, chunk: bytes) -> Delivery:
-        settled = bytes(entry.stored.progress)
-        delivery = begin(
-            self._tools,
+    def _new_delivery(self, entry: _Entry, chunk: bytes, account: ChunkAccount) -> ChunkDelivery:
+        return ChunkDelivery(
+            self._context,
             chunk,
             entry.stored.tag,
-            counted=True,
-            settled=settled,
-            on_settled=self._notes(entry.stored),
+            account,
+            settled=bytes(entry.stored.progress),
+            on_settled=entry.note_request,
         )
-        if entry.n_pending is None:
-            entry.n_pending = self._tools.encoder.count(chunk, settled=settled)
-            self._tools.stats.taken_over(entry.n_pending)
-        return delivery
 
-    def _run(self, delivery: Delivery, entry: _Entry) -> bool:
+    def _run(self, delivery: ChunkDelivery, entry: _Entry) -> None:
         try:
-            if delivery.run():
-                delivery.finish()
+            if self._send(delivery, entry):
                 entry.stored.remove()
                 self._n_failures = 0
-                return True
-            if self._stopped and not delivery.trouble:  # by close()
-                self._leave(entry, delivery)
-                return False
-            self._hold(entry, delivery)
+                self._finish(entry)
+            elif not self._is_stopped or delivery.failure_reason:
+                self._hold(delivery)
         except SendFailureTimeout as error:
             self._failure = error
-            self._tools.log.error("chunk '%s': %s", delivery.tag, error)
-            self._hold(entry, delivery)
+            self._context.log.error("chunk '%s': %s", delivery.tag, error)
+            self._hold(delivery)
         except BaseException as error:
-            self._leave(entry, delivery)
             self._postpone(entry, f"unexpected failure: {error!r}")
             if not isinstance(error, Exception):
                 raise
-        return False
 
-    def _leave(self, entry: _Entry, delivery: Delivery) -> None:
-        entry.stored.save_progress(bytes(delivery.settled_events()))
-        entry.n_pending = delivery.leave()
+    def _send(self, delivery: ChunkDelivery, entry: _Entry) -> bool:
+        is_complete = False
+        try:
+            with self._changed:
+                self._deliveries[delivery] = entry
+                is_late = self._is_stopped
+            if is_late:  # close() did not see it
+                delivery.stop()
+            is_complete = delivery.run()
+            return is_complete
+        finally:
+            if not is_complete:
+                entry.note(delivery)
+            delivery.close()
+            with self._changed:
+                self._deliveries.pop(delivery, None)
 
-    def _hold(self, entry: _Entry, delivery: Delivery) -> None:
-        """The service takes nothing: let all chunks wait, and this one be the first again."""
-        self._leave(entry, delivery)
+    def _finish(self, entry: _Entry) -> None:
+        entry.is_done = True
+        self._context.watchdog.end(returned=False)
+
+    def _hold(self, delivery: ChunkDelivery) -> None:
+        """Let all chunks wait: the service takes nothing. This one is due first, being older."""
         with self._changed:
             self._n_failures += 1
-            n_failures = self._n_failures
-            is_trouble = n_failures > self._n_retries
-            wait_s = backoff_s(
-                n_failures,
-                BACKGROUND_BACKOFF_BASE_S,
-                SPOOL_BACKOFF_CAP_S if is_trouble else BACKGROUND_BACKOFF_CAP_S,
-                self._tools.timing.random,
-            )
-            self._hold_until = max(self._hold_until, time.monotonic() + wait_s)
-            self._stopped |= self._closing
-            self._backlog.appendleft(entry)
-            n_waiting = len(self._backlog)
-        (self._tools.log.error if is_trouble else self._tools.log.warning)(
-            "chunk '%s': PutRecords %s; %d chunks wait in the spool, the next try is in %.1f s",
+            is_error = self._n_failures > self._n_retries
+            cap_s = SPOOL_BACKOFF_CAP_S if is_error else BACKGROUND_BACKOFF_CAP_S
+            wait_s = self._backoff_s(self._n_failures, cap_s)
+            self._hold_until = max(self._hold_until, self._context.timing.clock() + wait_s)
+            self._is_stopped |= self._is_closing
+            n_waiting = len(self._waiting) + len(self._running)
+        (self._context.log.error if is_error else self._context.log.warning)(
+            "chunk '%s': %s; %d chunks wait in the spool, next try in %.1f s",
             delivery.tag,
-            delivery.trouble or "got no answer in time",
+            delivery.failure_reason or "PutRecords got no response in time",
             n_waiting,
             wait_s,
         )
 
     def _postpone(self, entry: _Entry, reason: str) -> None:
-        """Something is wrong with this chunk, or here: let the others go first."""
+        """Let the other chunks go first: something is wrong with this one, or with this host."""
         with self._changed:
             entry.n_failures += 1
-            wait_s = backoff_s(
-                entry.n_failures,
-                BACKGROUND_BACKOFF_BASE_S,
-                SPOOL_BACKOFF_CAP_S,
-                self._tools.timing.random,
-            )
-            entry.due = time.monotonic() + wait_s
-            self._stopped |= self._closing
-            self._backlog.append(entry)
-        self._tools.log.error(
-            "chunk '%s' stays in the spool, the next try is in %.1f s: %s",
-            entry.stored.tag,
+            wait_s = self._backoff_s(entry.n_failures, SPOOL_BACKOFF_CAP_S)
+            entry.due = self._context.timing.clock() + wait_s
+            self._is_stopped |= self._is_closing
+        self._context.log.error(
+            "chunk '%s' stays in the spool, next try in %.1f s: %s",
+            printable(entry.stored.tag, MAX_TAG),
             wait_s,
             reason,
         )
 
-    # --- progress ---
-
-    def _notes(self, stored: StoredChunk) -> Callable[[Delivery], None]:
-        """What a delivery calls after each request that is settled."""
-        lock = threading.Lock()
-        n_settled = 0
-
-        def settled(delivery: Delivery) -> None:
-            nonlocal n_settled
-            with lock:  # held while a note is written: nobody gets ahead, none overtakes another
-                n_settled += 1
-                if n_settled % REQUESTS_PER_NOTE == 0:
-                    self._note(delivery, stored)
-
-        return settled
-
-    def _note(self, delivery: Delivery, stored: StoredChunk) -> None:
-        progress = delivery.progress()
-        if progress is not None:
-            stored.save_progress(progress)
+    def _backoff_s(self, n_failures: int, cap_s: float) -> float:
+        random = self._context.timing.random
+        return backoff_s(n_failures, BACKGROUND_BACKOFF_BASE_S, cap_s, random)

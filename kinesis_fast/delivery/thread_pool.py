@@ -1,4 +1,4 @@
-"""Threads that stand by: a task goes to one that has nothing to do, or to a new one."""
+"""Threads that stand by: a task goes to an idle thread, or to a new one."""
 
 import threading
 from collections import deque
@@ -11,9 +11,12 @@ Task = Callable[[], None]
 
 
 class ThreadPool:
-    """Daemon threads, as many as there are tasks at a time; any thread may call any method.
+    """Daemon threads, one for each task that runs; any thread may call any method.
 
-    Tasks never raise. They must end by themselves: at the end of the process nobody waits for them.
+    A task must not raise, and must end by itself: the end of the process does not wait for it.
+
+    Args:
+        name: of the threads.
     """
 
     def __init__(self, name: str) -> None:
@@ -21,9 +24,9 @@ class ThreadPool:
         self._changed = threading.Condition(threading.Lock())
         self._tasks: deque[Task] = deque()
         self._n_idle = 0
-        self._closed = False
+        self._is_closed = False
 
-    def start(self, task: Task) -> None:
+    def run(self, task: Task) -> None:
         """Run a task on a thread of its own.
 
         Raises:
@@ -39,27 +42,27 @@ class ThreadPool:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
         except RuntimeError:
             with self._changed:
-                if task not in self._tasks:  # somebody has just become idle, and has it
+                if task not in self._tasks:  # another thread became idle just now and has it
                     return
                 self._tasks.remove(task)
             raise
 
     def close(self) -> None:
-        """Let the threads go as soon as they have nothing to do."""
+        """End each thread as soon as it has no task."""
         with self._changed:
-            self._closed = True
+            self._is_closed = True
             self._changed.notify_all()
 
     def _work(self) -> None:
         while (task := self._next_task()) is not None:
             task()
-            del task  # what it holds is not to be kept while this thread stands by
+            del task  # an idle thread must not keep alive what its last task held
 
     def _next_task(self) -> Task | None:
         with self._changed:
             self._n_idle += 1
             try:
-                self._changed.wait_for(lambda: self._tasks or self._closed, IDLE_S)
+                self._changed.wait_for(lambda: self._tasks or self._is_closed, IDLE_S)
                 return self._tasks.popleft() if self._tasks else None
             finally:
                 self._n_idle -= 1

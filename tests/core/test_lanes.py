@@ -157,29 +157,54 @@ def test_settled_events_are_left_out(settled: set[int], n_bits: int, max_lanes: 
     assert rest.count_rest() == 800 - len(settled)
 
 
+def marked(requests: list[Request], *indexes: int) -> bytearray:
+    """The bits of the events of all entries but these of the first request."""
+    bits = bytearray()
+    for kept, request in zip([indexes, *[()] * len(requests)], requests, strict=False):
+        request.mark_events(bits, kept)
+    return bits
+
+
 @pytest.mark.parametrize("n_taken", [0, 1, 2, 5])
 @pytest.mark.parametrize("max_lanes", [1, 3])
-def test_what_is_settled_is_what_was_taken_or_skipped(n_taken: int, max_lanes: int) -> None:
+def test_the_marks_of_requests_and_skips_are_what_needs_no_sending(
+    n_taken: int, max_lanes: int
+) -> None:
     chunk = BAD + keyed_chunk(1600) + BAD + keyed_chunk(400, 1) + b"\xc1"
-    earlier = bits_of({5, 1900, 2002}, 2003)
-    stream = stream_of(chunk, max_lanes, settled=earlier)
+    earlier = {5, 1900, 2002}
+    stream = stream_of(chunk, max_lanes, settled=bits_of(earlier, 2003))
     requests = [request for _, request in zip(range(n_taken), stream, strict=False)]
-    bits = stream.settled_events()
+    bits = marked(requests)
+    stream.mark_skipped(bits)
     taken = {request.event_of(i) for request in requests for i in range(request.n_records)}
+    skipped = {event for event in (0, 1601, *earlier) if event < stream.n_events}
+    assert bits == bytearray(bits_of(taken | skipped, 8 * len(bits)))
     rest = stream_of(chunk, 1, settled=bytes(bits))
     left = {r.event_of(i) for r in rest for i in range(r.n_records)}
-    assert not left & taken
     everything = {r.event_of(i) for r in stream_of(chunk, 1) for i in range(r.n_records)}
-    assert left | taken | {5, 1900} == everything
-    for request in requests:
-        request.clear_events(bits)
-    again = stream_of(chunk, 1, settled=bytes(bits))
-    assert {r.event_of(i) for r in again for i in range(r.n_records)} == everything - {5, 1900}
+    assert left == everything - taken - skipped
 
 
-def test_events_without_a_bit() -> None:
-    with pytest.raises(IndexError, match="event 8 has no bit"):
-        one_request().clear_events(bytearray(1))
+def test_marks_of_a_whole_chunk_are_all_its_events() -> None:
+    chunk = keyed_chunk(3000) + BAD + b"\xc1"
+    stream = stream_of(chunk, 4)
+    bits = marked(list(stream))
+    stream.mark_skipped(bits)
+    assert stream.n_events == 3002
+    assert int.from_bytes(bits, "little").bit_count() == 3002
+
+
+def test_kept_entries_are_not_marked() -> None:
+    request = one_request()
+    everything = {request.event_of(i) for i in range(request.n_records)}
+    kept = [1, request.n_records - 1]
+    bits = bytearray(b"\0")
+    n_bytes = request.mark_events(bits, kept)
+    marks = {i for i in range(8 * len(bits)) if bits[i >> 3] >> (i & 7) & 1}
+    assert marks == everything - {request.event_of(i) for i in kept}
+    assert n_bytes == request.n_bytes - sum(map(request.n_bytes_of, kept))
+    with pytest.raises(IndexError):
+        request.mark_events(bits, [request.n_records])
 
 
 @pytest.mark.parametrize("name", chunk_names())
@@ -188,9 +213,11 @@ def test_resumed_at_every_request(name: str) -> None:
     chunk = load_chunk(name)
     whole = drain(chunk, config).entries
     stream = requests_of(chunk, config)
+    bits = bytearray()
     for request in stream:
-        settled = bytes(stream.settled_events())
-        rest = RecordEncoder(config)._core.requests(chunk, now_ns=0, seed=0, settled=settled)
+        request.mark_events(bits)
+        stream.mark_skipped(bits)
+        rest = RecordEncoder(config)._core.requests(chunk, now_ns=0, seed=0, settled=bytes(bits))
         left = [entry.data for part in rest for entry in entries_of(part)]
         n_taken = request.event_of(request.n_records - 1)
         assert left == [entry.data for entry in whole if entry.event > n_taken]

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from outputs import assert_balanced, new_output, numbered, numbers
 
 from kinesis_fast import FlushResult, TransportError
-from kinesis_fast.stats import Stats
+from kinesis_fast.stats import ChunkAccount, Stats
 from kinesis_fast.transport import NotSentError
 
 BATCH, ATTEMPTS = 500, 4
@@ -199,10 +199,10 @@ def test_counters_that_belong_together_are_never_seen_apart() -> None:
 
     def change() -> None:
         while not stop.is_set():
-            stats.taken_over(3)
-            stats.delivered(1, 10)
-            stats.returned(1)
-            stats.dead(1)
+            account = ChunkAccount(stats, 3)
+            account.delivered(1, 10)
+            account.dead(1)
+            account.close()
 
     threads = [threading.Thread(target=change) for _ in range(2)]
     for thread in threads:

@@ -222,7 +222,7 @@ def test_close_wakes_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     output.flush(numbered([1]))
     parts = output._parts
     assert parts is not None
-    background = parts.sender._background
+    background = parts.mode
     assert isinstance(background, Background)
     eventually(lambda: background._n_waiting == 1)
     output.close(PATIENCE_S)
@@ -267,7 +267,7 @@ def test_close_waits_for_a_flush_of_another_thread() -> None:
     gate.wait_for_arrivals(1)
     closer = threading.Thread(target=output.close, args=(PATIENCE_S,))
     closer.start()
-    eventually(lambda: output._closed)
+    eventually(lambda: output._is_closed)
     assert closer.is_alive()
     gate.open()
     closer.join()

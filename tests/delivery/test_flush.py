@@ -76,7 +76,7 @@ def test_only_what_failed_is_sent_again(code: str) -> None:
     assert output.flush(numbered(range(5))) is OK
     assert [numbers(request) for request in transport.requests] == [[0, 1, 2, 3, 4], [1, 3], [3]]
     assert sorted(numbers(transport.kept)) == [0, 1, 2, 3, 4]
-    assert time.sleeps == [0.25, 0.5]
+    assert time.waits == [0.25, 0.5]
     throttles = 0 if code in {INTERNAL, "Unheard"} else 2
     assert_stats(output, in_=5, delivered=5, requests=3, retried=3, throttles=throttles)
     assert_stats(output, bytes_delivered=sum(len(data) + 8 for data in transport.kept))
@@ -97,7 +97,7 @@ def test_attempts_are_counted_per_request_and_progress_does_not_reset_them(
     output = new_output(transport, time)
     assert output.flush(numbered(range(1200)), "app.log") is RETRY
     assert transport.sizes == [500, 1, 1, 1]
-    assert time.sleeps == [0.25, 0.5, 1.0]
+    assert time.waits == [0.25, 0.5, 1.0]
     assert_stats(output, in_=1200, delivered=499, returned=701, retried=3, throttles=4)
     lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert lines == [
@@ -121,7 +121,7 @@ def test_the_budget_is_that_of_the_whole_flush() -> None:
     time = FakeTime()
     output = new_output(transport, time)
     assert output.flush(numbered(range(10_000))) is RETRY
-    assert sum(time.sleeps) <= RETRY_BUDGET_S
+    assert sum(time.waits) <= RETRY_BUDGET_S
     assert output.stats()["delivered"] > 6 * 500
 
 
@@ -164,7 +164,7 @@ def test_no_attempt_starts_after_the_budget() -> None:
     assert output.flush(numbered(range(2))) is RETRY
     # First failure at 2.4 s; 0.25 + 2.4 later the second, 0.5 + 2.4 s later the budget is gone.
     assert transport.sizes == [2, 1, 1]
-    assert time.sleeps == [0.25, 0.5]
+    assert time.waits == [0.25, 0.5]
 
 
 # --- the whole request fails ---
@@ -192,7 +192,7 @@ def test_trouble_that_may_pass_is_waited_for(trouble: Step) -> None:
     output = new_output(transport, time)
     assert output.flush(numbered(range(3))) is OK
     assert transport.sizes == [3, 3, 3]
-    assert time.sleeps == [0.25, 0.5]
+    assert time.waits == [0.25, 0.5]
     assert_stats(output, in_=3, delivered=3, retried=6, requests=3)
 
 
@@ -229,7 +229,7 @@ def test_what_needs_somebody_gives_the_chunk_back_at_once(
     output = new_output(transport, time)
     assert output.flush(numbered(range(1100))) is RETRY
     assert transport.sizes == [500, 500]
-    assert time.sleeps == []
+    assert time.waits == []
     assert_stats(output, in_=1100, delivered=500, returned=600, dead=0)
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
@@ -263,7 +263,7 @@ def test_a_record_that_is_refused_stands_alone_in_the_end(code: str, bad: set[in
     output = new_output(transport, time)
     assert output.flush(numbered(range(500))) is OK
     assert numbers(transport.kept) == [n for n in range(500) if n not in bad]
-    assert time.sleeps == []
+    assert time.waits == []
     assert_stats(output, in_=500, delivered=500 - len(bad), dead=len(bad))
     assert len(transport.requests) <= 1 + len(bad) * 2 * 9  # two halves a level, 9 levels
 

@@ -97,7 +97,7 @@ def test_locks_that_others_held_do_not_matter() -> None:
     run(
         """
         output = KinesisOutput(output_config(), FakeTransport())
-        locks = [output._lock, output._stats._lock, output._parts.sender._changed]
+        locks = [output._changed, output._stats._lock]
         taken = threading.Event()
 
         def hold():

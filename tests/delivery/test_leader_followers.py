@@ -18,17 +18,16 @@ class Jobs:
 
     def __init__(self, n_jobs: int, max_workers: int, length_s: Callable[[], float]) -> None:
         self._lock = threading.Lock()
-        self._turns = LeaderFollowers(self._lock, max_workers)
+        self._workers = LeaderFollowers(self._lock, max_workers)
         self._n_left = n_jobs
         self._length_s = length_s
         self.begun: list[int] = []
         self.n_at_work = self.most_at_work = self.n_started = 0
 
     def run(self) -> None:
-        self._turns.begin(n_workers=1)
         self._work()
         with self._lock:
-            self._turns.wait_for_all()
+            self._workers.wait_for_all()
 
     def _work(self) -> None:
         while (has_to_start := self._begin()) is not None:
@@ -38,29 +37,29 @@ class Jobs:
             with self._lock:
                 self.n_at_work -= 1
         with self._lock:
-            self._turns.leave()
+            self._workers.leave()
 
     def _help(self) -> None:
         with self._lock:
-            self._turns.arrive()
+            self._workers.join()
         self._work()
 
     def _begin(self) -> bool | None:
         """Whether a thread has to be started as well; None when there is nothing left."""
         with self._lock:
-            self._turns.come_back()
+            self._workers.resign()
             while self._n_left:
-                wait_s = self._turns.left_s()
+                wait_s = self._workers.s_until_lead()
                 if wait_s == 0:
-                    self._turns.lead()
+                    self._workers.lead()
                     self._n_left -= 1
                     self.begun.append(threading.get_ident())
                     self.n_at_work += 1
                     self.most_at_work = max(self.most_at_work, self.n_at_work)
-                    has_to_start = self._n_left > 0 and self._turns.call()
+                    has_to_start = self._n_left > 0 and self._workers.want_watcher()
                     self.n_started += has_to_start
                     return has_to_start
-                self._turns.stand_by(wait_s)
+                self._workers.follow(wait_s)
             return None
 
 
@@ -96,14 +95,13 @@ def test_whatever_the_jobs_take_all_are_done(seed: int) -> None:
 def test_a_thread_that_could_not_start_is_not_waited_for() -> None:
     lock = threading.Lock()
     three = LeaderFollowers(lock, 3)
-    three.begin(n_workers=1)
     with lock:
         three.lead()
-        assert three.call()
-        assert not three.call()  # one is on the way
-        three.stay_away()
-        assert three.call()
-        three.arrive()
+        assert three.want_watcher()
+        assert not three.want_watcher()  # one is on the way
+        three.cancel_join()
+        assert three.want_watcher()
+        three.join()
         three.leave()
         three.leave()
         three.wait_for_all()

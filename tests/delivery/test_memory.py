@@ -54,8 +54,8 @@ class CountedRequest:
     def event_at(self, index: int, /) -> int:
         return self._request.event_at(index)
 
-    def clear_events(self, bits: bytearray, /) -> None:
-        self._request.clear_events(bits)
+    def mark_events(self, bits: bytearray, kept: Sequence[int], /) -> int:
+        return self._request.mark_events(bits, kept)
 
     def retain(self, indexes: Sequence[int], /) -> None:
         self._account.call("retain")
@@ -82,6 +82,10 @@ class CountedStream:
         return self._stream.n_lanes
 
     @property
+    def n_events(self) -> int:
+        return self._stream.n_events
+
+    @property
     def is_exhausted(self) -> bool:
         return self._stream.is_exhausted
 
@@ -93,15 +97,11 @@ class CountedStream:
     def take_skipped(self) -> list[tuple[str, int, int, int]]:
         return self._stream.take_skipped()
 
-    def settled_events(self) -> bytearray:
-        return self._stream.settled_events()
+    def mark_skipped(self, bits: bytearray, /) -> None:
+        self._stream.mark_skipped(bits)
 
     def take_tally(self) -> Tally:
         return self._stream.take_tally()
-
-    def count_rest(self) -> int:
-        self._account.call("count_rest")
-        return self._stream.count_rest()
 
     def close(self) -> None:
         self._stream.close()
@@ -131,6 +131,7 @@ class Encoder:
         return CountedStream(stream, self)
 
     def count(self, chunk: Chunk, /, settled: bytes | None = None) -> int:
+        self.call("count")
         return self._encoder.count(chunk, settled)
 
     def span(self, chunk: Chunk, start: int, /) -> tuple[int, int]:
@@ -284,13 +285,13 @@ def test_a_thread_that_stands_by_keeps_nothing_of_its_last_task() -> None:
     class Held:
         pass
 
-    crew, done, held = ThreadPool("kinesis-fast-test"), threading.Event(), Held()
+    threads, done, held = ThreadPool("kinesis-fast-test"), threading.Event(), Held()
     alive = weakref.ref(held)
 
     def task(held: Held | None = held) -> None:
         done.set()
 
-    crew.start(task)
+    threads.run(task)
     assert done.wait(10)
     del task, held
     deadline = time.monotonic() + 5
@@ -298,4 +299,4 @@ def test_a_thread_that_stands_by_keeps_nothing_of_its_last_task() -> None:
         time.sleep(0.01)
         gc.collect()
     assert alive() is None
-    crew.close()
+    threads.close()

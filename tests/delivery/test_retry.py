@@ -118,7 +118,7 @@ def test_entries_count_more_than_the_sum_above_them() -> None:
 )
 def test_garbage_means_that_nobody_knows(body: bytes) -> None:
     verdict = classify(answer(body), 2)
-    assert verdict.outcome is Outcome.AGAIN
+    assert verdict.outcome is Outcome.RETRY_ALL
     assert not verdict.throttled
     assert "endpoint" in verdict.hint
 
@@ -128,12 +128,12 @@ def test_an_answer_that_was_cut_off_is_garbage(tail: bytes) -> None:
     body = entries_answer([None, None]).body[:-1] + tail + b"}"
     assert classify(answer(body), 2) == retry.SETTLED
     for end in range(len(body)):
-        assert classify(answer(body[:end]), 2).outcome is Outcome.AGAIN
+        assert classify(answer(body[:end]), 2).outcome is Outcome.RETRY_ALL
 
 
 def test_too_many_entries_are_as_bad_as_too_few() -> None:
-    assert classify(entries_answer([None] * 3), 2).outcome is Outcome.AGAIN
-    assert classify(entries_answer([None] * 1), 2).outcome is Outcome.AGAIN
+    assert classify(entries_answer([None] * 3), 2).outcome is Outcome.RETRY_ALL
+    assert classify(entries_answer([None] * 1), 2).outcome is Outcome.RETRY_ALL
 
 
 def judged(response: Response, n_records: int) -> tuple[Any, ...]:
@@ -179,7 +179,7 @@ def test_the_short_cut_never_disagrees_with_parsing(
 )
 def test_throttling_of_the_whole_request_passes(code: str) -> None:
     verdict = refusal(code)
-    assert verdict.outcome is Outcome.AGAIN
+    assert verdict.outcome is Outcome.RETRY_ALL
     assert verdict.throttled
     assert "add shards" in verdict.hint
 
@@ -188,20 +188,20 @@ def test_throttling_of_the_whole_request_passes(code: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html/>", b'{"__type":"InternalFailure"}'])
 def test_trouble_of_the_service_passes(status: int, body: bytes) -> None:
     verdict = classify(answer(body, status), 3)
-    assert verdict.outcome is Outcome.AGAIN
+    assert verdict.outcome is Outcome.RETRY_ALL
     assert not verdict.throttled
     assert str(status) in verdict.reason
 
 
 @pytest.mark.parametrize("code", ["InternalFailure", "InternalFailureException"])
 def test_trouble_of_the_service_passes_whatever_the_status(code: str) -> None:
-    assert refusal(code).outcome is Outcome.AGAIN
+    assert refusal(code).outcome is Outcome.RETRY_ALL
 
 
 def test_status_429_and_408_pass() -> None:
     assert classify(answer(b"", 429), 3).throttled
-    assert classify(answer(b"", 429), 3).outcome is Outcome.AGAIN
-    assert classify(answer(b"", 408), 3).outcome is Outcome.AGAIN
+    assert classify(answer(b"", 429), 3).outcome is Outcome.RETRY_ALL
+    assert classify(answer(b"", 408), 3).outcome is Outcome.RETRY_ALL
 
 
 @pytest.mark.parametrize(
@@ -299,10 +299,10 @@ def test_a_bad_stream_name_is_not_the_fault_of_the_content(code: str, message: s
 
 
 def test_no_answer_may_pass() -> None:
-    assert classify_exception(TransportError("time-out")).outcome is Outcome.AGAIN
+    assert classify_exception(TransportError("time-out")).outcome is Outcome.RETRY_ALL
     assert classify_exception(TransportError("time-out")).reason == "time-out"
     verdict = classify_exception(KeyError("bug"))
-    assert (verdict.outcome, verdict.reason) == (Outcome.AGAIN, "KeyError: 'bug'")
+    assert (verdict.outcome, verdict.reason) == (Outcome.RETRY_ALL, "KeyError: 'bug'")
 
 
 def test_what_cannot_be_sent_does_not_pass() -> None:

@@ -15,7 +15,7 @@ from fake_transport import Answer, FakeTransport, Step, accept, error, fail, rai
 from outputs import assert_balanced, numbered, numbers
 
 from kinesis_fast import FlushResult, KinesisOutput
-from kinesis_fast.delivery.chunk_delivery import Delivery
+from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.delivery.context import Timing
 from kinesis_fast.delivery.in_flight import InFlightRequest
 from kinesis_fast.delivery.spooled import REQUESTS_PER_NOTE, Spooled
@@ -37,7 +37,7 @@ def spooling(transport: FakeTransport, root: Path, **options: str) -> KinesisOut
     return KinesisOutput(
         output_config(defaults | options),
         transport,
-        timing=Timing(sleep=lambda _: None, random=lambda: 0.0),
+        timing=Timing(random=lambda: 0.0),
     )
 
 
@@ -223,7 +223,7 @@ def test_an_unexpected_failure_does_not_hold_up_the_others(tmp_path: Path) -> No
     output = spooling(transport, tmp_path)
     sender = output._parts
     assert sender is not None
-    requests, first = sender.sender._tools.encoder.requests, True
+    requests, first = sender.context.encoder.requests, True
 
     def fail_once(*args: Any, **more: Any) -> Any:
         nonlocal first
@@ -232,7 +232,7 @@ def test_an_unexpected_failure_does_not_hold_up_the_others(tmp_path: Path) -> No
             raise MemoryError("no memory")
         return requests(*args, **more)
 
-    object.__setattr__(sender.sender._tools.encoder, "requests", fail_once)
+    object.__setattr__(sender.context.encoder, "requests", fail_once)
     assert output.flush(numbered([0])) is OK
     assert output.flush(numbered([1])) is OK
     eventually(lambda: output.stats()["delivered"] == 2)
@@ -320,7 +320,7 @@ def test_progress_is_noted_though_somebody_writes_a_request(tmp_path: Path) -> N
     transport = FakeTransport(*first, last_before_note, then=step)
     output = spooling(transport, tmp_path, max_in_flight="2")
     assert output._parts is not None
-    encoder = output._parts.sender._tools.encoder
+    encoder = output._parts.context.encoder
     requests = encoder.requests
     object.__setattr__(
         encoder, "requests", lambda *given, **more: _Taking(requests(*given, **more), on_take)
@@ -358,23 +358,21 @@ def test_notes_of_progress_follow_each_other(
 def test_a_half_that_waits_is_not_noted_as_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep, found, threads = InFlightRequest.keep, list[bytes](), list[threading.Thread]()
+    keep, found = InFlightRequest.keep, list[bytes]()
 
     def keep_and_look(unsettled: InFlightRequest, *given: Any) -> None:
         keep(unsettled, *given)
-        spooler = output._parts.sender._background if output._parts else None
+        spooler = output._parts.mode if output._parts else None
         assert isinstance(spooler, Spooled)
-        ((delivery, _),) = spooler._running
-        threads.append(threading.Thread(target=lambda: found.append(delivery.progress() or b"")))
-        threads[-1].start()
-        threads[-1].join(0.1)
+        (delivery,) = spooler._deliveries
+        found.append(delivery.settled_events())
 
     monkeypatch.setattr(InFlightRequest, "keep", keep_and_look)
     gate, step = gate_and_step()
     output = spooling(FakeTransport(error(400, "ValidationException"), then=step), tmp_path)
     assert output.flush(numbered(range(8))) is OK
     eventually(lambda: len(found) == 1)
-    assert found == [b"\0"]
+    assert found == [b""]
     gate.set()
     output.close(PATIENCE_S)
     assert output.stats()["delivered"] == 8
@@ -387,10 +385,10 @@ def test_after_close_no_request_is_begun(tmp_path: Path, caplog: pytest.LogCaptu
     assert output.flush(numbered(range(500 * 4))) is OK
     eventually(lambda: len(transport.requests) == 2)
     assert output._parts is not None
-    crew = output._parts.crew
+    threads = output._parts.context.threads
     output.close(0.01)
     gate.set()
-    eventually(lambda: crew._n_idle == 0 and output.stats()["delivered"] == 1000)
+    eventually(lambda: threads._n_idle == 0 and output.stats()["delivered"] == 1000)
     time.sleep(0.05)
     assert len(transport.requests) == 2
     assert "next try" not in caplog.text
@@ -411,7 +409,7 @@ def test_after_close_no_delivery_is_begun(tmp_path: Path, monkeypatch: pytest.Mo
     assert output.flush(numbered([1])) is OK
     assert has_read.wait(PATIENCE_S)
     assert output._parts is not None
-    watchdog = output._parts.watchdog
+    watchdog = output._parts.context.watchdog
     output.close(0.01)
     with monkeypatch.context() as patch:
         ended = threading.Event()
@@ -426,16 +424,16 @@ def test_close_while_a_delivery_ends_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an ended delivery has let go is not settled."""
-    leave, has_left, gate = Delivery.leave, threading.Event(), threading.Event()
+    close, has_left, gate = ChunkDelivery.close, threading.Event(), threading.Event()
 
-    def slowly(delivery: Delivery) -> int:
-        n_records = leave(delivery)
+    def slowly(delivery: ChunkDelivery) -> int:
+        n_records = close(delivery)
         has_left.set()
         assert gate.wait(PATIENCE_S)
         return n_records
 
     with monkeypatch.context() as patch:
-        patch.setattr(Delivery, "leave", slowly)
+        patch.setattr(ChunkDelivery, "close", slowly)
         output = spooling(FakeTransport(then=DENIED), tmp_path)
         assert output.flush(numbered(range(30))) is OK
         assert has_left.wait(PATIENCE_S)

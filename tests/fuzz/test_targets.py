@@ -116,7 +116,7 @@ def test_a_request_that_was_closed_too_early_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    "verdict", [Verdict(Answered.PARTIAL, [1]), Verdict(Answered.AGAIN, reason="no"), SETTLED]
+    "verdict", [Verdict(Answered.PARTIAL, [1]), Verdict(Answered.RETRY_ALL, reason="no"), SETTLED]
 )
 def test_a_wrong_verdict_is_noticed(verdict: Verdict) -> None:
     body = b'{"FailedRecordCount":1,"Records":[{"ErrorCode":"x"},{"SequenceNumber":"1"}]}'

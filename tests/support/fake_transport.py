@@ -133,25 +133,39 @@ class FakeTransport:
 
 
 class FakeTime:
-    """A clock that only moves when somebody sleeps, or when told to.
+    """A clock that moves by what a thread waits, at once, or only when told to.
 
     Args:
-        chance: what `random` always gives.
+        chance: what `random` always returns.
+        is_manual: whether a thread that waits goes on only after `advance`, or when it is notified.
     """
 
-    def __init__(self, chance: float = 0.5) -> None:
+    def __init__(self, chance: float = 0.5, *, is_manual: bool = False) -> None:
         self.now = 1000.0
-        self.sleeps: list[float] = []
+        self.waits: list[float] = []
         self._chance = chance
+        self._is_manual = is_manual
+        self._waiting: list[threading.Condition] = []
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
+        for condition in list(self._waiting):
+            with condition:
+                condition.notify_all()
 
     def timing(self) -> Timing:
         """Return what an output takes."""
-        return Timing(lambda: self.now, self._sleep, lambda: self._chance)
+        return Timing(lambda: self.now, self._wait, lambda: self._chance)
 
-    def _sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.now += seconds
+    def _wait(self, condition: threading.Condition, seconds: float) -> None:
+        self.waits.append(seconds)
+        if not self._is_manual:
+            self.now += seconds
+            condition.wait(0)
+            return
+        self._waiting.append(condition)
+        try:
+            condition.wait()
+        finally:
+            self._waiting.remove(condition)

@@ -31,7 +31,7 @@ def test_a_resumed_flush_that_ends_early_counts_all_that_was_settled_before() ->
     settled[250:] = b"\xff" * 75  # events 2000 to 2599
     parts = output._parts
     assert parts is not None
-    parts.sender._tools.resume.put(chunk, "", bytes(settled))
+    parts.context.resume.put(chunk, "", bytes(settled))
     assert output.flush(chunk) is FlushResult.RETRY
     stats = output.stats()
     assert stats["returned"] == 2000

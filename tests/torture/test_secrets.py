@@ -72,7 +72,7 @@ def everything_of(output: KinesisOutput) -> list[str]:
     """Return the reprs of all that an output holds."""
     parts = output._parts
     assert parts is not None
-    held = [output, output._config, parts, parts.sender, parts.sender._tools, parts.own_transport]
+    held = [output, output._config, parts, parts.mode, parts.context, parts.own_transport]
     held += [value for one in held for value in getattr(one, "__dict__", {}).values()]
     return [text for one in held for text in (repr(one), str(one))]
 

@@ -59,7 +59,7 @@ cdef class RequestStream:
     cdef bint is_busy           # a call is under way, with the GIL released
     cdef Cursor cursor
     cdef const uint8_t* start
-    cdef uint32_t n_events      # events read
+    cdef readonly uint32_t n_events     # events read
     cdef bytes settled          # a bit per event that is not to be sent, from earlier
     cdef Text settled_bits
     cdef Moment now
@@ -78,6 +78,7 @@ cdef class RequestStream:
     cdef size_t malformed_at
     cdef bint keeps_skipped
     cdef Buffer skipped         # of SkippedEvent
+    cdef Buffer no_record       # a bit per event read, 1 if it makes no record
 
     cdef void enter(self) except *
     cdef void release_chunk(self) noexcept
@@ -88,6 +89,7 @@ cdef class RequestStream:
     cdef Request close_any_lane(self)
     cdef Status fill(self) noexcept nogil
     cdef Status encode_next(self) noexcept nogil
+    cdef Status add_bits(self) noexcept nogil
     cdef Status read_on(self) noexcept nogil
     cdef Status encode_body(self, const Event* event) noexcept nogil
     cdef Status finish_record(self, const Found* found) noexcept nogil

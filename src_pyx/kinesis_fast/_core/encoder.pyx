@@ -13,7 +13,7 @@ from kinesis_fast._core.events cimport Moment, read_event
 from kinesis_fast._core.kernels cimport KF_SLACK
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.partition_key cimport key_from_record, key_from_text, random_key
-from kinesis_fast._core.request cimport clear_event, new_request
+from kinesis_fast._core.request cimport new_request
 from kinesis_fast._core.shape cimport finish_shape, write_record
 from kinesis_fast._core.status cimport (
     STATUS_BAD_KEY, STATUS_END, STATUS_FULL, STATUS_NO_BATCH, STATUS_NO_LOG_KEY, STATUS_NO_MEMORY,
@@ -47,6 +47,7 @@ cdef enum:
     SMALLEST_RECORD = 1024      # room for the longest partition key, the suffix and a newline
     NANOSECONDS = 1000000000
     ANY_LANE = -1
+    BITS_STEP = 128             # bytes, for 1,024 events
 
 cdef uint64_t ALL = <uint64_t> -1
 
@@ -170,8 +171,9 @@ cdef object time_ns(bint has_time, Moment time):
 cdef class RequestStream:
     """Iterator over the requests of one chunk. It holds the chunk until it is exhausted or closed.
 
-    `n_lanes` is how many lanes there are, `n_open` how many of them collect records. One thread at
-    a time: a call while another is under way raises RuntimeError.
+    `n_lanes` is how many lanes there are, `n_open` how many of them collect records, `n_events` how
+    many events were read. One thread at a time: a call while another is under way raises
+    RuntimeError.
     """
 
     def __cinit__(self, Encoder encoder not None, chunk, uint64_t now_ns, uint64_t seed,
@@ -200,6 +202,7 @@ cdef class RequestStream:
         self.release_chunk()
         self.drop_batches()
         buffer_free(&self.skipped)
+        buffer_free(&self.no_record)
         close_times(&self.times)
 
     cdef void enter(self) except *:
@@ -337,29 +340,22 @@ cdef class RequestStream:
         finally:
             self.is_busy = False
 
-    def settled_events(self):
-        """A bit per event, as `settled` of `Encoder.requests`: what needs no sending any more.
+    def mark_skipped(self, bytearray bits not None):
+        """Set the bit of each event read so far that makes no record.
 
-        That is every event that was read, but for the records that wait in this stream; those of
-        requests that were taken count as settled.
+        These are events that were skipped, group markers, and events that were settled before. Bit
+        i % 8 of byte i // 8 is event i; `bits` grows where it is too short.
         """
-        cdef size_t n_octets = max((self.n_events + 7) >> 3, self.settled_bits.n)
+        cdef size_t n_octets, i
         cdef uint8_t* octets
-        cdef unsigned int lane, i
         self.enter()
         try:
-            bits = bytearray(n_octets)
-            bits[:self.settled_bits.n] = self.settled or b""
+            n_octets = min((<size_t> self.n_events + 7) >> 3, self.no_record.n)
+            if <size_t> len(bits) < n_octets:
+                bits += bytes(n_octets - len(bits))
             octets = <uint8_t*> PyByteArray_AsString(bits)
-            for i in range(self.n_events):
-                octets[i >> 3] |= <uint8_t> (1 << (i & 7))
-            if self.has_record:
-                clear_event(octets, n_octets, self.n_events - 1)
-            for lane in range(self.n_lanes):
-                if self.lanes[lane] != NULL:
-                    for i in range(self.lanes[lane].n_entries):
-                        clear_event(octets, n_octets, self.lanes[lane].entries[i].event)
-            return bits
+            for i in range(n_octets):
+                octets[i] |= self.no_record.data[i]
         finally:
             self.is_busy = False
 
@@ -424,6 +420,8 @@ cdef class RequestStream:
         cdef Status status
         cdef Cursor start
         while True:
+            if self.n_events >> 3 >= self.no_record.n and self.add_bits() != STATUS_OK:
+                return STATUS_NO_MEMORY
             start = self.cursor
             self.event_at = <size_t> (start.pos - self.start)
             status = self.read_on()
@@ -434,9 +432,19 @@ cdef class RequestStream:
                 status = self.end_malformed()
             if status != STATUS_OK:
                 return status
+            if not self.has_record:
+                self.no_record.data[self.n_events >> 3] |= <uint8_t> (1 << (self.n_events & 7))
             self.n_events += 1
             if self.has_record:
                 return STATUS_OK
+
+    cdef Status add_bits(self) noexcept nogil:
+        """Make room for the bits of further events."""
+        if buffer_reserve(&self.no_record, BITS_STEP) != STATUS_OK:
+            return STATUS_NO_MEMORY
+        memset(self.no_record.data + self.no_record.n, 0, BITS_STEP)
+        self.no_record.n += BITS_STEP
+        return STATUS_OK
 
     cdef Status read_on(self) noexcept nogil:
         """Step over the next event; if it makes a record, this is the record then."""

@@ -26,5 +26,4 @@ cdef class Request:
     cdef unsigned int choose(self, indexes, unsigned int* chosen) except 0
 
 
-cdef bint clear_event(uint8_t* octets, size_t n_octets, size_t event) noexcept nogil
 cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane)

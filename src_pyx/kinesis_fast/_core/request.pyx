@@ -2,8 +2,9 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
-from cpython.bytearray cimport PyByteArray_AsString, PyByteArray_Size
+from cpython.bytearray cimport PyByteArray_AsString
 from libc.stdint cimport uint8_t
+from libc.string cimport memset
 
 from kinesis_fast._core.batch cimport (
     batch_append_copy, batch_finish, batch_free, batch_new, batch_open, batch_retain,
@@ -48,14 +49,6 @@ cdef class BatchPool:
                 self.n_batches += 1
                 batch = NULL
         batch_free(batch)
-
-
-cdef bint clear_event(uint8_t* octets, size_t n_octets, size_t event) noexcept nogil:
-    """Set the bit of an event to 0; False: there is none."""
-    if event >> 3 >= n_octets:
-        return False
-    octets[event >> 3] &= <uint8_t> ~(1 << (event & 7))
-    return True
 
 
 cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane):
@@ -167,18 +160,35 @@ cdef class Request:
         cdef const Entry* entry = self.entry_at(index)
         return (<const char*> self.batch.buffer.data)[entry.start:entry.end]
 
-    def clear_events(self, bytearray bits not None):
-        """Set to 0 the bit of each event of this request; bit i % 8 of byte i // 8 is event i.
+    def mark_events(self, bytearray bits not None, kept=()):
+        """Set the bit of the event of each entry, but for the entries `kept`.
 
-        IndexError if there are not enough bits.
+        Bit i % 8 of byte i // 8 is event i; `bits` grows where it is too short. Returns the bytes
+        of these entries, data plus partition keys. IndexError or ValueError for wrong indexes.
         """
-        cdef Batch* batch = self.entries()
-        cdef uint8_t* octets = <uint8_t*> PyByteArray_AsString(bits)
-        cdef size_t n_octets = <size_t> PyByteArray_Size(bits)
+        cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
+        cdef uint8_t is_kept[MAX_RECORDS_PER_REQUEST]
+        cdef Batch* batch
+        cdef uint8_t* octets
+        cdef size_t n_octets = 0, n_bytes = 0
         cdef unsigned int i
-        for i in range(batch.n_entries):
-            if not clear_event(octets, n_octets, batch.entries[i].event):
-                raise IndexError(f"event {batch.entries[i].event} has no bit")
+        cdef unsigned int n_kept = self.choose(kept, chosen) if kept else 0
+        memset(is_kept, 0, sizeof(is_kept))
+        for i in range(n_kept):
+            is_kept[chosen[i]] = True
+        with cython.critical_section(self):
+            batch = self.entries()
+            for i in range(batch.n_entries):
+                n_octets = max(n_octets, (<size_t> batch.entries[i].event >> 3) + 1)
+            if <size_t> len(bits) < n_octets:
+                bits += bytes(n_octets - len(bits))
+            octets = <uint8_t*> PyByteArray_AsString(bits)
+            for i in range(batch.n_entries):
+                if not is_kept[i]:
+                    octets[batch.entries[i].event >> 3] |= <uint8_t> (
+                        1 << (batch.entries[i].event & 7))
+                    n_bytes += batch.entries[i].n_bytes
+        return n_bytes
 
     def subset(self, indexes):
         """A new Request that holds only the entries `indexes`, in that order.

@@ -1,0 +1,129 @@
+"""What an answer changes: counters, concurrency, watchdog, dead letters and the report.
+
+All of it is booked here and nowhere else. An event is settled when its bit is set, and its bit is
+set when the service has acknowledged the record, when the encoder has skipped the event, or when
+the record is dead. Every event without a bit is sent again, whatever happened in between.
+"""
+
+import threading
+from collections.abc import Sequence
+
+from kinesis_fast.delivery.chunk_letters import ChunkLetters
+from kinesis_fast.delivery.chunk_report import ChunkReport
+from kinesis_fast.delivery.context import DeliveryContext
+from kinesis_fast.delivery.in_flight import InFlightRequest
+from kinesis_fast.delivery.protocols import Chunk, Request, RequestStream
+from kinesis_fast.delivery.retry import Outcome, Verdict
+from kinesis_fast.logs import printable
+from kinesis_fast.stats import ChunkAccount
+
+MAX_TAG = 100  # characters in a log line
+
+
+class Settlement:
+    """Books one delivery of a chunk; the threads that deliver it may call any method.
+
+    Args:
+        context: what the delivery works with.
+        chunk: bytes-like; looked at until `close`.
+        tag: Fluent Bit's name for its source.
+        settled: a bit per event that needs no sending: bit i % 8 of byte i // 8 is event i.
+        account: the chunk's share in the counters.
+    """
+
+    def __init__(
+        self,
+        context: DeliveryContext,
+        chunk: Chunk,
+        tag: str,
+        settled: bytes | None,
+        account: ChunkAccount,
+    ) -> None:
+        self._context = context
+        self._chunk = chunk
+        self._account = account
+        self._before = settled or b""
+        self._bits = bytearray(self._before)
+        self._lock = threading.Lock()
+        self.tag = printable(tag, MAX_TAG)
+        self._report = ChunkReport(context.log, self.tag)
+        self._letters = None
+        if context.dead_letters is not None:
+            self._letters = ChunkLetters(context.dead_letters, context.encoder.span, chunk, tag)
+
+    def encoded(self, stream: RequestStream) -> None:
+        """Book what the encoder found when it wrote a request."""
+        tally, skipped = stream.take_tally(), stream.take_skipped()
+        if self._letters is not None:
+            self._letters.skipped(skipped)
+        self._report.encoded(tally)
+        self._account.encoded(tally)
+        if not tally.is_plain:
+            with self._lock:
+                stream.mark_skipped(self._bits)
+
+    def attempted(self, in_flight: InFlightRequest) -> None:
+        """Book that a request goes out."""
+        self._account.attempted(in_flight.n_resent)
+
+    def answered(self, in_flight: InFlightRequest, verdict: Verdict) -> bool:
+        """Book the answer to a request. Returns whether all of its records are settled by it."""
+        request = in_flight.request
+        if not verdict.was_sent:
+            self._account.not_attempted(in_flight.n_resent)
+            return False
+        in_flight.was_sent = True
+        if verdict.throttled:
+            self._account.throttled()
+            n_failed = len(verdict.failed) or request.n_records
+            self._context.concurrency.throttled(n_failed / request.n_records)
+        elif verdict.outcome is Outcome.SETTLED:
+            self._context.concurrency.accepted()
+        if verdict.outcome is Outcome.SETTLED:
+            self._acknowledge(request, ())
+            return True
+        if verdict.outcome is Outcome.PARTIAL and len(verdict.failed) < request.n_records:
+            self._acknowledge(request, verdict.failed)
+        elif verdict.outcome is Outcome.REFUSED and request.n_records == 1:
+            self._bury(request, verdict.reason)
+            return True
+        return False
+
+    def settled_events(self) -> bytes:
+        """Return the bits of the events that are settled by now."""
+        with self._lock:
+            return bytes(self._bits)
+
+    def is_complete(self, stream: RequestStream) -> bool:
+        """Tell whether every event that the stream has read is settled."""
+        n_settled = int.from_bytes(self.settled_events(), "little").bit_count()
+        return stream.is_exhausted and n_settled >= stream.n_events
+
+    def close(self, *, is_complete: bool) -> int:
+        """End this delivery; the account goes on. Returns how many records are not settled."""
+        try:
+            if not is_complete:
+                count = self._context.encoder.count
+                n_left = count(self._chunk, self.settled_events())
+                self._account.correct(n_left, count(self._chunk, self._before))
+            return self._account.n_pending
+        finally:
+            self._chunk = b""
+            self._letters = None
+            self._report.write()
+
+    def _acknowledge(self, request: Request, failed: Sequence[int]) -> None:
+        n_records = request.n_records - len(failed)
+        with self._lock:
+            n_bytes = request.mark_events(self._bits, failed)
+        self._account.delivered(n_records, n_bytes)
+        self._context.watchdog.progress()
+
+    def _bury(self, request: Request, reason: str) -> None:
+        """Book the one record of a request that the service refuses for good."""
+        self._report.refused(request.event_of(0), request.n_bytes_of(0), reason)
+        if self._letters is not None:
+            self._letters.refused(request.event_at(0), reason)
+        with self._lock:
+            request.mark_events(self._bits, ())
+        self._account.dead(1)
