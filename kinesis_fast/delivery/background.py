@@ -24,14 +24,20 @@ class _Copy:
         tag: of the chunk.
         account: its share in the counters.
         settled: a bit per event that needs no sending any more.
-        n_failures: tries that failed.
+        n_tries: tries so far.
+        is_last: whether no further try follows the next one.
+        is_settled: whether every record is settled.
+        is_over: whether nothing is left to do for it.
     """
 
     chunk: bytes
     tag: str
     account: ChunkAccount
     settled: bytes = b""
-    n_failures: int = 0
+    n_tries: int = 0
+    is_last: bool = False
+    is_settled: bool = False
+    is_over: bool = False
 
     @property
     def name(self) -> str:
@@ -122,45 +128,41 @@ class Background:
             self._changed.notify_all()
 
     def _deliver(self, copy: _Copy) -> None:
-        is_settled = False
+        """Try until nothing is left to do for a copy; an exception costs one try."""
         try:
-            is_settled = self._deliver_with_retries(copy)
-        except BaseException as error:  # SystemExit, for instance: it must not end the host
-            self._context.log.error(
-                "chunk '%s': its delivery ended with %r; %d records stay pending",
-                *(copy.name, error, copy.account.n_pending),
-            )
+            while not copy.is_over:
+                self._try(copy)
+        except BaseException as error:
+            self._context.log.error("chunk '%s': unexpected failure: %r", copy.name, error)
         finally:
-            # Records that were given up did not arrive: for the watchdog the time goes on.
-            self._forget(copy, returned=not is_settled)
+            if copy.is_over:
+                # Records that were given up did not arrive: for the watchdog the time goes on.
+                self._forget(copy, returned=not copy.is_settled)
+            else:
+                self._context.threads.run(lambda: self._deliver(copy))
 
-    def _deliver_with_retries(self, copy: _Copy) -> bool:
-        is_last = False
-        while not self._try(copy):
-            copy.n_failures += 1
-            if copy.n_failures > self._n_retries:
-                self._context.log.error(
-                    "chunk '%s': %d records are given up and lost after %d retries",
-                    *(copy.name, copy.account.n_pending, self._n_retries),
-                )
-                copy.account.close("dead")
-                return False
-            if is_last:
-                return False
-            is_last = self._wait_to_retry(copy.n_failures)
-        return True
-
-    def _try(self, copy: _Copy) -> bool:
-        """Deliver what is left of it; returns whether every record is settled."""
-        log = self._context.log
+    def _try(self, copy: _Copy) -> None:
+        """Deliver what is left of a copy; if that fails, wait, or give it up."""
+        log, was_last = self._context.log, copy.is_last
+        copy.n_tries += 1
         try:
-            return self._run(copy)
+            copy.is_settled = self._run(copy)
         except SendFailureTimeout as error:
             log.error("chunk '%s': %s", copy.name, error)
             self._failure = error
-        except Exception:
+        except BaseException:  # SystemExit, for instance: it must not end the host
             log.exception("chunk '%s': unexpected failure", copy.name)
-        return False
+        if copy.n_tries > self._n_retries and not copy.is_settled:
+            log.error(
+                "chunk '%s': %d records are given up and lost after %d retries",
+                *(copy.name, copy.account.n_pending, self._n_retries),
+            )
+            copy.account.close("dead")
+            copy.is_over = True
+        elif copy.is_settled or was_last:
+            copy.is_over = True
+        else:
+            self._wait_to_retry(copy)
 
     def _run(self, copy: _Copy) -> bool:
         delivery = ChunkDelivery(
@@ -175,21 +177,18 @@ class Background:
             self._context.log.warning("chunk '%s': %s", delivery.tag, delivery.failure_reason)
         return is_complete
 
-    def _wait_to_retry(self, n_failures: int) -> bool:
-        """Wait until the next try is due, or until close(). Returns whether it is the last."""
-        wait_s = backoff_s(
-            n_failures,
-            BACKGROUND_BACKOFF_BASE_S,
-            BACKGROUND_BACKOFF_CAP_S,
-            self._context.timing.random,
-        )
+    def _wait_to_retry(self, copy: _Copy) -> None:
+        """Wait until the next try is due. After close() it is due at once, and the last."""
         timing = self._context.timing
+        wait_s = backoff_s(
+            copy.n_tries, BACKGROUND_BACKOFF_BASE_S, BACKGROUND_BACKOFF_CAP_S, timing.random
+        )
         due = timing.clock() + wait_s
         with self._changed:
             self._n_waiting += 1
             try:
                 while not self._is_closing and (left_s := due - timing.clock()) > 0:
                     timing.wait(self._changed, left_s)
-                return self._is_closing
+                copy.is_last = self._is_closing
             finally:
                 self._n_waiting -= 1

@@ -204,13 +204,15 @@ class Spooled:
         try:
             while (entry := self._next_entry()) is not None:
                 self._deliver(entry)
-        except BaseException as error:  # SystemExit, for instance: it must not end the host
-            self._context.log.error("a delivery from the spool ended with %r", error)
+        except BaseException as error:
+            self._context.log.error("a delivery from the spool failed unexpectedly: %r", error)
         finally:
             with self._changed:
                 self._n_workers -= 1
                 self._put_back()
                 self._changed.notify_all()
+                if not self._is_stopped:
+                    self._call_workers()
 
     def _next_entry(self) -> _Entry | None:
         """Wait for an entry that is due; None when none is left, or none is due after close()."""
@@ -281,10 +283,8 @@ class Spooled:
             self._failure = error
             self._context.log.error("chunk '%s': %s", delivery.tag, error)
             self._hold(delivery)
-        except BaseException as error:
+        except BaseException as error:  # SystemExit, for instance: it must not end the host
             self._postpone(entry, f"unexpected failure: {error!r}")
-            if not isinstance(error, Exception):
-                raise
 
     def _send(self, delivery: ChunkDelivery, entry: _Entry) -> bool:
         is_complete = False

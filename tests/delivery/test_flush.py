@@ -101,10 +101,11 @@ def test_attempts_are_counted_per_request_and_progress_does_not_reset_them(
     assert_stats(output, in_=1200, delivered=499, returned=701, retried=3, throttles=4)
     lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert lines == [
-        "chunk 'app.log': 701 records are given back; PutRecords tried 4 times: 1 of 1 records not "
+        "chunk 'app.log': returning 701 of 1200 records to Fluent Bit (RETRY): "
+        "PutRecords failed after 4 attempts: 1 of 1 records were not "
         "accepted (1 x ProvisionedThroughputExceededException): "
         "ProvisionedThroughputExceededException on shard 0 "
-        "(the stream takes no more: add shards or spread the partition keys)"
+        "(the stream is at its limit: add shards, or spread the partition keys)"
     ]
 
 
@@ -203,7 +204,8 @@ def test_trouble_that_lasts_gives_the_chunk_back(caplog: pytest.LogCaptureFixtur
     assert transport.sizes == [500, 500, 500, 500, 500]
     assert_stats(output, in_=1100, delivered=500, returned=600)
     assert caplog.messages[-1] == (
-        "chunk 'a': 600 records are given back; PutRecords tried 4 times: no route to\\nhost"
+        "chunk 'a': returning 600 of 1100 records to Fluent Bit (RETRY): "
+        "PutRecords failed after 4 attempts: no route to\\nhost"
     )
 
 
@@ -238,7 +240,8 @@ def test_the_line_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
     output = new_output(FakeTransport(then=error(400, "AccessDeniedException", "User: x\ty")))
     output.flush(numbered(range(2)), "bad\x1btag")
     assert caplog.messages[-1] == (
-        "chunk 'bad\\x1btag': 2 records are given back; PutRecords tried once: "
+        "chunk 'bad\\x1btag': returning 2 of 2 records to Fluent Bit (RETRY): "
+        "PutRecords failed after 1 attempt: "
         "AccessDeniedException (HTTP 400): User: x\\ty "
         "(allow kinesis:PutRecords on the stream for these credentials)"
     )
@@ -289,7 +292,7 @@ def test_the_line_about_a_dead_record(caplog: pytest.LogCaptureFixture) -> None:
     assert_stats(output, in_=3, delivered=2, dead=1, group_markers=1)
     lines = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert lines == [
-        "event 2 of chunk 'app' (15 bytes) is refused by the service and lost: "
+        "event 2 of chunk 'app' (15 bytes) was refused by the service and is lost: "
         "ValidationException (HTTP 400): 1 validation error detected: at 'records'"
     ]
 
@@ -344,11 +347,11 @@ def test_one_warning_a_flush_says_what_happened(caplog: pytest.LogCaptureFixture
     assert_stats(output, skipped_not_map=300, skipped_no_log_key=300, skipped_malformed=1)
     lines = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert lines == [
-        "chunk 'app': records skipped because the body of the event is no map: 300; "
+        "chunk 'app': records skipped because the body of the event is not a map: 300; "
         "records skipped because log_key is missing: 300; "
         "records with a random partition key because the configured one is missing: 600; "
         "records cut to max_record_size: 300; "
-        f"malformed or cut off from byte {len(chunk)} on, the rest is skipped"
+        f"malformed or cut off at byte {len(chunk)}; the rest is skipped"
     ]
 
 

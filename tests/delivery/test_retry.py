@@ -53,7 +53,7 @@ def test_only_the_entries_that_failed_are_to_be_sent_again(separators: tuple[str
     assert verdict.failed == [1, 3, 4]
     assert verdict.throttled
     assert verdict.reason == (
-        "3 of 5 records not accepted (2 x ProvisionedThroughputExceededException, "
+        "3 of 5 records were not accepted (2 x ProvisionedThroughputExceededException, "
         "1 x InternalFailure): ProvisionedThroughputExceededException on shard 0"
     )
 
@@ -220,7 +220,6 @@ def test_status_429_and_408_pass() -> None:
         ("KMSOptInRequired", "KMS"),
         ("MissingAuthenticationTokenException", "profile"),
         ("UnknownOperationException", "endpoint"),
-        ("NeverHeardOf", "message"),
     ],
 )
 def test_what_does_not_pass_by_itself_comes_with_advice(code: str, advice: str) -> None:
@@ -228,6 +227,15 @@ def test_what_does_not_pass_by_itself_comes_with_advice(code: str, advice: str) 
     assert verdict.outcome is Outcome.BLOCKED
     assert verdict.reason == f"{code} (HTTP 400): the reason"
     assert advice in verdict.hint
+
+
+def test_an_unknown_error_is_named_as_such() -> None:
+    verdict = refusal("NeverHeardOf", "the reason")
+    assert verdict.outcome is Outcome.BLOCKED
+    assert verdict.reason == (
+        "unrecognised error; the service says: NeverHeardOf (HTTP 400): the reason"
+    )
+    assert not verdict.hint
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

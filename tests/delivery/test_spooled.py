@@ -244,7 +244,7 @@ def test_a_transport_that_ends_its_thread(tmp_path: Path) -> None:
     transport = FakeTransport(raise_it(SystemExit(3)))
     output = spooling(transport, tmp_path)
     assert output.flush(numbered([1])) is OK
-    eventually(lambda: len(transport.requests) == 1)
+    eventually(lambda: len(transport.requests) >= 1)
     assert output.flush(numbered([2])) is OK
     eventually(lambda: output.stats()["delivered"] == 2)
     output.close()
@@ -408,14 +408,11 @@ def test_after_close_no_delivery_is_begun(tmp_path: Path, monkeypatch: pytest.Mo
     output = spooling(transport, tmp_path)
     assert output.flush(numbered([1])) is OK
     assert has_read.wait(PATIENCE_S)
-    assert output._parts is not None
-    watchdog = output._parts.context.watchdog
+    mode = output._parts.mode if output._parts else None
+    assert isinstance(mode, Spooled)
     output.close(0.01)
-    with monkeypatch.context() as patch:
-        ended = threading.Event()
-        patch.setattr(watchdog, "end", lambda returned: ended.set())
-        gate.set()
-        assert ended.wait(PATIENCE_S)
+    gate.set()
+    eventually(lambda: mode._n_workers == 0)
     assert transport.requests == []
     assert len(chunk_files(tmp_path)) == 1
 

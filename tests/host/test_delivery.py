@@ -163,5 +163,7 @@ def test_an_endpoint_that_is_down_gives_the_chunk_back_in_bounded_time(host: Plu
     assert host.exit("a") == 1
     assert host.quit() == 0
     (line,) = host.log("error")
-    assert line.text.startswith("chunk 'app': 2 records are given back; PutRecords tried 4 times: ")
+    assert line.text.startswith(
+        "chunk 'app': returning 2 of 2 records to Fluent Bit (RETRY): PutRecords failed after"
+    )
     assert "returned=2" in host.log()[-1].text

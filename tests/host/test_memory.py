@@ -58,8 +58,8 @@ encoder.RecordEncoder.requests = keep
 """
 # Fails once, and keeps the exception: so its frames live, and with them all their variables.
 FAIL_ONCE = """
-from kinesis_fast import {module}
-real, kept = {module}.{name}, []
+import {module} as module
+real, kept = module.{name}, []
 def fail(*arguments, **more):
     if kept:
         return real(*arguments, **more)
@@ -68,7 +68,7 @@ def fail(*arguments, **more):
     except BaseException as error:
         kept.append(error)
         raise
-{module}.{name} = fail
+module.{name} = fail
 """
 
 
@@ -86,18 +86,34 @@ def audits(host: PluginHost) -> list[str]:
 @pytest.mark.parametrize(
     ("place", "error", "said"),
     [
-        ("unsettled.classify", "RuntimeError('one line\\nand more')", "one line\\nand more"),
-        ("unsettled.classify", "MemoryError", "no memory; the chunk is given back"),
-        ("delivery.Delivery.run", "SystemExit(7)", "the flush failed: 7"),
-        ("output.Foreground.flush", "KeyboardInterrupt", "the flush failed"),
-        ("encoder.RecordEncoder.requests", "OSError('no requests')", "no requests"),
-        ("delivery.Delivery", "ValueError('no delivery')", "no delivery"),
+        (
+            "kinesis_fast.delivery.in_flight:classify",
+            "RuntimeError('one line\\nand more')",
+            "one line\\nand more",
+        ),
+        (
+            "kinesis_fast.delivery.in_flight:classify",
+            "MemoryError",
+            "no memory; the chunk is given back",
+        ),
+        (
+            "kinesis_fast.delivery.chunk_delivery:ChunkDelivery.run",
+            "SystemExit(7)",
+            "the flush failed: 7",
+        ),
+        ("kinesis_fast.output:Foreground.take_over", "KeyboardInterrupt", "the flush failed"),
+        ("kinesis_fast.encoder:RecordEncoder.requests", "OSError('no requests')", "no requests"),
+        (
+            "kinesis_fast.delivery.foreground:ChunkDelivery",
+            "ValueError('no delivery')",
+            "no delivery",
+        ),
     ],
 )
 def test_a_flush_that_raises_gives_the_chunk_back_and_keeps_no_view(
     new_host: NewHost, stream: LocalStream, tmp_path: Path, place: str, error: str, said: str
 ) -> None:
-    module, _, name = place.partition(".")
+    module, _, name = place.partition(":")
     source = FAIL_ONCE.format(module=module, name=name, error=error)
     host = new_host(**at_start(tmp_path, source, AUDIT))
     assert host.init("a", stream.target) == 1

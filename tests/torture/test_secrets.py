@@ -148,7 +148,7 @@ def test_a_role_that_cannot_be_assumed(
         reprs = everything_of(output)
         output.close()
     assert EXTERNAL_ID in asked[0].body.decode()
-    assert "records are given back" in caplog.text
+    assert "(RETRY)" in caplog.text
     assert_silent(caplog.text, *reprs)
 
 

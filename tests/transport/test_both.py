@@ -255,7 +255,8 @@ def test_a_refusal_over_http_says_what_to_do(
     with KinesisOutput(output_config(endpoint=server.url, transport=way)) as output:
         assert output.flush(numbered(range(3)), "app") is FlushResult.RETRY
     assert caplog.messages[-1] == (
-        "chunk 'app': 3 records are given back; PutRecords tried once: "
+        "chunk 'app': returning 3 of 3 records to Fluent Bit (RETRY): "
+        "PutRecords failed after 1 attempt: "
         "ResourceNotFoundException (HTTP 400): no logs "
         "(no such stream in this account: check stream, region, role_arn)"
     )
