@@ -113,20 +113,20 @@ class ChunkAccount:
         """Count records that need no sending, because they were settled before."""
         self._add({"resumed": n_records})
 
-    def encoded(self, tally: "Tally") -> None:
-        """Count what the encoder found when it read on in the chunk."""
-        n_new = 0 if self._is_taken_over else tally.records
-        if tally.is_plain:
-            if n_new:
-                self._add({"in": n_new, "pending": n_new})
-            return
+    def encoded(self, n_records: int) -> None:
+        """Count records that the encoder put into requests."""
+        if n_records and not self._is_taken_over:
+            self._add({"in": n_records, "pending": n_records})
+
+    def skipped(self, tally: "Tally") -> None:
+        """Count all that the encoder found where it skipped or changed records."""
         changes = {name: getattr(tally, name) for name in (*SKIP_REASONS, *REMARKS)}
         del changes["resumed"]  # `resumed` counts them
         skipped = sum(changes[reason] for reason in SKIP_REASONS)
         if self._is_taken_over:
             changes |= {"pending": -skipped}
         else:
-            changes |= {"in": n_new + skipped, "pending": n_new}
+            changes |= {"in": tally.records + skipped, "pending": tally.records}
         self._add(changes | {"skipped": skipped})
 
     def attempted(self, n_resent: int) -> None:

@@ -165,10 +165,16 @@ class ChunkDelivery:
 
     def _first_ready(self) -> InFlightRequest | None:
         """Return the first request that may be sent now."""
-        if not self._budgets or len(self._sending) >= self._context.concurrency.in_flight:
+        if not self._ready or not self._budgets:
             return None
-        busy = {in_flight.request.lane for in_flight in self._sending} - {ANY_LANE}
-        return next((ready for ready in self._ready if ready.request.lane not in busy), None)
+        if len(self._sending) >= self._context.concurrency.in_flight:
+            return None
+        busy = [in_flight.request.lane for in_flight in self._sending]
+        for in_flight in self._ready:
+            lane = in_flight.request.lane
+            if lane == ANY_LANE or lane not in busy:
+                return in_flight
+        return None
 
     def _may_encode(self) -> bool:
         return (

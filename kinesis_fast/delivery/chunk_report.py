@@ -41,8 +41,6 @@ class ChunkReport:
 
     def encoded(self, tally: "Tally") -> None:
         """Take in what the encoder found when it read on in the chunk."""
-        if tally.is_plain:
-            return
         for name in (*SKIP_REASONS, *REMARKS):
             self._counts[name] += getattr(tally, name)
         if tally.skipped_malformed:

@@ -54,13 +54,15 @@ class Settlement:
     def encoded(self, stream: RequestStream) -> None:
         """Book what the encoder found when it wrote a request."""
         tally, skipped = stream.take_tally(), stream.take_skipped()
+        if tally.is_plain:
+            self._account.encoded(tally.records)
+            return
         if self._letters is not None:
             self._letters.skipped(skipped)
         self._report.encoded(tally)
-        self._account.encoded(tally)
-        if not tally.is_plain:
-            with self._lock:
-                stream.mark_skipped(self._bits)
+        self._account.skipped(tally)
+        with self._lock:
+            stream.mark_skipped(self._bits)
 
     def attempted(self, in_flight: InFlightRequest) -> None:
         """Book that a request goes out."""
