@@ -103,9 +103,11 @@ class DeadLetters:
         """
         line = self._line(reason, tag, event, time_ns, detail)
         try:
-            with closing(Directory.open(self._path, create=False)) as directory:
-                with directory.locked(LOCK_S):
-                    self._append(directory, line)
+            with (
+                closing(Directory.open(self._path, create=False)) as directory,
+                directory.locked(LOCK_S),
+            ):
+                self._append(directory, line)
         except StorageError as error:
             self._log_lost(error)
             return False

@@ -66,7 +66,7 @@ class Expected:
         self.next_number = 0
 
     def update(self, reports: str) -> tuple[str, str]:
-        """Read the reports of a worker. Returns the call that it had begun when it ended, if any."""
+        """Read the reports of a worker. Returns the call in which it ended, if any."""
         began = ("", "")
         for line in reports.splitlines():
             what, tag = line.split()

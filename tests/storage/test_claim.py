@@ -192,7 +192,7 @@ os.read(is_ready, 1)  # until the child closes its end
 
 
 def run_forking(root: Path, program: str) -> None:
-    """Run a program after IN_CHILD. Python 3.12 and later warn when a process with threads forks."""
+    """Run a program after IN_CHILD; it has no threads, of which Python 3.12 would warn."""
     command = [sys.executable, "-P", "-c", IN_CHILD + program, str(root)]
     subprocess.run(command, env=program_environment(), check=True)
 
@@ -220,6 +220,18 @@ def test_a_child_that_outlives_the_spool_holds_no_lock(root: Path) -> None:
         "os.close(writing)\n"
         "assert os.waitpid(child, 0)[1] == 0\n",
     )
+
+
+def test_close_releases_a_lock_shared_by_a_copy_of_the_descriptor(root: Path) -> None:
+    """A process that is being started holds such a copy for a moment."""
+    directory = Directory.open(str(root), create=True)
+    assert directory.lock()
+    copy = os.dup(directory.fd)
+    directory.close()
+    other = Directory.open(str(root), create=False)
+    assert other.lock()
+    other.close()
+    os.close(copy)
 
 
 def test_many_starts_at_once(root: Path) -> None:

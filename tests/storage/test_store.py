@@ -411,7 +411,7 @@ def test_close_waits_for_a_put(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
         fsync(fd)
 
     monkeypatch.setattr("os.fsync", slow_fsync)
-    putting = threading.Thread(target=spool.put, args=(b"payload", "tag"))
+    putting = threading.Thread(target=spool.put, args=(b"payload", "tag"), daemon=True)
     putting.start()
     assert is_syncing.wait(30)
     closing = threading.Thread(target=spool.close)

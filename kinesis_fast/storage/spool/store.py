@@ -282,7 +282,7 @@ class SpooledChunk:
         This is not durable: after a crash of the machine the chunk may be back.
 
         Returns:
-            Whether it is removed: not after an error or close(); then the next start sends it again.
+            Whether it is removed. After an error or close() it is not; the next start sends it.
         """
         with self._lock:
             if self._is_removed:
