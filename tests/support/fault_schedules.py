@@ -215,7 +215,7 @@ class World:
         self._slots = [self._open(self._options()) for _ in range(self._chance.randrange(1, 4))]
 
     def run(self, n_steps: int) -> None:
-        """Take steps and check after each; then stop all faults, flush what is owed, and compare."""
+        """Take steps and check after each; then stop all faults, flush all chunks, and compare."""
         steps: list[Callable[[], None]] = [
             *(self._flush_new, self._flush_new, self._flush_new, self._flush_owed),
             *(self._flush_owed, self._flush_together, self._flush_twins, self._change_weather),
