@@ -60,7 +60,9 @@ def test_the_members_of_a_line(root: Path) -> None:
     assert b"\x1b" not in (root / FILE).read_bytes()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+)
 @given(reason=ALL_TEXT, tag=ALL_TEXT, detail=ALL_TEXT, event=st.binary(max_size=2000))
 def test_any_dead_letter_is_one_line(
     root: Path, reason: str, tag: str, detail: str, event: bytes

@@ -49,7 +49,9 @@ def test_a_chunk_comes_back_after_a_restart(root: Path) -> None:
     spool.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+)
 @given(
     payload=st.binary(max_size=5000),
     tag=st.text(st.characters(exclude_categories=())),
@@ -154,6 +156,7 @@ def test_progress_comes_back(root: Path) -> None:
     spool.close()
 
 
+@settings(deadline=None)
 @given(bits=st.binary(max_size=40), digest=st.binary(min_size=32, max_size=32), data=st.data())
 def test_any_damage_to_progress_is_no_progress(
     bits: bytes, digest: bytes, data: st.DataObject
