@@ -17,8 +17,8 @@ N_RECORDS = 1200  # three requests
 PATIENCE_S = 30.0  # far more than time-outs, budget and a busy machine together
 SHORT_S = "0.5"  # for a server that makes the client wait
 INTERNAL = "InternalFailure"
-# These faults are well-formed HTTP, so they look the same with and without TLS.
-ANSWERS = {"partial", "status", "garbage", "wrong_count"}
+ANSWERS = {"partial", "status", "garbage", "wrong_count"}  # well-formed HTTP
+BREAKS = {"reset", "half", "hang", "close"}  # what TLS turns into something else
 
 
 class Case(NamedTuple):
@@ -90,8 +90,8 @@ CASES = {
 def combinations(schemes: tuple[str, ...] = ("http",)) -> list[Any]:
     """Return all cases with each transport and scheme.
 
-    The long ones repeat what a short one shows: a well-formed answer without TLS, and the handling
-    of broken connections in botocore, which is not ours.
+    The long ones repeat what a short one shows: HTTP without TLS, and the handling of broken
+    connections in botocore, which is not ours.
     """
     found = []
     for name, transport, scheme in product(CASES, TRANSPORTS, schemes):
@@ -101,7 +101,7 @@ def combinations(schemes: tuple[str, ...] = ("http",)) -> list[Any]:
         is_short = {
             ("botocore", "http"): is_answer and len(schemes) == 2,
             ("botocore", "https"): False,
-            ("direct", "http"): not is_answer or len(schemes) == 1,
+            ("direct", "http"): CASES[name].fault["kind"] in BREAKS or len(schemes) == 1,
             ("direct", "https"): True,
         }[transport, scheme]
         is_long = is_slow or not is_short
