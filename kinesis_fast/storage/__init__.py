@@ -1,1 +1,1 @@
-"""What outputs keep on disk: spooled chunks and dead letters."""
+"""What outputs store on disk: spooled chunks and dead letters."""

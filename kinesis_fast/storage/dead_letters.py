@@ -1,22 +1,21 @@
-"""Dead letters: records that can never be delivered, written down as lines of JSON.
+"""Dead letters: records that can never be delivered, written to a file as lines of JSON.
 
-Layout of the directory: `dead-letters.jsonl` is the file that is written, `.1`, `.2` and so on are
-older ones. Several outputs and processes share them: each letter is added under a lock of the
-directory, which is held only meanwhile. A line has the members
+Outputs append to `dead-letters.jsonl`; `.1`, `.2` and so on are older files. Several outputs and
+processes can share the directory: each write takes the directory's lock. A line has the members
 
 =========  ========================================================================================
-time       of the event, or of now when that is not known: ISO 8601, UTC, nanoseconds
+time       of the event, or the current time if the event has none: ISO 8601, UTC, nanoseconds
 region     of the stream
-stream     that the record was meant for, its name or ARN
-reason     why it is dead, one of a few words
+stream     that the record was for, its name or ARN
+reason     why the record cannot be delivered, a few words
 tag        Fluent Bit's name for the source
-detail     what the service or the encoder said
+detail     the message of the service or the encoder
 n_bytes    of the event
-event      base64 of the event as it stood in the chunk
-cut        true when the event was too long, and only its begin is here; otherwise absent
+event      base64 of the event as it was in the chunk
+cut        true when only the start of a long event is here; otherwise absent
 =========  ========================================================================================
 
-Letters are not synced to the disk one by one: after the end of the machine the last may be missing.
+Dead letters are not synced to the disk one by one: a crash of the machine may lose the last ones.
 """
 
 import base64
@@ -24,18 +23,19 @@ import json
 import re
 import threading
 import time
+from contextlib import closing
 from typing import Final, Self
 
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import StorageError
-from kinesis_fast.logs import LOGGER, Log, printable
-from kinesis_fast.storage.directory import MAX_PATH, Directory
+from kinesis_fast.logs import LOGGER, Log
+from kinesis_fast.storage.directory import Directory, shown
 
 FILE: Final = "dead-letters.jsonl"
-N_FILES: Final = 4  # so that at most about a quarter of the letters goes at a time
-LOCK_S: Final = 2.0  # seconds that a delivery waits at most while others write
-QUIET_S: Final = 60.0  # seconds between two lines about letters that could not be written
-MAX_REASON, MAX_TAG, MAX_DETAIL = 100, 500, 500  # characters in a letter
+N_FILES: Final = 4  # so that each rotation drops about a quarter of the dead letters
+LOCK_S: Final = 2.0  # how long a delivery waits while other outputs write, seconds
+LOG_INTERVAL_S: Final = 60.0  # at least this long between two lines about failed writes
+MAX_REASON, MAX_TAG, MAX_DETAIL = 100, 500, 500  # characters in a dead letter
 NS: Final = 1_000_000_000
 
 _OLDER: Final = re.compile(re.escape(FILE) + r"\.([0-9]{1,9})", re.ASCII)
@@ -43,18 +43,18 @@ _MAX_FIELDS_BYTES: Final = 16 * 1024  # of a line without the event, every chara
 
 
 class DeadLetters:
-    """Writes letters; every method may be called by several threads and processes at once.
+    """Writes dead letters; several threads and processes may call every method at once.
 
-    Nothing stays open between two calls, so a forked child may go on with it.
+    No file stays open between two calls, so a forked child can use it too.
 
     Args:
         config: with a dead_letter_dir.
-        log: where a line goes when letters are dropped or cannot be written.
+        log: where a line goes when dead letters are dropped or cannot be written.
     """
 
     def __init__(self, config: OutputConfig, log: Log = LOGGER) -> None:
         if config.dead_letter_dir is None:
-            raise StorageError("there are no dead letters without the option dead_letter_dir")
+            raise StorageError("dead letters need the option dead_letter_dir")
         self._path = config.dead_letter_dir
         self._target = {"region": config.region, "stream": config.stream}
         self._max_bytes = config.dead_letter_max_bytes
@@ -62,23 +62,23 @@ class DeadLetters:
         self._log = log
         self._lock = threading.Lock()
         self._n_lost = 0
-        self._n_untold = 0
-        self._told_at = -QUIET_S
+        self._n_unlogged = 0
+        self._last_logged_at = -LOG_INTERVAL_S
 
     @classmethod
     def open(cls, config: OutputConfig, log: Log = LOGGER) -> Self:
-        """Make the directory when it is not there, and see whether it can be used.
+        """Make the directory if it is missing, and check that it can be used.
 
         Raises:
-            StorageError: it cannot; the text says why.
+            StorageError: it cannot be used; the text says why.
         """
-        letters = cls(config, log)
-        Directory.open(letters._path, create=True).close()
-        return letters
+        dead_letters = cls(config, log)
+        Directory.open(dead_letters._path, create=True).close()
+        return dead_letters
 
     @property
     def n_lost(self) -> int:
-        """How many letters could not be written."""
+        """How many dead letters could not be written."""
         return self._n_lost
 
     def add(
@@ -89,28 +89,27 @@ class DeadLetters:
         time_ns: int | None = None,
         detail: str = "",
     ) -> bool:
-        """Write a letter. It never raises for what the system reports: a line a minute tells.
+        """Write a dead letter. A failed write is counted and logged once a minute, not raised.
 
         Args:
-            reason: why the record is dead, one of a few words.
+            reason: why the record cannot be delivered, a few words.
             tag: Fluent Bit's name for the source.
-            event: as it stood in the chunk, bytes-like.
+            event: as it was in the chunk, bytes-like.
             time_ns: of the event, nanoseconds since 1970, None when it has none.
-            detail: what the service or the encoder said.
+            detail: the message of the service or the encoder.
 
         Returns:
             Whether it was written.
         """
         line = self._line(reason, tag, event, time_ns, detail)
         try:
-            directory = Directory.open(self._path, create=False)
-            try:
-                with directory.locked(LOCK_S):
-                    self._append(directory, line)
-            finally:
-                directory.close()
+            with (
+                closing(Directory.open(self._path, create=False)) as directory,
+                directory.locked(LOCK_S),
+            ):
+                self._append(directory, line)
         except StorageError as error:
-            self._tell_lost(error)
+            self._log_lost(error)
             return False
         return True
 
@@ -119,7 +118,7 @@ class DeadLetters:
     ) -> bytes:
         with memoryview(event) as view:
             max_event = (self._max_file - _MAX_FIELDS_BYTES) // 4 * 3
-            letter: dict[str, object] = {
+            fields: dict[str, object] = {
                 "time": iso_time(time.time_ns() if time_ns is None else time_ns),
                 **self._target,
                 "reason": reason[:MAX_REASON],
@@ -129,8 +128,8 @@ class DeadLetters:
                 "event": base64.b64encode(view[:max_event]).decode(),
             }
             if view.nbytes > max_event:
-                letter["cut"] = True
-        return json.dumps(letter, separators=(",", ":")).encode() + b"\n"
+                fields["cut"] = True
+        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
     def _append(self, directory: Directory, line: bytes) -> None:
         n_bytes = directory.size(FILE) or 0
@@ -140,9 +139,14 @@ class DeadLetters:
         directory.append(FILE, line, n_bytes)
 
     def _rotate(self, directory: Directory, n_bytes: int) -> None:
-        """Make room for a new file: all get the next number, and the oldest go."""
+        """Rename each file to the next number, and drop the oldest files that no longer fit.
+
+        Args:
+            directory: locked.
+            n_bytes: size of the current file.
+        """
         n_dropped = 0
-        staying = []
+        kept = []
         for number, name in older_files(directory):
             n_older = directory.size(name) or 0
             n_bytes += n_older
@@ -150,28 +154,28 @@ class DeadLetters:
                 directory.remove(name)
                 n_dropped += n_older
             else:
-                staying.append((number, name))
-        for number, name in reversed(staying):
+                kept.append((number, name))
+        for number, name in reversed(kept):
             directory.rename(name, f"{FILE}.{number + 1}")
         directory.rename(FILE, f"{FILE}.1")
         if n_dropped:
             self._log.warning(
-                "oldest dead letters in %s, %d bytes, are dropped: dead_letter_max_bytes is %d",
-                printable(self._path, MAX_PATH),
+                "dropped the oldest dead letters in %s, %d bytes: dead_letter_max_bytes is %d",
+                shown(self._path),
                 n_dropped,
                 self._max_bytes,
             )
 
-    def _tell_lost(self, error: StorageError) -> None:
+    def _log_lost(self, error: StorageError) -> None:
         with self._lock:
             self._n_lost += 1
-            self._n_untold += 1
+            self._n_unlogged += 1
             now = time.monotonic()
-            if now - self._told_at < QUIET_S:
+            if now - self._last_logged_at < LOG_INTERVAL_S:
                 return
-            self._told_at = now
-            n_untold, self._n_untold = self._n_untold, 0
-        self._log.error("%d dead letters could not be written and are lost: %s", n_untold, error)
+            self._last_logged_at = now
+            n_unlogged, self._n_unlogged = self._n_unlogged, 0
+        self._log.error("%d dead letters could not be written and are lost: %s", n_unlogged, error)
 
 
 def older_files(directory: Directory) -> list[tuple[int, str]]:
@@ -181,7 +185,7 @@ def older_files(directory: Directory) -> list[tuple[int, str]]:
 
 
 def iso_time(time_ns: int) -> str:
-    """Return a time in ISO 8601, UTC; one that no calendar has is that of 1970."""
+    """Return a time in ISO 8601, UTC; the start of 1970 for one that no calendar has."""
     seconds, nanoseconds = divmod(time_ns, NS)
     try:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -1,4 +1,4 @@
-"""Directories that nobody else may write, and files in them that are whole or not there."""
+"""Private directories, and atomic writes of the files in them."""
 
 import contextlib
 import errno
@@ -15,25 +15,26 @@ from kinesis_fast.errors import StorageError
 from kinesis_fast.logs import printable
 
 TEMPORARY: Final = ".tmp"  # suffix of a file that is being written
-MAX_PATH: Final = 500  # characters in a log line
-LOCK_POLL_S: Final = 0.005
 
+_LOCK_POLL_S: Final = 0.005
+_MAX_PATH: Final = 500  # characters of a path or a reason in a log line
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK a pipe in the place of a file would never open.
+# Without O_NONBLOCK, opening a named pipe would wait for a writer.
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+_OWN_IT: Final = "the user of this process must own the directory, with mode 0700"
 _REMEDIES: Final = {
     errno.ENOSPC: "free space on that file system",
     errno.EDQUOT: "raise the quota or free space",
-    errno.EACCES: "let the user of this process own the directory, with mode 0700",
-    errno.EPERM: "let the user of this process own the directory, with mode 0700",
+    errno.EACCES: _OWN_IT,
+    errno.EPERM: _OWN_IT,
     errno.EROFS: "mount the file system writable or choose another directory",
-    errno.EIO: "the disk reports an error: look at the log of the kernel",
-    errno.ENOENT: "make the directory that it is in",
-    errno.ENOTDIR: "it must be a directory and no symbolic link",
-    errno.ELOOP: "symbolic links are not followed: name the place itself",
+    errno.EIO: "the disk reported an error; see the kernel log",
+    errno.ENOENT: "create its parent directory",
+    errno.ENOTDIR: "it must be a directory, not a symbolic link",
+    errno.ELOOP: "symbolic links are not followed; give the real path",
     errno.EINVAL: "it must be a regular file",
     errno.EMFILE: "raise the limit of open files",
     errno.ENFILE: "the system has too many open files",
@@ -47,20 +48,28 @@ class Content(NamedTuple):
     n_bytes: int
 
 
-def storage_error(doing: str, path: str, error: OSError) -> StorageError:
-    """Return the error that says what could not be done where, why, and what to do."""
-    number = error.errno or 0
-    reason = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
-    remedy = _REMEDIES.get(number)
-    shown = printable(path, MAX_PATH)
-    return StorageError(f"cannot {doing} {shown}: {reason}" + (f"; {remedy}" if remedy else ""))
+def shown(text: str) -> str:
+    """Return a path or a reason, escaped and cut for a log line or an error."""
+    return printable(text, _MAX_PATH)
+
+
+@contextmanager
+def _reporting(action: str, path: str) -> Iterator[None]:
+    """Turn an OSError into the StorageError that says what failed where, why, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        code = error.errno or 0
+        reason = f"{os.strerror(code)} ({errno.errorcode.get(code, code)})"
+        remedy = f"; {_REMEDIES[code]}" if code in _REMEDIES else ""
+        raise StorageError(f"cannot {action} {shown(path)}: {reason}{remedy}") from error
 
 
 class Directory:
     """An open directory. Names are looked up in it, not along a path that might change.
 
-    It belongs to the process that opened it: in a forked child it is closed, its lock stays the
-    parent's. Every method raises StorageError where the system reports an error.
+    It belongs to the process that opened it. In a forked child it is closed, and its lock stays
+    with the parent. Every method raises StorageError when the operating system reports an error.
     """
 
     def __init__(self, path: str, fd: int) -> None:
@@ -70,26 +79,24 @@ class Directory:
 
     @classmethod
     def open(cls, path: str, *, create: bool) -> Self:
-        """Open a directory, perhaps a new one with mode 0700 in a directory that is there.
+        """Open a directory; with create, make it with mode 0700 if it is missing.
 
         Raises:
-            StorageError: it is a symbolic link, or others may write into it.
+            StorageError: it is a symbolic link, another user owns it or can write to it, or its
+                parent is missing.
         """
         return cls._opened(path, path, None, create)
 
     def child(self, name: str, *, create: bool = False) -> Self:
         """Open a directory in this one; see open()."""
-        return self._opened(os.path.join(self.path, name), name, self.fd, create)  # noqa: PTH118
+        return self._opened(self._path_of(name), name, self.fd, create)
 
     @classmethod
     def _opened(cls, path: str, name: str, parent: int | None, create: bool) -> Self:
-        try:
+        with _reporting("open", path):
             if create:
                 _make(path, name, parent)
-            fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=parent)
-        except OSError as error:
-            raise storage_error("open", path, error) from error
-        directory = cls(path, fd)
+            directory = cls(path, os.open(name, _DIRECTORY_FLAGS, dir_fd=parent))
         try:
             directory._check_owner()
         except BaseException:
@@ -101,12 +108,12 @@ class Directory:
         status, user = os.fstat(self.fd), os.geteuid()
         if user not in {0, status.st_uid}:
             raise StorageError(
-                f"{printable(self.path, MAX_PATH)} belongs to user {status.st_uid}, but this "
-                f"process runs as {user}; let that user own it, or choose another directory"
+                f"{shown(self.path)} belongs to user {status.st_uid}, but this process runs as "
+                f"{user}; change its owner or choose another directory"
             )
         if stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
             raise StorageError(
-                f"others may write into {printable(self.path, MAX_PATH)} "
+                f"other users can write to {shown(self.path)} "
                 f"(mode {stat.S_IMODE(status.st_mode):04o}); set its mode to 0700"
             )
 
@@ -114,7 +121,7 @@ class Directory:
     def fd(self) -> int:
         """The descriptor. StorageError when closed, as in a forked child."""
         if self._fd < 0:
-            raise StorageError(f"{printable(self.path, MAX_PATH)} is closed in this process")
+            raise StorageError(f"{shown(self.path)} is closed in this process")
         return self._fd
 
     @property
@@ -123,36 +130,35 @@ class Directory:
         return self._fd >= 0
 
     def close(self) -> None:
-        """Close it, which frees its lock; a second call does nothing."""
+        """Close it and release its lock; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            # A process forked meanwhile may hold a copy of the descriptor: closing frees nothing.
+            # A forked child may hold a copy of the descriptor, so closing alone keeps the lock.
             with contextlib.suppress(OSError):
                 fcntl.flock(fd, fcntl.LOCK_UN)
             with contextlib.suppress(OSError):  # nothing was written through it
                 os.close(fd)
 
     def lock(self) -> bool:
-        """Lock it for this object, until close(). Returns False when another one has the lock."""
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise storage_error("lock", self.path, error) from error
+        """Take the lock until close(). Returns False when another Directory holds it."""
+        with _reporting("lock", self.path):
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
         return True
 
     @contextmanager
     def locked(self, timeout_s: float) -> Iterator[None]:
-        """Hold the lock for a while; StorageError when it is not free within timeout_s."""
+        """Hold the lock inside a `with`; StorageError when it is not free within timeout_s."""
         deadline = time.monotonic() + timeout_s
         while not self.lock():
             if time.monotonic() > deadline:
                 raise StorageError(
-                    f"{printable(self.path, MAX_PATH)} has been locked by another process for "
-                    f"{timeout_s:g} seconds; see which one hangs"
+                    f"{shown(self.path)} has been locked by another process for {timeout_s:g} "
+                    "seconds; find out which process hangs"
                 )
-            time.sleep(LOCK_POLL_S)
+            time.sleep(_LOCK_POLL_S)
         try:
             yield
         finally:
@@ -161,59 +167,52 @@ class Directory:
 
     def names(self) -> list[str]:
         """Return the names in it, sorted."""
-        try:
+        with _reporting("list", self.path):
             return sorted(os.listdir(self.fd))  # noqa: PTH208
-        except OSError as error:
-            raise storage_error("list", self.path, error) from error
 
     def size(self, name: str) -> int | None:
-        """Return the size of a regular file, None when there is none of that name."""
-        try:
-            status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self.error("look at", name, error) from error
+        """Return the size of a regular file in bytes, None when there is none of that name."""
+        with _reporting("inspect", self._path_of(name)):
+            try:
+                status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def write_durably(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
-        """Make a new file; when this returns, it outlives the machine's end.
+        """Make a new file; when this returns, the file survives a crash of the machine.
 
-        After an error there is no such file, and none that is half written.
+        After an error the file does not exist, not even in part.
         """
-        temporary = name + TEMPORARY
-        try:
-            self._write(temporary, parts, durably=True)
-            self._rename(temporary, name)
-            os.fsync(self.fd)
-        except BaseException as error:
-            self._discard(temporary)
-            self._discard(name)
-            if isinstance(error, OSError):
-                raise self.error("write", name, error) from error
-            raise
+        self._write(name, parts, durably=True)
 
     def replace(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
-        """Make or replace a file; after the end of the machine it may be the old one, or empty."""
+        """Make or replace a file; after a crash of the machine it may be the old one, or empty."""
+        self._write(name, parts, durably=False)
+
+    def _write(self, name: str, parts: Sequence[bytes | memoryview], *, durably: bool) -> None:
         temporary = name + TEMPORARY
-        try:
-            self._write(temporary, parts, durably=False)
-            self._rename(temporary, name)
-        except BaseException as error:
-            self._discard(temporary)
-            if isinstance(error, OSError):
-                raise self.error("write", name, error) from error
-            raise
+        with _reporting("write", self._path_of(name)):
+            try:
+                self._write_new(temporary, parts, durably=durably)
+                os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+                if durably:
+                    os.fsync(self.fd)
+            except BaseException:
+                self._discard(temporary)
+                if durably:
+                    self._discard(name)
+                raise
 
     def append(self, name: str, line: bytes, n_bytes: int) -> None:
-        """Add a line at the end of a file, behind a whole line; after an error nothing of it.
+        """Append a line to a file; after an error nothing of the line is left.
 
         Args:
-            name: of the file, which is made when it is not there.
-            line: with its line end.
+            name: of the file, which is made if it is missing.
+            line: with its newline. If the file ends in the middle of a line, a newline goes first.
             n_bytes: size of the file.
         """
-        try:
+        with _reporting("write", self._path_of(name)):
             fd = os.open(name, _APPEND_FLAGS, 0o600, dir_fd=self.fd)
             try:
                 _check_regular(os.fstat(fd))
@@ -225,13 +224,14 @@ class Directory:
                 raise
             finally:
                 os.close(fd)
-        except OSError as error:
-            raise self.error("write", name, error) from error
 
     def read(self, name: str, limit: int | None = None) -> Content | None:
-        """Return the first bytes of a regular file, all by default; None when it is not there."""
-        try:
-            fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
+        """Return the first bytes of a regular file, all by default; None when it is missing."""
+        with _reporting("read", self._path_of(name)):
+            try:
+                fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
+            except FileNotFoundError:
+                return None
             try:
                 status = os.fstat(fd)
                 _check_regular(status)
@@ -239,39 +239,23 @@ class Directory:
                 return Content(_read_all(fd, n_bytes), status.st_size)
             finally:
                 os.close(fd)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self.error("read", name, error) from error
 
     def rename(self, name: str, new_name: str, to: "Directory | None" = None) -> None:
-        """Rename a file, or move it into another directory; it replaces one of that name."""
-        try:
-            self._rename(name, new_name, to)
-        except OSError as error:
-            raise self.error("rename", name, error) from error
+        """Rename a file, or move it to another directory; replaces a file of the new name."""
+        with _reporting("rename", self._path_of(name)):
+            os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=(to or self).fd)
 
     def remove(self, name: str) -> None:
-        """Remove a file; nothing happens when it is not there."""
-        try:
+        """Remove a file; does nothing when it is missing."""
+        with _reporting("remove", self._path_of(name)), contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self.error("remove", name, error) from error
 
     def sync(self) -> None:
-        """Let what was made, renamed and removed in it outlive the machine's end."""
-        try:
+        """Make the files made, renamed and removed in it survive a crash of the machine."""
+        with _reporting("sync", self.path):
             os.fsync(self.fd)
-        except OSError as error:
-            raise storage_error("sync", self.path, error) from error
 
-    def error(self, doing: str, name: str, error: OSError) -> StorageError:
-        """Return the error about a file in it."""
-        return storage_error(doing, f"{self.path}/{name}", error)
-
-    def _write(self, name: str, parts: Sequence[bytes | memoryview], *, durably: bool) -> None:
+    def _write_new(self, name: str, parts: Sequence[bytes | memoryview], *, durably: bool) -> None:
         fd = os.open(name, _NEW_FLAGS, 0o600, dir_fd=self.fd)
         try:
             for part in parts:
@@ -281,19 +265,20 @@ class Directory:
         finally:
             os.close(fd)
 
-    def _rename(self, name: str, new_name: str, to: "Directory | None" = None) -> None:
-        os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=(to or self).fd)
-
     def _discard(self, name: str) -> None:
         with contextlib.suppress(OSError, StorageError):
             os.unlink(name, dir_fd=self.fd)
 
+    def _path_of(self, name: str) -> str:
+        return os.path.join(self.path, name)  # noqa: PTH118
+
 
 def _make(path: str, name: str, parent: int | None) -> None:
-    """Make a directory that outlives the machine's end, unless it is there.
+    """Make a directory that survives a crash of the machine, unless it exists.
 
-    A process may have died between making and syncing it, so the caller of child() syncs the
-    parent at every start, and the parent of a root is synced here even when the root is there.
+    A process may have ended between making a directory and syncing its parent. So the caller of
+    child() syncs the parent at every start, and this function syncs the parent of a root even when
+    the root exists.
     """
     is_new = True
     try:
@@ -302,7 +287,7 @@ def _make(path: str, name: str, parent: int | None) -> None:
         is_new = False
     if parent is not None:
         return
-    # Somebody else's parent may be closed to us; then whoever made the root has to have synced it.
+    # This user may lack access to the parent of an existing root: whoever made the root synced it.
     with contextlib.suppress(*(() if is_new else (PermissionError,))):
         fd = os.open(os.path.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
         try:
@@ -313,7 +298,7 @@ def _make(path: str, name: str, parent: int | None) -> None:
 
 def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "no regular file")
+        raise OSError(errno.EINVAL, "not a regular file")
 
 
 def _write_all(fd: int, data: bytes | memoryview) -> None:
@@ -336,7 +321,7 @@ _OPEN: weakref.WeakSet[Directory] = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
-    """Close what a forked child inherited, without freeing the parent's locks."""
+    """Close the directories that a forked child inherited; the parent keeps its locks."""
     for directory in list(_OPEN):
         fd, directory._fd = directory._fd, -1
         if fd >= 0:

@@ -153,7 +153,7 @@ def test_ls_tells_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert f"damaged        (the checksum of its header is wrong) {header}" in out
     assert f"(the checksum of its payload is wrong) {payload}" in out
-    assert f"unreadable     (its format version is 0, this is 1) {version}" in out
+    assert f"unreadable     (its format version is 0, only 1 can be read) {version}" in out
     assert f"damaged        (set aside as damaged) {aside}" in out
 
 

@@ -1,4 +1,4 @@
-"""Shared set-up of the spool's tests."""
+"""Fixtures for the tests of storage."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A place for a spool_dir that is not there yet."""
+    """A path for a spool_dir or dead_letter_dir that does not exist yet."""
     return tmp_path / "spool"

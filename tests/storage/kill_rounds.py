@@ -1,7 +1,7 @@
-"""Kills a process that puts, removes and notes progress, and looks at what is left: a program.
+"""Kills a process that uses a spool, again and again, and checks the spool: a program.
 
-Usage: kill_rounds.py SPOOL_DIR ROUNDS. The worker tells through a pipe what it begins and what has
-returned; what a pipe holds survives the worker.
+Usage: kill_rounds.py SPOOL_DIR ROUNDS. The worker writes to a pipe which call it begins and which
+has returned. The content of a pipe survives the worker.
 """
 
 from __future__ import annotations
@@ -27,80 +27,80 @@ def payload_of(number: int) -> bytes:
 
 
 def work(root: Path, pipe: int, first: int) -> None:
-    """Use the spool until the end comes."""
+    """Put, remove and save progress until this process is killed."""
     chance = random.Random(first)
     spool = open_spool(root)
     chunks: list[SpooledChunk] = list(spool.pending())
     number = first
 
-    def tell(what: str, tag: str) -> None:
+    def report(what: str, tag: str) -> None:
         os.write(pipe, f"{what} {tag}\n".encode())
 
     while True:
         choice = chance.random()
         if choice < 0.35 or not chunks:
-            tell("put", str(number))
+            report("put", str(number))
             chunks.append(spool.put(payload_of(number), str(number)))
-            tell("has-put", str(number))
+            report("has-put", str(number))
             number += 1
             continue
         chunk = chunks[chance.randrange(len(chunks))]
         if choice < 0.6:
             level = (chunk.progress[0] if chunk.progress else 0) + 1
             bits = bytes([min(level, 255)]) * 20
-            tell(f"progress-{bits[0]}", chunk.tag)
+            report(f"progress-{bits[0]}", chunk.tag)
             assert chunk.save_progress(bits)
-            tell(f"has-progress-{bits[0]}", chunk.tag)
+            report(f"has-progress-{bits[0]}", chunk.tag)
         else:
-            tell("remove", chunk.tag)
+            report("remove", chunk.tag)
             assert chunk.remove()
-            tell("has-removed", chunk.tag)
+            report("has-removed", chunk.tag)
             chunks.remove(chunk)
 
 
 class Expected:
-    """What the spool must hold, by what the workers told."""
+    """What the spool must hold, according to the reports of the workers."""
 
     def __init__(self) -> None:
-        self.there: dict[str, set[int]] = {}  # tag: levels of progress that may be found
+        self.chunks: dict[str, set[int]] = {}  # tag: the levels of progress that are possible
         self.next_number = 0
 
-    def take(self, told: str) -> tuple[str, str]:
-        """Take what a worker told; returns what it was about when it ended, if anything."""
+    def update(self, reports: str) -> tuple[str, str]:
+        """Read the reports of a worker. Returns the call in which it ended, if any."""
         began = ("", "")
-        for line in told.splitlines():
+        for line in reports.splitlines():
             what, tag = line.split()
             began = ("", "") if what.startswith("has-") else (what, tag)
             if what == "put":
                 self.next_number = int(tag) + 1
             elif what == "has-put":
-                self.there[tag] = {0}
+                self.chunks[tag] = {0}
             elif what.startswith("progress-"):
-                self.there[tag].add(int(what[9:]))
+                self.chunks[tag].add(int(what[9:]))
             elif what.startswith("has-progress-"):
-                self.there[tag] = {int(what[13:])}
+                self.chunks[tag] = {int(what[13:])}
             elif what == "has-removed":
-                del self.there[tag]
+                del self.chunks[tag]
         return began
 
 
 def check(root: Path, expected: Expected, began: tuple[str, str]) -> None:
-    """Open the spool and compare."""
+    """Open the spool and compare it with what it must hold."""
     what, tag = began
     spool = open_spool(root)
     found = {chunk.tag: chunk for chunk in spool.pending()}
-    assert len(found) == len(spool.pending()), "a chunk is there twice"
+    assert len(found) == len(spool.pending()), "a chunk is in the spool twice"
     if what == "put" and tag in found:
-        expected.there[tag] = {0}
+        expected.chunks[tag] = {0}
     if what == "remove" and tag not in found:
-        del expected.there[tag]
-    assert found.keys() == expected.there.keys(), (began, found.keys() ^ expected.there.keys())
+        del expected.chunks[tag]
+    assert found.keys() == expected.chunks.keys(), (began, found.keys() ^ expected.chunks.keys())
     for tag, chunk in found.items():
         assert chunk.read() == payload_of(int(tag)), tag
         level = chunk.progress[0] if chunk.progress else 0
-        # The progress goes after its chunk: killed in between, it is as it was, or not noted.
-        assert level in expected.there[tag], (began, tag, level, expected.there[tag])
-        expected.there[tag] = {level}
+        # remove() takes the chunk before its progress, so a chunk that is left has its progress.
+        assert level in expected.chunks[tag], (began, tag, level, expected.chunks[tag])
+        expected.chunks[tag] = {level}
     assert {name for name in files_of(spool) if not name.endswith((".chunk", ".progress"))} == set()
     assert spool.n_bytes == n_bytes_on_disk(spool)
     assert spool.path.endswith("logs.0")
@@ -108,7 +108,7 @@ def check(root: Path, expected: Expected, began: tuple[str, str]) -> None:
 
 
 def one_round(root: Path, expected: Expected, life_s: float) -> str:
-    """Run a worker for so long. Returns what it was about when it ended."""
+    """Run a worker for life_s seconds. Returns the call in which it was killed, if any."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -121,16 +121,16 @@ def one_round(root: Path, expected: Expected, life_s: float) -> str:
     time.sleep(life_s)
     os.kill(child, signal.SIGKILL)
     with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read().decode()
+        reports = pipe.read().decode()
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), "the worker failed"
-    began = expected.take(told)
+    began = expected.update(reports)
     check(root, expected, began)
     return began[0].partition("-")[0]
 
 
 def main() -> None:
-    """Do the rounds and tell in the midst of what the worker was killed."""
+    """Do the rounds and print in which calls the workers were killed."""
     root, n_rounds = Path(sys.argv[1]), int(sys.argv[2])
     expected = Expected()
     chance = random.Random(n_rounds)

@@ -1,12 +1,13 @@
-"""Who has which directory: restarts, several instances, other options, forks, other users."""
+"""Which output uses which directory: restarts, several outputs, other options, forks, users."""
 
 import os
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from loopback_settings import program_environment
 from spools import open_spool, spool_config
 
 from kinesis_fast.errors import StorageError
@@ -16,23 +17,23 @@ from kinesis_fast.storage.spool.identity import NAMES, differences, identity_of
 
 
 def name_of(spool: Spool) -> str:
-    """Return the name of an instance's directory."""
+    """Return the name of the directory that an output claimed."""
     return Path(spool.path).name
 
 
 def tags(spool: Spool) -> list[str]:
-    """Return the tags of the chunks that were found."""
+    """Return the tags of the chunks that a spool found at its start."""
     return [chunk.tag for chunk in spool.pending()]
 
 
 def leave(root: Path, tag: str, **options: str) -> None:
-    """Let an instance leave a chunk behind."""
+    """Let an output spool a chunk and end."""
     spool = open_spool(root, **options)
     spool.put(tag.encode(), tag).save_progress(b"\1")
     spool.close()
 
 
-def test_instances_of_one_stream_have_directories_of_their_own(root: Path) -> None:
+def test_each_output_of_a_stream_claims_its_own_directory(root: Path) -> None:
     spools = [open_spool(root) for _ in range(3)]
     assert [name_of(spool) for spool in spools] == ["logs.0", "logs.1", "logs.2"]
     for number, spool in enumerate(spools):
@@ -44,7 +45,7 @@ def test_instances_of_one_stream_have_directories_of_their_own(root: Path) -> No
         spool.close()
 
 
-def test_fewer_instances_find_all_chunks(root: Path) -> None:
+def test_fewer_outputs_find_all_chunks(root: Path) -> None:
     spools = [open_spool(root) for _ in range(3)]
     for number, spool in enumerate(spools):
         spool.put(f"payload {number}".encode(), str(number)).save_progress(bytes([number + 1]))
@@ -74,7 +75,7 @@ def test_an_arn_and_another_region(root: Path) -> None:
         spool.close()
 
 
-def test_other_options_are_kept_told_once_and_wait(
+def test_chunks_with_other_options_stay_and_are_logged_once(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     leave(root, "before", log_key="log")
@@ -82,8 +83,8 @@ def test_other_options_are_kept_told_once_and_wait(
     spool = open_spool(root, append_newline="true")
     assert (name_of(spool), tags(spool)) == ("logs.1", [])
     (line,) = caplog.messages
-    assert line.startswith("1 spooled chunks with ")
-    assert "being of other options (append_newline, log_key); unless another output" in line
+    assert line.startswith("this output does not send 1 spooled chunks (")
+    assert "they were spooled with different options (append_newline, log_key); they stay" in line
     assert line.endswith(f"`kinesis-fast spool ls --spool {root}`")
     spool.put(b"x", "now")
     spool.close()
@@ -93,7 +94,7 @@ def test_other_options_are_kept_told_once_and_wait(
     back.close()
 
 
-def test_instances_of_different_options_that_start_in_another_order(root: Path) -> None:
+def test_outputs_with_different_options_may_start_in_another_order(root: Path) -> None:
     one, two = open_spool(root), open_spool(root, log_key="log")
     one.put(b"x", "one")
     two.put(b"x", "two")
@@ -106,7 +107,7 @@ def test_instances_of_different_options_that_start_in_another_order(root: Path) 
     two.close()
 
 
-def test_chunks_are_moved_out_of_directories_of_other_streams_and_mixed_ones(root: Path) -> None:
+def test_chunks_are_moved_out_of_other_and_mixed_directories(root: Path) -> None:
     leave(root, "mine")
     leave(root, "theirs", log_key="log")
     mixed = root / "elsewhere.7"
@@ -136,12 +137,11 @@ def test_another_process_has_the_lock_until_it_ends(root: Path) -> None:
         "spool = open_spool(Path(sys.argv[1]))\nspool.put(b'x', 'theirs')\n"
         "print(spool.path, flush=True)\nsys.stdin.read()\n"
     )
-    support = Path(__file__).parent.parent / "support"
     with subprocess.Popen(
         [sys.executable, "-P", "-c", program, str(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(support)},
+        env=program_environment(),
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().endswith(b"logs.0\n")
@@ -173,7 +173,7 @@ if child == 0:
             call()
             os._exit(1)
         except StorageError as error:
-            if "is closed here" not in str(error):
+            if "is closed in this process" not in str(error):
                 os._exit(2)
     if chunk.remove() or chunk.save_progress(b"x"):
         os._exit(3)
@@ -192,28 +192,24 @@ os.read(is_ready, 1)  # until the child closes its end
 
 
 def run_forking(root: Path, program: str) -> None:
-    """Run a program after IN_CHILD; Python 3.12 and later warn about a fork of this process."""
-    support = Path(__file__).parent.parent / "support"
-    subprocess.run(
-        [sys.executable, "-P", "-c", IN_CHILD + program, str(root)],
-        env={**os.environ, "PYTHONPATH": str(support)},
-        check=True,
-    )
+    """Run a program after IN_CHILD; it has no threads, of which Python 3.12 would warn."""
+    command = [sys.executable, "-P", "-c", IN_CHILD + program, str(root)]
+    subprocess.run(command, env=program_environment(), check=True)
 
 
-def test_a_forked_child_has_a_spool_of_its_own(root: Path) -> None:
+def test_a_forked_child_claims_its_own_directory(root: Path) -> None:
     run_forking(
         root,
         "os.close(writing)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
         "assert chunk.read() == b'x'\n"
-        "second = open_spool(root)\n"  # the parent has its lock still
+        "second = open_spool(root)\n"  # the parent still has its lock
         "assert second.path.endswith('logs.1')\n"
         "assert [chunk.tag for chunk in second.pending()] == ['child']\n",
     )
 
 
-def test_a_child_that_lives_on_holds_no_lock(root: Path) -> None:
+def test_a_child_that_outlives_the_spool_holds_no_lock(root: Path) -> None:
     run_forking(
         root,
         "spool.close()\n"
@@ -226,29 +222,30 @@ def test_a_child_that_lives_on_holds_no_lock(root: Path) -> None:
     )
 
 
+def test_close_releases_a_lock_shared_by_a_copy_of_the_descriptor(root: Path) -> None:
+    """A process that is being started holds such a copy for a moment."""
+    directory = Directory.open(str(root), create=True)
+    assert directory.lock()
+    copy = os.dup(directory.fd)
+    directory.close()
+    other = Directory.open(str(root), create=False)
+    assert other.lock()
+    other.close()
+    os.close(copy)
+
+
 def test_many_starts_at_once(root: Path) -> None:
     leave(root, "a")
     leave(root, "b", log_key="log")
-    spools: list[Spool] = []
-    threads = [
-        threading.Thread(
-            target=lambda number=number: spools.append(
-                open_spool(root, **({"log_key": "log"} if number % 2 else {}))
-            )
-        )
-        for number in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        spools = list(pool.map(lambda key: open_spool(root, log_key=key), ["", "log"] * 4))
     assert len({spool.path for spool in spools}) == 8
     assert sorted(tag for spool in spools for tag in tags(spool)) == ["a", "b"]
     for spool in spools:
         spool.close()
 
 
-def test_a_root_that_stays_locked_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_that_stays_locked_raises(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_spool(root).close()
     monkeypatch.setattr("kinesis_fast.storage.spool.claim.ROOT_LOCK_S", 0.05)
     other = Directory.open(str(root), create=False)
@@ -259,39 +256,47 @@ def test_a_root_that_stays_locked_is_an_error(root: Path, monkeypatch: pytest.Mo
     open_spool(root).close()
 
 
-def test_the_directory_must_be_ours_alone(root: Path) -> None:
+def test_other_users_must_not_write_to_the_directory(root: Path) -> None:
     root.mkdir(mode=0o700)
     root.chmod(0o770)
-    with pytest.raises(StorageError, match=r"others may write into .* \(mode 0770\); set its mode"):
+    with pytest.raises(
+        StorageError, match=r"other users can write to .* \(mode 0770\); set its mode"
+    ):
         open_spool(root)
     root.chmod(0o755)
     open_spool(root).close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_the_directory_of_another_user(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root.mkdir(mode=0o700)
-    os.chown(root, 12345, -1)
-    open_spool(root).close()  # root may
-    monkeypatch.setattr("os.geteuid", lambda: 54321)
-    with pytest.raises(StorageError, match="belongs to user 12345, but this process runs as 54321"):
+    owner = root.stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    text = f"belongs to user {owner}, but this process runs as {owner + 1}"
+    with pytest.raises(StorageError, match=text):
         open_spool(root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a file")
+def test_root_may_use_the_directory_of_another_user(root: Path) -> None:
+    root.mkdir(mode=0o700)
+    os.chown(root, 12345, -1)
+    open_spool(root).close()
 
 
 def test_the_directory_must_be_a_directory(root: Path, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     root.symlink_to(tmp_path / "real")
-    with pytest.raises(StorageError, match="no symbolic link"):
+    with pytest.raises(StorageError, match="not a symbolic link"):
         open_spool(root)
     root.unlink()
     root.write_text("x")
     with pytest.raises(StorageError, match="it must be a directory"):
         open_spool(root)
-    with pytest.raises(StorageError, match=r"\(ENOENT\); make the directory that it is in"):
+    with pytest.raises(StorageError, match=r"\(ENOENT\); create its parent directory"):
         open_spool(tmp_path / "no" / "spool")
 
 
-def test_an_instance_directory_that_is_a_link_is_left_out(
+def test_an_output_directory_that_is_a_symbolic_link_is_skipped(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     open_spool(root).close()
@@ -299,7 +304,7 @@ def test_an_instance_directory_that_is_a_link_is_left_out(
     (root / "logs.0").symlink_to(tmp_path / "real")
     spool = open_spool(root)
     assert name_of(spool) == "logs.1"
-    assert "part of the spool is left out: cannot open" in caplog.text
+    assert "skipped one directory of the spool: cannot open" in caplog.text
     spool.close()
 
 
@@ -321,20 +326,20 @@ OTHER_VALUES = {
 
 
 @pytest.mark.parametrize("name", OTHER_VALUES)
-def test_each_deciding_option_makes_a_difference(root: Path, name: str) -> None:
+def test_each_identifying_option_makes_a_difference(root: Path, name: str) -> None:
     one = identity_of(spool_config(root))
     other = identity_of(spool_config(root, **{name: OTHER_VALUES[name]}))
     assert differences(one, other) == differences(other, one) == [name]
 
 
-def test_the_deciding_options_are_all_tried(root: Path) -> None:
+def test_all_identifying_options_are_tried(root: Path) -> None:
     cannot_differ_yet = {"compression", "aggregation"}
     assert set(NAMES) == {*OTHER_VALUES, *cannot_differ_yet}
     same = {"http_request_timeout": "1", "transport": "direct", "max_in_flight": "1"}
     assert identity_of(spool_config(root)) == identity_of(spool_config(root, **same))
 
 
-def test_options_that_an_older_version_did_not_know_had_their_default(root: Path) -> None:
+def test_an_option_unknown_to_an_older_version_counts_as_default(root: Path) -> None:
     today = identity_of(spool_config(root))
     older = {name: text for name, text in today.items() if name != "append_newline"}
     assert differences(older, today) == []

@@ -1,4 +1,4 @@
-"""Dead letters: what a line holds, the room they take, sharing, and trouble with the disk."""
+"""Dead letters: the content of a line, their size limit, sharing, and disk errors."""
 
 import base64
 import errno
@@ -17,6 +17,7 @@ from chunks import output_config
 from faulty_os import FaultyOs, install
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loopback_settings import program_environment
 
 from kinesis_fast.errors import StorageError
 from kinesis_fast.storage.dead_letters import FILE, DeadLetters, iso_time
@@ -26,21 +27,23 @@ MB = 1_000_000
 ALL_TEXT = st.text(st.characters(exclude_categories=()), max_size=700)
 
 
-def open_letters(root: Path, **options: str) -> DeadLetters:
+def open_dead_letters(root: Path, **options: str) -> DeadLetters:
     """Open the dead letters of an output."""
     return DeadLetters.open(output_config({"dead_letter_dir": str(root), **options}))
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """Return the letters of a file."""
+    """Return the dead letters in a file."""
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_what_a_letter_holds(root: Path) -> None:
-    letters = open_letters(root, stream="mine")
-    assert letters.add("too deep", "app.log", b"event", 1_700_000_000_123_456_789, "200 levels")
+def test_the_members_of_a_line(root: Path) -> None:
+    dead_letters = open_dead_letters(root, stream="mine")
+    assert dead_letters.add(
+        "too deep", "app.log", b"event", 1_700_000_000_123_456_789, "200 levels"
+    )
     before = datetime.now(UTC)
-    assert letters.add("malformed", "app\x1b", memoryview(b"\xff\x00"))
+    assert dead_letters.add("malformed", "app\x1b", memoryview(b"\xff\x00"))
     one, two = rows(root / FILE)
     assert one == {
         "time": "2023-11-14T22:13:20.123456789Z",
@@ -57,11 +60,15 @@ def test_what_a_letter_holds(root: Path) -> None:
     assert b"\x1b" not in (root / FILE).read_bytes()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+)
 @given(reason=ALL_TEXT, tag=ALL_TEXT, detail=ALL_TEXT, event=st.binary(max_size=2000))
-def test_any_letter_is_a_line(root: Path, reason: str, tag: str, detail: str, event: bytes) -> None:
-    letters = open_letters(root)
-    assert letters.add(reason, tag, event, None, detail)
+def test_any_dead_letter_is_one_line(
+    root: Path, reason: str, tag: str, detail: str, event: bytes
+) -> None:
+    dead_letters = open_dead_letters(root)
+    assert dead_letters.add(reason, tag, event, None, detail)
     content = (root / FILE).read_bytes()
     letter = json.loads(content.splitlines()[-1])
     assert (letter["reason"], letter["tag"]) == (reason[:100], tag[:500])
@@ -84,19 +91,19 @@ def test_times(time_ns: int, text: str) -> None:
 def test_modes_whatever_the_umask(root: Path) -> None:
     before = os.umask(0)
     try:
-        open_letters(root).add("reason", "tag", b"event")
+        open_dead_letters(root).add("reason", "tag", b"event")
     finally:
         os.umask(before)
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
     assert stat.S_IMODE((root / FILE).stat().st_mode) == 0o600
 
 
-def test_the_oldest_go_and_the_room_is_bounded(
+def test_the_oldest_files_are_dropped_at_the_limit(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    letters = open_letters(root, dead_letter_max_bytes="1M")
+    dead_letters = open_dead_letters(root, dead_letter_max_bytes="1M")
     for number in range(150):
-        assert letters.add("reason", str(number), b"x" * 10_000)
+        assert dead_letters.add("reason", str(number), b"x" * 10_000)
         sizes = {path.name: path.stat().st_size for path in root.iterdir()}
         assert sum(sizes.values()) <= MB
         assert max(sizes.values()) <= MB // 4
@@ -109,25 +116,26 @@ def test_the_oldest_go_and_the_room_is_bounded(
     dropped = [int(message.split(", ")[1].split()[0]) for message in caplog.messages]
     line = len((root / FILE).read_bytes().splitlines()[0]) + 1
     assert abs(sum(dropped) - (150 - len(found)) * line) < 1000
-    assert caplog.messages[0].endswith("are dropped: dead_letter_max_bytes is 1000000")
+    assert caplog.messages[0].startswith("dropped the oldest dead letters in ")
+    assert caplog.messages[0].endswith(" bytes: dead_letter_max_bytes is 1000000")
 
 
-def test_a_smaller_bound_takes_effect(root: Path) -> None:
-    letters = open_letters(root, dead_letter_max_bytes="8M")
+def test_a_smaller_limit_takes_effect(root: Path) -> None:
+    dead_letters = open_dead_letters(root, dead_letter_max_bytes="8M")
     for _ in range(200):
-        letters.add("reason", "tag", b"x" * 25_000)
+        dead_letters.add("reason", "tag", b"x" * 25_000)
     assert sum(path.stat().st_size for path in root.iterdir()) > 4 * MB
-    letters = open_letters(root, dead_letter_max_bytes="1M")
-    letters.add("reason", "tag", b"event")
+    dead_letters = open_dead_letters(root, dead_letter_max_bytes="1M")
+    dead_letters.add("reason", "tag", b"event")
     assert sum(path.stat().st_size for path in root.iterdir()) <= MB
 
 
-def test_a_long_event_is_cut_and_says_so(root: Path) -> None:
-    letters = open_letters(root, dead_letter_max_bytes="1M")
+def test_a_long_event_is_cut_and_marked(root: Path) -> None:
+    dead_letters = open_dead_letters(root, dead_letter_max_bytes="1M")
     event = os.urandom(300_000)
     wide = "\U0001f600" * 1000
-    assert letters.add(wide, wide, event, None, wide)
-    assert letters.add("reason", "tag", event)
+    assert dead_letters.add(wide, wide, event, None, wide)
+    assert dead_letters.add("reason", "tag", event)
     for path in (root / FILE, root / f"{FILE}.1"):
         assert path.stat().st_size <= MB // 4
         (letter,) = rows(path)
@@ -137,13 +145,13 @@ def test_a_long_event_is_cut_and_says_so(root: Path) -> None:
         assert (letter["n_bytes"], letter["cut"]) == (300_000, True)
 
 
-def test_a_line_that_was_cut_off_spoils_no_other(root: Path) -> None:
-    letters = open_letters(root)
-    letters.add("reason", "one", b"event")
+def test_an_unfinished_line_does_not_damage_the_next(root: Path) -> None:
+    dead_letters = open_dead_letters(root)
+    dead_letters.add("reason", "one", b"event")
     with (root / FILE).open("ab") as file:
         file.write(b'{"time":"20')
-    letters.add("reason", "two", b"event")
-    letters.add("reason", "three", b"event")
+    dead_letters.add("reason", "two", b"event")
+    dead_letters.add("reason", "three", b"event")
     lines = (root / FILE).read_bytes().splitlines()
     assert lines[1] == b'{"time":"20'
     assert [json.loads(lines[index])["tag"] for index in (0, 2, 3)] == ["one", "two", "three"]
@@ -157,9 +165,9 @@ from kinesis_fast.storage.dead_letters import DeadLetters
 
 config = output_config({"dead_letter_dir": sys.argv[1], "dead_letter_max_bytes": "1M"})
 
-def work(letters, name):
+def work(dead_letters, name):
     for index in range(300):
-        assert letters.add("reason", f"{sys.argv[2]} {name} {index}", b"x" * 200)
+        assert dead_letters.add("reason", f"{sys.argv[2]} {name} {index}", b"x" * 200)
 
 shared = DeadLetters.open(config)
 threads = [Thread(target=work, args=(shared, "shared")),
@@ -174,11 +182,10 @@ assert shared.n_lost == 0
 
 
 def test_threads_and_processes_share_a_directory(root: Path) -> None:
-    support = str(Path(__file__).parent.parent / "support")
     processes = [
         subprocess.Popen(
             [sys.executable, "-P", "-c", WRITE_MANY, str(root), str(number)],
-            env={**os.environ, "PYTHONPATH": support},
+            env=program_environment(),
         )
         for number in range(2)
     ]
@@ -192,53 +199,53 @@ ADD = ["open", "open", "write", "close", "close"]
 
 
 @pytest.mark.parametrize("failing", range(4))
-def test_an_error_at_any_step_is_counted_and_told_once(
+def test_an_error_at_any_step_is_counted_and_logged_once(
     root: Path,
     failing: int,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    letters = open_letters(root)
-    letters.add("reason", "kept", b"event")
+    dead_letters = open_dead_letters(root)
+    dead_letters.add("reason", "kept", b"event")
     faulty = FaultyOs()
     with monkeypatch.context() as patch:
         install(patch, faulty)
-        letters.add("reason", "tag", b"event")
+        dead_letters.add("reason", "tag", b"event")
     assert [name for name in faulty.calls if name != "pread"] == ADD
     position = [index for index, name in enumerate(faulty.calls) if name != "pread"][failing]
     before = (root / FILE).read_bytes()
     for _ in range(3):
         with monkeypatch.context() as patch:
             install(patch, FaultyOs(lambda index, _name: index == position, errno.ENOSPC))
-            assert not letters.add("reason", "lost", b"event")
-    assert letters.n_lost == 3
+            assert not dead_letters.add("reason", "lost", b"event")
+    assert dead_letters.n_lost == 3
     if ADD[failing] != "close":
         assert (root / FILE).read_bytes() == before
     (line,) = caplog.messages
     assert line.startswith("1 dead letters could not be written and are lost: cannot ")
     assert line.endswith("(ENOSPC); free space on that file system")
-    assert letters.add("reason", "again", b"event")
+    assert dead_letters.add("reason", "again", b"event")
     assert rows(root / FILE)[-1]["tag"] == "again"
 
 
-def test_after_a_minute_the_line_tells_how_many(
+def test_lost_dead_letters_are_logged_once_a_minute(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    letters = open_letters(root)
+    dead_letters = open_dead_letters(root)
     now = 1000.0
     monkeypatch.setattr("kinesis_fast.storage.dead_letters.time.monotonic", lambda: now)
     root.rmdir()
     for _ in range(5):
-        assert not letters.add("reason", "tag", b"event")
+        assert not dead_letters.add("reason", "tag", b"event")
     now += 60
-    assert not letters.add("reason", "tag", b"event")
+    assert not dead_letters.add("reason", "tag", b"event")
     assert [message.split()[0] for message in caplog.messages] == ["1", "5"]
-    assert letters.n_lost == 6
+    assert dead_letters.n_lost == 6
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
-def test_no_other_path_is_touched(root: Path, tmp_path: Path, kind: str) -> None:
-    letters = open_letters(root)
+def test_nothing_but_a_regular_file_is_written(root: Path, tmp_path: Path, kind: str) -> None:
+    dead_letters = open_dead_letters(root)
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret\n")
     if kind == "link":
@@ -247,26 +254,26 @@ def test_no_other_path_is_touched(root: Path, tmp_path: Path, kind: str) -> None
         os.mkfifo(root / FILE)
     else:
         (root / FILE).mkdir()
-    assert not letters.add("reason", "tag", b"event")
+    assert not dead_letters.add("reason", "tag", b"event")
     assert secret.read_bytes() == b"secret\n"
 
 
-def test_a_lock_that_is_not_given_back_costs_the_letter_and_no_more(
+def test_a_lock_that_is_never_released_loses_only_the_dead_letter(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    letters = open_letters(root)
+    dead_letters = open_dead_letters(root)
     monkeypatch.setattr("kinesis_fast.storage.dead_letters.LOCK_S", 0.05)
     other = Directory.open(str(root), create=False)
     assert other.lock()
-    assert not letters.add("reason", "tag", b"event")
+    assert not dead_letters.add("reason", "tag", b"event")
     assert "locked by another process for 0.05 seconds" in caplog.text
     other.close()
-    assert letters.add("reason", "tag", b"event")
+    assert dead_letters.add("reason", "tag", b"event")
 
 
-def test_a_directory_that_is_of_no_use_is_told_at_the_start(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="make the directory that it is in"):
-        open_letters(tmp_path / "no" / "letters")
+def test_a_directory_that_cannot_be_used_raises_at_the_start(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="create its parent directory"):
+        open_dead_letters(tmp_path / "no" / "letters")
     root.symlink_to(tmp_path)
-    with pytest.raises(StorageError, match="no symbolic link"):
-        open_letters(root)
+    with pytest.raises(StorageError, match="not a symbolic link"):
+        open_dead_letters(root)

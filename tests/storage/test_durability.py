@@ -1,7 +1,6 @@
-"""A chunk is on the disk before put() returns, whole, or not there: errors, order, kill -9."""
+"""put() leaves a whole chunk on the disk or nothing: order of calls, errors, kill -9."""
 
 import errno
-import os
 import re
 import resource
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from faulty_os import FaultyOs, install
+from loopback_settings import program_environment
 from spools import files_of, n_bytes_on_disk, open_spool
 
 from kinesis_fast.errors import StorageError
@@ -37,6 +37,26 @@ def test_the_order_of_the_calls(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     spool.close()
 
 
+def test_a_file_has_no_chunk_name_before_it_is_whole(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = open_spool(root)
+    names: list[str] = []
+
+    def look(_index: int, name: str) -> bool:
+        if name in {"write", "fsync", "rename"} and "rename" not in faulty.calls[:-1]:
+            names.extend(files_of(spool))
+        return False
+
+    faulty = FaultyOs(look)
+    install(monkeypatch, faulty)
+    chunk = spool.put(PAYLOAD, "tag")
+    chunk.remove()
+    assert set(names) == {Path(chunk.path).name + ".tmp"}
+    assert len(names) == 4
+    spool.close()
+
+
 def test_new_directories_are_synced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = FaultyOs()
     install(monkeypatch, recording)
@@ -44,12 +64,12 @@ def test_new_directories_are_synced(root: Path, monkeypatch: pytest.MonkeyPatch)
     made = [name for name in recording.calls if name in {"mkdir", "fsync directory"}]
     assert made == ["mkdir", "fsync directory"] * 2
     recording.calls.clear()
-    open_spool(root).close()  # whoever made them may have died before that
+    open_spool(root).close()  # an earlier process may have ended before its sync
     assert recording.calls.count("fsync directory") == 2
 
 
 def is_traceable() -> bool:
-    """Tell whether a system call of a child can be traced here."""
+    """Return whether strace can trace a child here."""
     strace = shutil.which("strace")
     return (
         bool(strace)
@@ -78,7 +98,7 @@ def test_what_the_kernel_sees(root: Path, tmp_path: Path) -> None:
          sys.executable, "-P", "-c", program, str(root)],
         check=True,
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent / "support")},
+        env=program_environment(),
     )  # fmt: skip
     lines = [re.sub(r"^\d+ +", "", line) for line in trace.read_text().splitlines()]
     begin = next(i for i, line in enumerate(lines) if 'write(1, "begin"' in line)
@@ -128,7 +148,7 @@ def test_an_error_at_any_step_leaves_nothing(
 
 
 @pytest.mark.parametrize("failing", range(len(PUT)))
-def test_even_when_cleaning_up_fails_too(
+def test_even_when_the_clean_up_fails(
     root: Path, failing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = open_spool(root)
@@ -136,7 +156,7 @@ def test_even_when_cleaning_up_fails_too(
         install(patch, FaultyOs(lambda index, _name: index >= failing, errno.EIO))
         with pytest.raises(StorageError):
             spool.put(PAYLOAD, "tag")
-    # The chunk that is left when only the last sync failed is whole: it arrives twice at worst.
+    # If only the last sync failed, the chunk that is left is whole: at worst it arrives twice.
     is_whole = failing == len(PUT) - 1
     spool.close()
     spool = open_spool(root)
@@ -157,7 +177,7 @@ def test_an_error_while_saving_progress_keeps_the_old_one(
     with monkeypatch.context() as patch:
         install(patch, FaultyOs(lambda index, _name: index == failing, errno.ENOSPC))
         assert not chunk.save_progress(b"\3\3")
-    assert "(ENOSPC); free space on that file system: after a restart" in caplog.text
+    assert "(ENOSPC); free space on that file system; after a restart" in caplog.text
     assert (files_of(spool), spool.n_bytes) == before
     spool.close()
     spool = open_spool(root)
@@ -175,7 +195,7 @@ def test_an_error_while_removing_can_be_tried_again(
     with monkeypatch.context() as patch:
         install(patch, FaultyOs(lambda index, _name: index == failing, errno.EIO))
         assert not chunk.remove()
-    # First the chunk: without its progress it would be sent again as a whole.
+    # The chunk goes first: without its progress it would be sent again as a whole.
     name = Path(chunk.path).name
     assert files_of(spool) == [name, name + ".progress"][failing:]
     assert spool.n_bytes == n_bytes_on_disk(spool) > 0
@@ -200,7 +220,7 @@ def test_an_error_at_any_step_of_the_start(
     spool.close()
 
 
-def test_writes_that_write_a_part_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_continued(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = open_spool(root)
     with monkeypatch.context() as patch:
         install(patch, FaultyOs(max_write=13))
@@ -211,7 +231,7 @@ def test_writes_that_write_a_part_only(root: Path, monkeypatch: pytest.MonkeyPat
     spool.close()
 
 
-def test_a_limit_of_the_system_in_the_midst_of_a_write(root: Path) -> None:
+def test_a_file_size_limit_in_the_middle_of_a_write(root: Path) -> None:
     spool = open_spool(root)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
@@ -226,12 +246,12 @@ def test_a_limit_of_the_system_in_the_midst_of_a_write(root: Path) -> None:
 
 
 def kill_rounds(root: Path, n_rounds: int) -> str:
-    """Kill a process that uses a spool so many times; returns what the checks have to say."""
+    """Kill a process that uses a spool, n_rounds times. Returns the output of the program."""
     done = subprocess.run(
         [sys.executable, str(HERE / "kill_rounds.py"), str(root), str(n_rounds)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent / "support")},
+        env=program_environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr

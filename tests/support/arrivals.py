@@ -1,11 +1,13 @@
-"""What should be in a stream after flushes of captured chunks, and whether it is."""
+"""What should be in a stream after flushes, and whether it is."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from chunks import load_chunk, load_golden
 from local_stream import LocalStream
+from recording_service import Recorder
 
 from kinesis_fast.cli.expectation import Comparison, Expected, first_events
 
@@ -33,6 +35,11 @@ def assert_holds(stream: LocalStream, expected: Iterable[Expected]) -> None:
         comparison.arrive(record.data, record.partition_key)
     assert comparison.is_equal, (list(comparison.missing())[:3], comparison.unexpected[:3])
     assert comparison.expected["chunk"] > 0
+
+
+def arrived_numbers(recorder: Recorder) -> Counter[int]:
+    """Return how often a recorder accepted each number."""
+    return Counter(number for request in recorder.accepted for number in request.numbers)
 
 
 def _text(partition_key: bytes | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Chunks brought as Fluent Bit brings them, and what must have arrived then."""
+"""Flushes as Fluent Bit does them, and what must arrive."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from outputs import assert_balanced
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.delivery.context import Timing
 
-TRANSPORTS: Final = ("direct", "botocore")  # the ways of sending that every fault is tried with
-MAX_FLUSHES: Final = 30  # of one chunk; a fault that outlives them does not heal
+TRANSPORTS: Final = ("direct", "botocore")  # every fault is tried with both
+MAX_FLUSHES: Final = 30  # of one chunk; after so many the fault is permanent
 
-NewOutput = Callable[..., KinesisOutput]  # makes one of options
+NewOutput = Callable[..., KinesisOutput]  # makes an output from options
 
-# Short waits between attempts: real ones would only make the tests longer.
+# Short waits between attempts, for short tests.
 BRISK: Final = Timing(random=lambda: 0.02)
 
 
@@ -30,7 +30,7 @@ def bring(
     """Flush a chunk until it is OK. Returns all results.
 
     Args:
-        output: where to.
+        output: the output to flush to.
         chunk: msgpack events.
         tag: its tag.
         on_retry: called after each RETRY.
@@ -45,11 +45,11 @@ def bring(
 
 
 def assert_arrived(seen: Seen, sent: Iterable[int]) -> None:
-    """Assert that all numbers arrived, no others, and twice only where the answer was lost.
+    """Assert that exactly these numbers arrived, and twice only where the response was lost.
 
     Args:
-        seen: what the server took.
-        sent: the numbers that were brought; a chunk that came again after a RETRY counts once.
+        seen: what the server accepted.
+        sent: the numbers that were flushed; a chunk flushed again after RETRY counts once.
     """
     assert seen.violations == []
     wanted = Counter(sent)
@@ -60,12 +60,12 @@ def assert_arrived(seen: Seen, sent: Iterable[int]) -> None:
 
 
 def assert_account(output: KinesisOutput, n_accepted: int, n_doubtful: int) -> None:
-    """Assert that the account adds up and says what the server says; nothing is in flight.
+    """Assert that the stats add up and agree with the server. Nothing may be in flight.
 
     Args:
-        output: that sent all that the server took.
-        n_accepted: entries that the server took.
-        n_doubtful: those of them whose answer may have been lost.
+        output: the only one that sent to the server.
+        n_accepted: entries that the server accepted.
+        n_doubtful: those of them whose response may have been lost.
     """
     stats = output.stats()
     assert_balanced(stats)
@@ -74,6 +74,6 @@ def assert_account(output: KinesisOutput, n_accepted: int, n_doubtful: int) -> N
 
 
 def assert_exact(output: KinesisOutput, seen: Seen, sent: Iterable[int]) -> None:
-    """Assert that all that was sent arrived as it must, and that the account says so."""
+    """Assert that exactly the sent numbers arrived, and that the stats agree."""
     assert_arrived(seen, sent)
     assert_account(output, seen.accepted.total(), seen.doubtful.total())

@@ -1,4 +1,4 @@
-"""Callers that bring numbered chunks to an output without a pause, and an exact comparison."""
+"""Threads that flush numbered chunks without a pause, and an exact comparison."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fault_server_service import Fault
 
 from kinesis_fast import FlushResult, KinesisOutput
 
-TIMEOUT_S: Final = "3"  # http_request_timeout for a server that now and then does not answer
-HEALING_S: Final = 60.0  # seconds a chunk may take
+TIMEOUT_S: Final = "3"  # http_request_timeout for a server that sometimes does not respond
+HEALING_S: Final = 60.0  # the most seconds that a chunk may take
 # [[time, {}], {"n": number, "log": text}]
 EVENT_HEAD: Final = b"\x92\x92\xce" + struct.pack(">I", 1_700_000_000) + b"\x80\x82\xa1n\xce"
 NUMBER: Final = struct.Struct(">I")
@@ -48,17 +48,17 @@ FAULTS: Final[list[Fault]] = [
 
 
 def mixed(chance: float, seed: int = 1) -> Fault:
-    """Return what happens to every request: one of all faults with that probability."""
+    """Return a fault that is one of all faults with that probability, otherwise none."""
     return {"kind": "mix", "chance": chance, "seed": seed, "of": FAULTS}
 
 
 class Round(NamedTuple):
-    """What some seconds of load came to.
+    """The result of some seconds of load.
 
     Attributes:
-        n_records: records that were brought and arrived.
-        n_retries: flushes that said RETRY.
-        n_twice: records that arrived more than once, all for want of an answer.
+        n_records: records that were flushed and arrived.
+        n_retries: flushes that returned RETRY.
+        n_twice: records that arrived more than once, each because a response was lost.
         counts: what the server counted since its reset.
     """
 
@@ -69,11 +69,11 @@ class Round(NamedTuple):
 
 
 class Load:
-    """Several threads that bring chunks to one output.
+    """Several threads that flush chunks to one output.
 
     Args:
-        output: of the server; with experimental_concurrency 0.
-        server: compared with after each round.
+        output: sends to the server; with experimental_concurrency 0.
+        server: what it accepted is compared after each round.
         n_callers: threads.
         chunk_records: records of a chunk.
         padding: bytes of text in each.
@@ -100,7 +100,7 @@ class Load:
         self._n_doubtful = 0
 
     def run(self, seconds: float) -> Round:
-        """Bring chunks for so long, let all that are under way arrive, and compare."""
+        """Flush chunks for some seconds, wait until all have arrived, and compare."""
         first, self._n_retries = self._next, 0
         end = time.monotonic() + seconds
         threads = [

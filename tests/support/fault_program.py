@@ -1,4 +1,4 @@
-"""Programs that flush to a fault server in processes of their own, to be ended and signalled."""
+"""Programs that flush to a fault server, each in its own process, which a test may signal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from outputs import assert_balanced, numbered
 from kinesis_fast import ClosedError, FlushResult, KinesisOutput
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
-logging.getLogger("kinesis_fast").addHandler(logging.NullHandler())  # stderr is for complaints
+logging.getLogger("kinesis_fast").addHandler(logging.NullHandler())  # stderr has to stay empty
 
 def new_output(**options):
     defaults = {"endpoint": sys.argv[2], "transport": sys.argv[3], "http_request_timeout": "20"}
@@ -59,7 +59,7 @@ def start(script: str, endpoint: str, transport: str) -> subprocess.Popen[str]:
         transport: how to send.
     """
     program = PREAMBLE + textwrap.dedent(script)
-    # Python 3.12 and later warn about forks of processes with threads; they are the point here.
+    # Python 3.12 and later warn when a process with threads forks, which these tests do on purpose.
     command = [sys.executable, "-P", "-W", "ignore", "-X", "faulthandler", "-c", program]
     return subprocess.Popen(
         [*command, str(SUPPORT), endpoint, transport],
@@ -71,7 +71,7 @@ def start(script: str, endpoint: str, transport: str) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str], started: float | None = None) -> Ended:
-    """Wait for the end of a program; one that takes too long is killed and fails."""
+    """Wait for the end of a program. One that takes too long is killed, and the test fails."""
     started = time.monotonic() if started is None else started
     try:
         output, errors = process.communicate(timeout=PATIENCE_S)
@@ -88,5 +88,5 @@ def run(script: str, endpoint: str, transport: str) -> Ended:
 
 
 def assert_clean(ended: Ended) -> None:
-    """Assert that a program ended as it should, and had nothing to complain about."""
+    """Assert that a program exited with 0 and wrote nothing to stderr."""
     assert (ended.status, ended.errors) == (0, ""), ended

@@ -1,4 +1,4 @@
-"""Random schedules of flushes, faults, retries and restarts, and a model that watches over them."""
+"""Random schedules of flushes, faults, retries and restarts, checked against a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kinesis_fast import FlushResult, KinesisOutput, TransportError
 from kinesis_fast.transport import NotSentError, Response
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
-POISON_EVERY: Final = 211  # one number in so many is refused by the service whatever happens
+POISON_EVERY: Final = 211  # the service always refuses one number in so many
 PATIENCE_S: Final = 60.0
 Codes = Sequence[str | None]
 
@@ -36,17 +36,17 @@ def key_of(number: int) -> str:
 
 
 class Service:
-    """Takes entries for all outputs, in memory; every method may be called by several threads.
+    """A service in memory for all outputs; several threads may call every method.
 
     Attributes:
-        trouble: probability of a fault for each request.
-        arrived: how often it took each number.
-        doubtful: how often without an answer that says so.
-        wrong: what no client may send.
+        fault_rate: probability of a fault for each request.
+        arrived: how often it accepted each number.
+        doubtful: how often without a response that says so.
+        wrong: violations of the protocol by the client.
     """
 
     def __init__(self, chance: Random) -> None:
-        self.trouble = 0.0
+        self.fault_rate = 0.0
         self.arrived: Counter[int] = Counter()
         self.doubtful: Counter[int] = Counter()
         self.wrong: list[str] = []
@@ -56,7 +56,7 @@ class Service:
     def draw(self, n_records: int) -> tuple[str, Codes]:
         """Return what happens to the next request: a fault, and codes for its entries."""
         with self._lock:
-            if self._chance.random() >= self.trouble:
+            if self._chance.random() >= self.fault_rate:
                 return "accept", [None] * n_records
             fault = self._chance.choice(FAULTS)
             share = self._chance.choice((0.01, 0.5, 0.99))
@@ -91,11 +91,11 @@ class Port:
     """The transport of one output.
 
     Args:
-        service: what takes the entries.
+        service: accepts the entries.
         has_keys: whether the output reads the partition key from the record.
 
     Attributes:
-        acknowledged: entries whose acceptance was answered.
+        acknowledged: entries whose acceptance was reported in a response.
         n_refused: records that were refused when they were alone.
     """
 
@@ -107,7 +107,7 @@ class Port:
         self._lock = threading.Lock()
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
-        """Do what chance says."""
+        """Send a request, or run into a random fault."""
         numbers = self._numbers(bytes(body), n_records)
         fault, codes = self._service.draw(n_records)
         if fault == "slow":
@@ -162,34 +162,34 @@ RAISED: Final[Mapping[str, type[Exception]]] = {
 
 @dataclass(eq=False)
 class Chunk:
-    """What the host holds: events, the numbers in them, and how many records are no numbers."""
+    """A chunk of the host: its events, their numbers, and how many records have no number."""
 
     data: bytes
     numbers: range
     n_skipped: int
     tag: str
     owner: Slot
-    restarted: bool = False  # its output knows nothing of earlier flushes
+    restarted: bool = False  # its output has no memory of earlier flushes
 
     @property
     def n_records(self) -> int:
-        """Records as the account counts them."""
+        """Records as the stats count them."""
         return len(self.numbers) + self.n_skipped
 
 
 @dataclass(eq=False)
 class Slot:
-    """An output of the host and what stands in its account."""
+    """An output of the host, and what its stats must show."""
 
     options: dict[str, str]
     output: KinesisOutput
     port: Port
     n_in: int = 0
-    owed: list[Chunk] = field(default_factory=list)  # to be brought again
+    owed: list[Chunk] = field(default_factory=list)  # to be flushed again
 
     @property
     def is_background(self) -> bool:
-        """Whether a flush is over before its delivery."""
+        """Whether a flush returns before its delivery."""
         return self.options["experimental_concurrency"] != "0"
 
 
@@ -197,7 +197,7 @@ class World:
     """A host with some outputs.
 
     Args:
-        seed: decides everything but the order of threads.
+        seed: determines everything but the order of threads.
     """
 
     def __init__(self, seed: int) -> None:
@@ -206,14 +206,16 @@ class World:
         self._next = 0
         self._service = Service(Random(seed + 1))
         self._brought: Counter[int] = Counter()
-        self._again: Counter[int] = Counter()  # brought anew to an output that knows of nothing
+        self._again: Counter[int] = Counter()  # flushed again to a restarted output
         self._of_background: set[int] = set()
-        self._n_lost = 0  # records that background deliveries gave up, or left when they ended
-        self._n_hopeless = 0  # records in their chunks that could never arrive
+        self._n_lost = (
+            0  # records that background deliveries gave up, or that were pending at close()
+        )
+        self._n_hopeless = 0  # records in their chunks that can never arrive
         self._slots = [self._open(self._options()) for _ in range(self._chance.randrange(1, 4))]
 
     def run(self, n_steps: int) -> None:
-        """Take so many steps and check after each; then heal, bring what is owed, and compare."""
+        """Take steps and check after each; then stop all faults, flush all chunks, and compare."""
         steps: list[Callable[[], None]] = [
             *(self._flush_new, self._flush_new, self._flush_new, self._flush_owed),
             *(self._flush_owed, self._flush_together, self._flush_twins, self._change_weather),
@@ -222,7 +224,7 @@ class World:
         for _ in range(n_steps):
             self._chance.choice(steps)()
             self._check()
-        self._service.trouble = 0.0
+        self._service.fault_rate = 0.0
         self._flush_all_owed()
         for slot in self._slots:
             self._end(slot)
@@ -253,7 +255,7 @@ class World:
         self._flush_at_once([first, second])
 
     def _change_weather(self) -> None:
-        self._service.trouble = self._chance.choice((0.0, 0.02, 0.1, 0.5, 1.0))
+        self._service.fault_rate = self._chance.choice((0.0, 0.02, 0.1, 0.5, 1.0))
 
     def _restart_one(self) -> None:
         index = self._chance.randrange(len(self._slots))
@@ -264,7 +266,7 @@ class World:
         for chunk in new.owed:
             chunk.owner, chunk.restarted = new, True
 
-    # --- what steps are made of ---
+    # --- parts of steps ---
 
     def _options(self) -> dict[str, str]:
         return {
@@ -336,7 +338,7 @@ class World:
     def _flush_all_owed(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while owing := [slot for slot in self._slots if slot.owed]:
-            assert time.monotonic() < deadline, "chunks come back for ever"
+            assert time.monotonic() < deadline, "chunks are returned for ever"
             for slot in owing:
                 self._flush(self._take_owed(slot))
                 if slot.is_background:

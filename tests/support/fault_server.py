@@ -1,4 +1,4 @@
-"""A service that misbehaves as told, in a process of its own; and what must hold afterwards."""
+"""A service with faults on demand, in its own process, and what must hold afterwards."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PROGRAM = Path(__file__).with_name("fault_server_process.py")
 
 
 class Seen(NamedTuple):
-    """What a fault server has taken since it was last asked.
+    """What a fault server accepted since the last call of seen() or assert_exact().
 
     Attributes:
         accepted: how often each number arrived.
-        doubtful: how often without an answer that the client could understand in time.
+        doubtful: how often without a valid response in time.
         counts: requests, connections, keys handed out, and the faults by kind.
-        violations: what the client sent that no client may send.
+        violations: what the client sent against the protocol.
     """
 
     accepted: Counter[int]
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How many entries a server took, and how many of them without a clear answer in time."""
+    """How many entries a server accepted, and how many without a valid response in time."""
 
     n_accepted: int
     n_doubtful: int
@@ -42,7 +42,7 @@ class Compared(NamedTuple):
 
 
 class FaultServer:
-    """Starts the server; ends it with the context.
+    """Runs the server while its context lasts.
 
     Args:
         certificates: files with a certificate chain and its key, by name.
@@ -65,7 +65,7 @@ class FaultServer:
 
     @property
     def credentials_url(self) -> str:
-        """Where short-lived credentials can be had, as from a container's agent."""
+        """URL of short-lived credentials, as a container agent offers them."""
         return f"{self.url}{CREDENTIALS_PATH}"
 
     def plan(self, *faults: Fault, then: Fault = GOOD) -> None:
@@ -73,22 +73,22 @@ class FaultServer:
         self._call("plan", faults, then)
 
     def heal(self) -> None:
-        """Answer all requests as they should be, with a good certificate and without rules."""
+        """Stop all faults: answer properly, with a good certificate and without rules."""
         self.plan()
         self.rule()
         if self._certificates:
             self.certificate("good")
 
     def rule(self, **changes: Any) -> None:
-        """Set what holds for all requests; see `fault_server_service.Rules`."""
+        """Set the rules for all requests; see `fault_server_service.Rules`."""
         self._call("rule", changes)
 
     def certificate(self, name: str) -> None:
-        """Choose the certificate that new connections see."""
+        """Choose the certificate for new connections."""
         self._call("certificate", name)
 
     def expire_keys(self) -> None:
-        """End all credentials that were handed out so far."""
+        """Expire all credentials that were issued so far."""
         self._call("expire_keys")
 
     def reset(self) -> None:
@@ -97,7 +97,7 @@ class FaultServer:
         self.heal()
 
     def seen(self) -> Seen:
-        """Return what arrived since this was last asked."""
+        """Return what arrived since the last call of seen() or assert_exact()."""
         answer = self._call("seen")
         return Seen(
             _numbers(answer["accepted"]),
@@ -107,11 +107,11 @@ class FaultServer:
         )
 
     def assert_exact(self, first: int, end: int) -> Compared:
-        """Assert what `assert_arrived` does for many numbers, without taking them over here.
+        """Assert the same as `assert_arrived`, for many numbers, in the server's process.
 
         Args:
-            first: the numbers from here on were sent since this was last asked.
-            end: to here, this one not included.
+            first: the first number that was sent since the last call.
+            end: the last number plus 1.
         """
         answer = self._call("compare", first, end)
         wrong = {key: answer[key] for key in ("missing", "too_many", "violations") if answer[key]}
@@ -135,7 +135,7 @@ class FaultServer:
         traceback: TracebackType | None,
     ) -> None:
         assert self._process is not None
-        self._process.communicate()  # closes its stdin, which ends it
+        self._process.communicate()  # it exits when its stdin is closed
         assert self._process.returncode == 0
 
     def _call(self, command: str, *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Certificates for a server on the loopback: good, expired, for another host, from a stranger."""
+"""Certificates for a loopback server: good, expired, for another host, of an unknown authority."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Authority:
         self.certificate = self._sign(self._name, self._key, 1, None)
 
     def issue(self, place: x509.GeneralName, days: int = 1) -> bytes:
-        """Return a certificate and its key; days until its end, negative when that is past."""
+        """Return a certificate and its key; days until it expires, negative for one that has."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(_name("server"), key, days, place)
         return certificate.public_bytes(Encoding.PEM) + key.private_bytes(
@@ -67,7 +67,7 @@ class Authority:
 
 
 def make_certificates(directory: Path) -> Certificates:
-    """Write them into a directory."""
+    """Write all certificates into a directory."""
     authority, stranger = Authority(), Authority()
     trusted = directory / "authority.pem"
     trusted.write_bytes(authority.certificate.public_bytes(Encoding.PEM))

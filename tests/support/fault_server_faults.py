@@ -1,4 +1,4 @@
-"""The kinds of faults: how a request is read, what is accepted, what goes back.
+"""The kinds of faults: how a request is read, what is accepted, what the response is.
 
 A fault is a dict with the `kind`, a name in KINDS, and the arguments of its function here.
 """
@@ -23,10 +23,10 @@ INTERNAL: Final = "InternalFailure"
 
 
 class Exchange:
-    """One request and its answer.
+    """One request and its response.
 
     Args:
-        service: what takes the entries.
+        service: accepts the entries.
         wire: the connection.
         head: the request up to its body.
     """
@@ -39,7 +39,7 @@ class Exchange:
         self.n_body = int(head.headers.get("content-length", "0"))
 
     def body(self) -> bytes:
-        """Read the body, or what is left of it."""
+        """Read the body, unless it was read before."""
         if self._body is None:
             if self.head.headers.get("expect"):
                 self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -56,7 +56,7 @@ class Exchange:
         self._body += self.wire.read(self.n_body - size * parts)
 
     def entries(self) -> list[Entry]:
-        """Decode the body; a wrong one is noted as a violation."""
+        """Decode the body; record a violation when it is wrong."""
         try:
             return entries_of(self.body())
         except (ValueError, KeyError) as error:
@@ -64,11 +64,11 @@ class Exchange:
             raise GoneError from None
 
     def accept(self, failing: dict[int, str] | None = None, doubtful: bool = False) -> bytes:
-        """Take the entries and return the body of the answer that says which.
+        """Accept the entries and return the body of the response.
 
         Args:
             failing: error codes by index.
-            doubtful: this answer will not reach the client.
+            doubtful: this response will not reach the client.
         """
         entries = self.entries()
         return answer_body(self._service.take(entries, failing or {}, self.wire, doubtful))
@@ -76,7 +76,7 @@ class Exchange:
     def http(
         self, body: bytes, status: int = 200, version: str = HTTP_1_1, **headers: str | None
     ) -> bytes:
-        """Return the bytes of an answer; a header that is None is left out."""
+        """Return the bytes of a response; a header that is None is omitted."""
         date = formatdate(time.time() + self._service.skew_s, usegmt=True)
         fields: dict[str, str | None] = {
             "Date": date,
@@ -88,7 +88,7 @@ class Exchange:
         return "\r\n".join([f"{version} {status} Status", *lines, "", ""]).encode() + body
 
     def refuse_by_rules(self) -> bool:
-        """Answer a request that breaks the rules. Returns whether it did."""
+        """Refuse a request that breaks the rules. Returns whether it did."""
         refusal = self._service.refusal(self.head, self.body())
         if refusal is None:
             return False
@@ -98,7 +98,7 @@ class Exchange:
 
 
 def answer_body(codes: Sequence[str | None]) -> bytes:
-    """Return PutRecords' answer for entries that failed with these codes (None: accepted)."""
+    """Return the body of a PutRecords response; codes: of the entries, None for accepted ones."""
     entries = [
         {"SequenceNumber": f"{index:056d}", "ShardId": "shardId-000000000000"}
         if code is None
@@ -114,11 +114,11 @@ def error_body(code: str, message: str = "because") -> bytes:
     return json.dumps({"__type": code, "message": message}).encode()
 
 
-# --- answers that say the truth; each returns whether the connection goes on ---
+# --- true responses; each function returns whether the connection stays open ---
 
 
 def accept(x: Exchange) -> bool:
-    """Take everything."""
+    """Accept everything."""
     x.wire.send(x.http(x.accept()))
     return True
 
@@ -153,13 +153,13 @@ def status(
 
 
 def close(x: Exchange, said: bool = True) -> bool:
-    """Take everything and close the connection, said before or not."""
+    """Accept everything and close the connection, announced or not."""
     x.wire.send(x.http(x.accept(), Connection="close" if said else None))
     return False
 
 
 def http_1_0(x: Exchange, clean: bool = True) -> bool:
-    """Take everything; the answer ends with the connection, in TLS not without saying so."""
+    """Accept everything; the end of the connection ends the response, with close_notify in TLS."""
     body = x.accept(doubtful=not clean)
     x.wire.send(x.http(body, version="HTTP/1.0", Content_Length=None))
     if clean:
@@ -168,7 +168,7 @@ def http_1_0(x: Exchange, clean: bool = True) -> bool:
 
 
 def chunked(x: Exchange, pieces: int = 3) -> bool:
-    """Take everything; the answer comes in chunks of HTTP."""
+    """Accept everything; the response has the transfer encoding "chunked"."""
     body = x.accept()
     size = len(body) // pieces + 1
     parts = [body[start : start + size] for start in range(0, len(body), size)]
@@ -178,14 +178,14 @@ def chunked(x: Exchange, pieces: int = 3) -> bool:
 
 
 def interim(x: Exchange, times: int = 3) -> bool:
-    """Take everything; answers 100 come before the real one."""
+    """Accept everything; responses with status 100 come first."""
     body = x.accept()
     x.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n" * times + x.http(body))
     return True
 
 
 def drip(x: Exchange, step: int = 20, pause_s: float = 0.01, status: int = 503) -> bool:
-    """Refuse the request; the answer comes in drops, head and body."""
+    """Refuse the request; the response comes in small pieces, head and body."""
     x.body()
     answer = x.http(error_body("ServiceUnavailable", "z" * 300), status)
     for start in range(0, len(answer), step):
@@ -195,19 +195,19 @@ def drip(x: Exchange, step: int = 20, pause_s: float = 0.01, status: int = 503) 
 
 
 def slow_read(x: Exchange, parts: int = 4, pause_s: float = 0.02) -> bool:
-    """Take everything, but stop now and then while reading."""
+    """Accept everything, but read with pauses."""
     x.read_in_parts(parts, pause_s)
     x.wire.send(x.http(x.accept()))
     return True
 
 
-# --- no answer, or half of one ---
+# --- no response, or half of one ---
 
 
 def reset(x: Exchange, when: str = "after", keep: bool = False, end: bool = False) -> bool:
-    """Reset the connection before, during or after the body; keep: take everything first.
+    """Reset the connection before, during or after the body; keep: accept everything first.
 
-    With `end` it says before that it will send nothing more: who writes then gets EPIPE.
+    With `end` it first shuts its sending side down, so that a later write gets EPIPE.
     """
     if when == "during":
         x.wire.read(x.n_body // 2)
@@ -222,7 +222,7 @@ def reset(x: Exchange, when: str = "after", keep: bool = False, end: bool = Fals
 
 
 def hang(x: Exchange, keep: bool = False, head: bool = True) -> bool:
-    """Give no answer; without `head` do not even read the body."""
+    """Never respond; without `head` do not even read the body."""
     if keep:
         x.accept(doubtful=True)
     elif head:
@@ -232,7 +232,7 @@ def hang(x: Exchange, keep: bool = False, head: bool = True) -> bool:
 
 
 def half(x: Exchange, share: float = 0.5, then: str = "close") -> bool:
-    """Take everything; only a part of the answer comes, then close, reset or nothing more."""
+    """Accept everything; send a part of the response, then close, reset or hang."""
     answer = x.http(x.accept(doubtful=True))
     x.wire.send(answer[: int(len(answer) * share)])
     if then == "reset":
@@ -243,25 +243,25 @@ def half(x: Exchange, share: float = 0.5, then: str = "close") -> bool:
 
 
 def wrong_length(x: Exchange, more: int) -> bool:
-    """Take everything; the answer is longer or shorter than its Content-Length says."""
+    """Accept everything; the Content-Length of the response is wrong."""
     body = x.accept(doubtful=True)
     x.wire.send(x.http(body, Content_Length=str(len(body) + more)))
     return more < 0
 
 
 def half_chunked(x: Exchange) -> bool:
-    """Take everything; the answer ends in the middle of a chunk of HTTP."""
+    """Accept everything; the response ends in the middle of a chunk of HTTP."""
     body = x.accept(doubtful=True)
     head = x.http(b"", Content_Length=None, Transfer_Encoding="chunked")
     x.wire.send(head + b"%x\r\n%s" % (len(body), body[:-5]))
     return False
 
 
-# --- answers that say nothing ---
+# --- meaningless responses ---
 
 
 def garbage(x: Exchange, body: str = "<html>sorry</html>", keep: bool = False) -> bool:
-    """Answer 200 with something else; keep: take everything."""
+    """Respond 200 with another body; keep: accept everything."""
     if keep:
         x.accept(doubtful=True)
     else:
@@ -271,21 +271,21 @@ def garbage(x: Exchange, body: str = "<html>sorry</html>", keep: bool = False) -
 
 
 def garbage_head(x: Exchange, text: str = "NONSENSE\r\n\r\n") -> bool:
-    """Take everything and answer with what is no HTTP."""
+    """Accept everything; the response is not HTTP."""
     x.accept(doubtful=True)
     x.wire.send(text.encode())
     return False
 
 
 def wrong_count(x: Exchange, more: int) -> bool:
-    """Take everything; the answer is about more or fewer records."""
+    """Accept everything; the response has entries for more or fewer records."""
     x.accept(doubtful=True)
     x.wire.send(x.http(answer_body([None] * (len(x.entries()) + more))))
     return True
 
 
 def endless(x: Exchange, n_bytes: int = GIB, keep: bool = False, coded: bool = False) -> bool:
-    """Answer 200 with so many spaces, in chunks of HTTP or not."""
+    """Respond 200 with n_bytes spaces, chunked or not; keep: accept everything."""
     if keep:
         x.accept(doubtful=True)
     else:
@@ -299,7 +299,7 @@ def endless(x: Exchange, n_bytes: int = GIB, keep: bool = False, coded: bool = F
 
 
 def endless_head(x: Exchange, n_bytes: int = 1 << 26) -> bool:
-    """Answer 200 with headers that do not end."""
+    """Respond 200 with n_bytes of headers."""
     x.body()
     x.wire.send(b"HTTP/1.1 200 OK\r\n")
     for _ in range(n_bytes // 1000):
@@ -319,6 +319,6 @@ KINDS: Final[dict[str, Kind]] = {
 
 
 def answer(x: Exchange, fault: dict[str, Any]) -> bool:
-    """Do what a fault says. Returns whether the connection goes on."""
+    """Respond with a fault. Returns whether the connection stays open."""
     arguments = {name: value for name, value in fault.items() if name != "kind"}
     return KINDS[fault["kind"]](x, **arguments)

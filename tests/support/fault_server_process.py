@@ -1,4 +1,4 @@
-"""The fault server's own process: sockets, threads, and the control channel on stdin and stdout.
+"""The process of the fault server: sockets, threads, and a control channel on stdin and stdout.
 
 Started by `fault_server.FaultServer`. Each line on stdin is a JSON array, the name of a command
 and its arguments; each line on stdout is the JSON of what it returns.
@@ -41,17 +41,17 @@ class FaultServer:
         return [listener.getsockname()[1] for listener in (self._plain, self._tls)]
 
     def certificates(self, paths: dict[str, str]) -> None:
-        """Set the certificates that there are: files with a chain and its key."""
+        """Load the certificates: files with a chain and its key."""
         for name, path in paths.items():
             self._contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._contexts[name].load_cert_chain(path)
 
     def certificate(self, name: str) -> None:
-        """Choose what new connections see."""
+        """Choose the certificate for new connections."""
         self._certificate = name
 
     def call(self, command: str, arguments: list[Any]) -> Any:
-        """Do what the control channel says."""
+        """Run a command of the control channel."""
         service = self.service
         commands: dict[str, Callable[..., Any]] = {
             "ports": self.ports,

@@ -1,4 +1,4 @@
-"""Conditions that hold for every request until they are changed: shards, signatures, clocks."""
+"""Rules for every request: shards, signatures, clocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fault_server_wire import Head
 
 THROTTLED: Final = "ProvisionedThroughputExceededException"
 MAX_SKEW_S: Final = 300  # seconds; SigV4: five minutes
-STATIC_KEYS: Final = {"ENVKEY": "secret"}  # what the tests put into the environment
+STATIC_KEYS: Final = {"ENVKEY": "secret"}  # the environment of the tests has these
 DATE_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -25,11 +25,11 @@ class Refusal(NamedTuple):
 
 
 class Shards:
-    """A budget of records and bytes for each shard, full at first, filled up at a steady rate.
+    """A budget of records and bytes for each shard, full at first, refilled at a steady rate.
 
     Args:
         n_shards: shards, at least 1; each has an equal part of the MD5 hashes.
-        records_per_s: records per second and shard; one second's worth is the most it saves up.
+        records_per_s: records per second and shard; also the largest budget.
         bytes_per_s: bytes per second and shard.
     """
 
@@ -66,7 +66,7 @@ class Keys:
 
     Attributes:
         oldest: number of the oldest key that is still good.
-        issued: how many were handed out.
+        issued: how many were issued.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Keys:
         self.issued = 0
 
     def issue(self, lifetime_s: float) -> dict[str, str]:
-        """Return a new set as a container's endpoint does; they say when they end."""
+        """Return new credentials as a container's endpoint does, with their expiration."""
         self.issued += 1
         end = datetime.fromtimestamp(time.time() + lifetime_s, UTC)
         return {
@@ -85,11 +85,11 @@ class Keys:
         }
 
     def expire(self) -> None:
-        """End all that were handed out so far."""
+        """Expire all that were issued so far."""
         self.oldest = self.issued + 1
 
     def refusal(self, head: Head, body: bytes) -> Refusal | None:
-        """Return why the service would not believe a signature; None when it is right."""
+        """Return why the service rejects a signature; None when it is right."""
         scope = _between(head.headers.get("authorization", ""), "Credential=", ",").split("/")
         key = scope[0]
         if key.startswith("KEY"):
@@ -109,7 +109,7 @@ class Keys:
 
 
 def skew_refusal(head: Head, skew_s: float, code: str) -> Refusal | None:
-    """Return the refusal of a request signed at the wrong time by the clock of this service."""
+    """Return the refusal of a request that was signed too far from the time of this service."""
     signed = datetime.strptime(head.headers["x-amz-date"], DATE_FORMAT).replace(tzinfo=UTC)
     here = datetime.fromtimestamp(time.time() + skew_s, UTC)
     if abs((signed - here).total_seconds()) <= MAX_SKEW_S:
@@ -127,7 +127,7 @@ def _between(text: str, start: str, end: str) -> str:
 
 
 def _signature(head: Head, body: bytes, secret: str, scope: list[str]) -> str:
-    """Sign a request as AWS Signature Version 4 says; scope: day, region, service, the end."""
+    """Return the AWS Signature Version 4; scope: day, region, service, "aws4_request"."""
     names = _between(head.headers["authorization"], "SignedHeaders=", ",")
     canonical = [head.method, head.path, ""]
     canonical += [f"{name}:{head.headers[name]}" for name in names.split(";")]

@@ -1,4 +1,4 @@
-"""The service behind the faults: takes entries, and remembers which and how often."""
+"""The service behind the faults: accepts entries, and counts how often each arrived."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ranges = list[tuple[int, int, int]]  # first, last + 1, how often: the numbers i
 GOOD: Final[Fault] = {"kind": "accept"}
 MAX_ENTRIES: Final = 500
 MAX_BODY_BYTES: Final = 14 * 1024 * 1024  # 10 MiB in base64
-SETTLING_S: Final = 1.0  # to wait for requests under way before what arrived is told
+SETTLING_S: Final = 1.0  # how long to wait for requests in progress
 
 
 class Entry(NamedTuple):
@@ -31,13 +31,13 @@ class Entry(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What holds for all requests.
+    """Rules for all requests.
 
     Attributes:
-        shards: n_shards, records_per_s, bytes_per_s of `Shards`; empty: they take everything.
+        shards: n_shards, records_per_s, bytes_per_s of `Shards`; empty: no limit.
         skew_s: how far the clock of the service is ahead, seconds.
-        skew_code: what a request signed at another time is refused with.
-        lifetime_s: how long credentials are good by their own account.
+        skew_code: error code for a request signed at another time.
+        lifetime_s: how long credentials claim to be valid.
     """
 
     shards: Mapping[str, float] = {}
@@ -47,7 +47,7 @@ class Rules(NamedTuple):
 
 
 class Service:
-    """What all connections share; every method may be called by several threads at once."""
+    """What all connections share; several threads may call every method at once."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -57,11 +57,11 @@ class Service:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the keys that were handed out."""
+        """Forget everything but the keys that were issued."""
         with self._lock:
             self._accepted: Counter[int] = Counter()
             self._doubtful: Counter[int] = Counter()
-            self._answered: dict[Wire, list[int]] = {}  # with the last answer of each connection
+            self._answered: dict[Wire, list[int]] = {}  # with the last response of each connection
             self._counts: Counter[str] = Counter()
             self._violations: list[str] = []
             self._shards: Shards | None = None
@@ -69,17 +69,17 @@ class Service:
             self._set_rules(Rules())
 
     def plan(self, faults: Iterable[Fault], then: Fault) -> None:
-        """Set what happens to the next requests, one after the other, and to all others."""
+        """Set the faults of the next requests, in order, and of all later ones."""
         with self._lock:
             self._set_plan(faults, then)
 
     def rule(self, changes: Mapping[str, Any]) -> None:
-        """Set the rules that are named, all others to their defaults."""
+        """Set the named rules, and all others to their defaults."""
         with self._lock:
             self._set_rules(Rules(**changes))
 
     def expire_keys(self) -> None:
-        """End all credentials that were handed out so far."""
+        """Expire all credentials that were issued so far."""
         with self._lock:
             self._keys.expire()
 
@@ -109,14 +109,14 @@ class Service:
         )
 
     def begin(self, change: int) -> None:
-        """A request has begun (1) or ended (-1)."""
+        """Count a request that has begun (1) or ended (-1)."""
         with self._changed:
             self._n_requests += change
             self._changed.notify_all()
 
     def _take_numbers(self) -> tuple[Counter[int], Counter[int]]:
         with self._changed:
-            # A client that waits no longer may know of the end of a request before this server.
+            # A client whose wait is over may know the end of a request before this server does.
             self._changed.wait_for(lambda: self._n_requests == 0, SETTLING_S)
             for wire in list(self._answered):
                 if wire.left_unread():
@@ -130,7 +130,7 @@ class Service:
             return {**numbers, "counts": dict(self._counts), "violations": list(self._violations)}
 
     def next_fault(self) -> Fault:
-        """Return what happens to a request that has just come."""
+        """Return the fault for a new request."""
         with self._lock:
             fault = self._faults.popleft() if self._faults else self._then
             if fault["kind"] == "mix":
@@ -146,12 +146,12 @@ class Service:
             self._counts[what] += 1
 
     def violation(self, text: str) -> None:
-        """Note that the client did something that no client may do."""
+        """Record a violation of the protocol by the client."""
         with self._lock:
             self._violations.append(text)
 
     def refusal(self, head: Head, body: bytes) -> Refusal | None:
-        """Return why the request as a whole is refused by the rules; None when it is not."""
+        """Return why the rules refuse the whole request; None when they do not."""
         with self._lock:
             rules = self._rules
             refusal = skew_refusal(head, rules.skew_s, rules.skew_code)
@@ -173,9 +173,9 @@ class Service:
         Args:
             entries: those of a request.
             failing: error codes by index.
-            wire: the connection they came on; if the client does not wait for the answer, they are
-                doubtful as well.
-            doubtful: the answer will not reach the client.
+            wire: the connection they came on; if the client no longer waits for the response, they
+                are doubtful as well.
+            doubtful: the response will not reach the client.
 
         Returns:
             For each entry its error code, or None.
@@ -194,7 +194,7 @@ class Service:
             return codes
 
     def settle(self, wire: Wire) -> None:
-        """The last answer was read or it was not: a request follows, or the connection ended."""
+        """Find out whether the last response was read, at the next request or at the end."""
         with self._lock:
             self._settle(wire)
 

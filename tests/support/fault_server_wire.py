@@ -1,4 +1,4 @@
-"""HTTP on a socket, byte by byte, and ways to break it off."""
+"""HTTP on a socket, byte by byte, and ways to break a connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_LINGER: Final = struct.pack("ii", 1, 0)  # close() sends a reset
 
 
 class GoneError(Exception):
-    """The other side has closed the connection."""
+    """The peer has closed the connection."""
 
 
 class Head(NamedTuple):
@@ -39,7 +39,7 @@ class Wire:
         self._was_reset = False
 
     def head(self) -> Head | None:
-        """Read a request up to its body; None when the other side has ended the connection."""
+        """Read a request up to its body; None when the peer has closed the connection."""
         line = self._line()
         if not line:
             return None
@@ -67,12 +67,12 @@ class Wire:
             raise GoneError from None
 
     def wait_for_end(self) -> None:
-        """Return when the other side has closed the connection; what it sends is thrown away."""
+        """Wait until the peer has closed the connection, and discard what it sends."""
         while self._more():
             self._buffer.clear()
 
     def say_end(self) -> None:
-        """Say in TLS that nothing more will come, and wait shortly for the same."""
+        """Send the close_notify of TLS, and wait briefly for that of the peer."""
         if isinstance(self._socket, ssl.SSLSocket):
             with contextlib.suppress(OSError):
                 self._socket.settimeout(1.0)
@@ -84,15 +84,15 @@ class Wire:
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
 
     def is_gone(self) -> bool:
-        """Whether the other side has closed the connection, whatever it sent before."""
+        """Whether the peer has closed the connection, even if data is still unread."""
         return bool(self._events(select.POLLRDHUP))
 
     def left_unread(self) -> bool:
-        """Whether the other side has closed the connection without reading all that was sent."""
+        """Whether the peer closed the connection before it read all that was sent."""
         return self._was_reset or bool(self._events(0) & select.POLLERR)
 
     def _events(self, mask: int) -> int:
-        """What has happened to the socket, errors always; nothing when it was closed here."""
+        """Return the events of the socket in the mask, and errors; 0 when it is closed here."""
         with contextlib.suppress(ValueError, OSError):
             poll = select.poll()
             poll.register(self._socket, mask)

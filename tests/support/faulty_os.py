@@ -1,4 +1,4 @@
-"""The operating system as storage.directory sees it: recorded, failing when told to."""
+"""The module os as storage.directory sees it: records its calls and fails on demand."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class FaultyOs:
     """Stands in for the module os.
 
     Args:
-        fails: tells by number (from 0) and name of a watched call whether it fails.
-        number: the error that it fails with.
-        max_write: bytes that a write writes at most.
+        fails: called with the number (from 0) and name of each watched call; True makes it fail.
+        code: the errno of a failure.
+        max_write: the most bytes that one write() writes.
 
     Attributes:
-        calls: the watched calls; an fsync says of what, "fsync file" or "fsync directory".
+        calls: names of the watched calls, with "fsync file" and "fsync directory" for fsync.
     """
 
     def __init__(
         self,
         fails: Callable[[int, str], bool] = lambda _index, _name: False,
-        number: int = 0,
+        code: int = 0,
         max_write: int = 1 << 30,
     ) -> None:
         self.calls: list[str] = []
         self._fails = fails
-        self._number = number
+        self._code = code
         self._max_write = max_write
 
     def __getattr__(self, name: str) -> Any:
@@ -46,9 +46,9 @@ class FaultyOs:
             index = len(self.calls)
             self.calls.append(_label(name, arguments))
             if self._fails(index, name):
-                if name == "close":  # the descriptor is gone all the same
+                if name == "close":  # the descriptor is closed all the same
                     real(*arguments)
-                raise OSError(self._number, "told to fail")
+                raise OSError(self._code, "told to fail")
             if name == "write":
                 fd, data = arguments
                 return real(fd, data[: self._max_write])
@@ -65,5 +65,5 @@ def _label(name: str, arguments: tuple[Any, ...]) -> str:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, faulty: FaultyOs) -> None:
-    """Let the storage use it until the end of the test, or of the monkeypatch's context."""
+    """Let the storage use it until the test, or the context of monkeypatch, ends."""
     monkeypatch.setattr("kinesis_fast.storage.directory.os", faulty)

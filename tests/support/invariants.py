@@ -1,4 +1,4 @@
-"""What holds of the requests of any chunk whatever, well-formed or not."""
+"""What must hold for the requests of any chunk, well-formed or not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Limits(NamedTuple):
 
 
 def n_read(tally: Tally) -> int:
-    """Return how many records a tally speaks of, as RecordEncoder.count() counts them."""
+    """Return how many records a tally covers, as RecordEncoder.count() counts them."""
     return (
         tally.records
         + tally.skipped_not_map
@@ -39,11 +39,11 @@ def n_read(tally: Tally) -> int:
 
 
 def check_request(request: Request, limits: Limits) -> list[Entry]:
-    """Assert that a request is well-formed, within the limits and true about itself."""
+    """Assert that a request is well-formed, within the limits and consistent."""
     body = bytes(request.body)
-    told = json.loads(body)
-    assert told.keys() == {"Records", "StreamName"}
-    records = told["Records"]
+    parsed = json.loads(body)
+    assert parsed.keys() == {"Records", "StreamName"}
+    records = parsed["Records"]
     assert 1 <= len(records) <= MAX_RECORDS
     assert request.n_records == len(records)
     assert len(request) == len(body)
@@ -67,7 +67,7 @@ def check_entry(request: Request, index: int, record: dict[str, str], limits: Li
 
 
 def check_subset(request: Request, indexes: Sequence[int]) -> None:
-    """Assert that a subset holds the entries that were chosen and nothing else."""
+    """Assert that a subset holds exactly the chosen entries."""
     part = request.subset(indexes)
     assert part.n_records == len(indexes)
     assert [part.entry(i) for i in range(len(indexes))] == [request.entry(i) for i in indexes]
@@ -82,7 +82,7 @@ def body_of(entries: Iterable[bytes]) -> bytes:
 
 
 def check_retained(request: Request, indexes: Sequence[int], limits: Limits) -> None:
-    """Assert that a request cut down in place holds the entries that were chosen, as before."""
+    """Assert that retain() keeps exactly the chosen entries."""
     kept = [request.entry(i) for i in indexes]
     events = [request.event_of(i) for i in indexes]
     request.retain(indexes)

@@ -1,7 +1,8 @@
-"""Spools for the tests."""
+"""Spools for the tests, and what they hold."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from chunks import output_config
@@ -21,10 +22,23 @@ def open_spool(root: Path, **options: str) -> Spool:
 
 
 def files_of(spool: Spool) -> list[str]:
-    """Return the names in the directory of an instance."""
+    """Return the names in the directory of an output."""
     return sorted(path.name for path in Path(spool.path).iterdir())
 
 
 def n_bytes_on_disk(spool: Spool) -> int:
-    """Return what all files in the directory of an instance have."""
+    """Return the size of all files in the directory of an output."""
     return sum(path.stat().st_size for path in Path(spool.path).iterdir())
+
+
+def wait_until_empty(root: Path, patience_s: float) -> None:
+    """Wait until all chunks below a spool_dir are delivered."""
+    deadline = time.monotonic() + patience_s
+    while any(root.glob("*/*.chunk")):
+        assert time.monotonic() < deadline, "the spool does not empty"
+        time.sleep(0.01)
+
+
+def all_files(root: Path) -> list[Path]:
+    """Return all files below a spool_dir."""
+    return [path for path in root.glob("*/*") if path.is_file()]

@@ -1,4 +1,4 @@
-"""A server that misbehaves, and an environment that knows no other."""
+"""Fixtures: services with faults on the loopback, and an environment without other services."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fault_flushes import BRISK, NewOutput
 from fault_server import FaultServer
 from fault_server_certificates import Certificates, make_certificates
 from loopback_settings import use_made_up_settings
+from recording_service import Recorder
 
 from kinesis_fast import KinesisOutput
 
@@ -38,7 +39,7 @@ def server(_running_server: FaultServer) -> FaultServer:
 def aws_settings(
     monkeypatch: pytest.MonkeyPatch, certificates: Certificates, tmp_path: Path
 ) -> None:
-    """Take all settings away but made-up credentials and the authority."""
+    """Remove all AWS settings except made-up credentials and the certificate authority."""
     config = tmp_path / "aws_config"
     config.touch()
     authority = str(certificates.authority)
@@ -46,8 +47,16 @@ def aws_settings(
 
 
 @pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """A service that remembers which records it accepted."""
+    recorder = Recorder()
+    with recorder.server:
+        yield recorder
+
+
+@pytest.fixture
 def new_output(server: FaultServer) -> Iterator[NewOutput]:
-    """Makes outputs that send to the server: options as for the configuration."""
+    """Makes outputs that send to the server, from options."""
     outputs: list[KinesisOutput] = []
 
     def make(**options: str) -> KinesisOutput:

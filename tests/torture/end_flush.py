@@ -1,7 +1,7 @@
-"""Flushes into a spool and ends in one of many ways, without close(): a program.
+"""Flushes into a spool and ends without close(), in one of many ways: a program.
 
-Usage: end_flush.py URL SPOOL_DIR END SECONDS. It writes the first number of each chunk that flush
-said OK for, and ends so many seconds after the first.
+Usage: end_flush.py URL SPOOL_DIR END SECONDS. It prints the first number of each chunk whose flush
+returned OK, and ends SECONDS after the first one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALARM_S = 30
 
 
 def end_by(name: str, output: KinesisOutput) -> None:
-    """End this process, or let it come to its end."""
+    """End this process in the named way; for "return" do nothing."""
     if name == "exit":
         sys.exit(EXIT_CODE)
     if name == "raise":
@@ -30,7 +30,7 @@ def end_by(name: str, output: KinesisOutput) -> None:
     if name == "SIGTERM":
         signal.raise_signal(signal.SIGTERM)
     if name == "SIGINT":
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored by inheritance
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be inherited as ignored
         signal.raise_signal(signal.SIGINT)
     if name == "fork":
         fork_and_go_on(output)
@@ -58,7 +58,7 @@ def fork_and_go_on(output: KinesisOutput) -> None:
 
 
 def main() -> None:
-    """Flush until it is time."""
+    """Flush until SECONDS have passed."""
     url, spool_dir, end, seconds = sys.argv[1:]
     output = KinesisOutput(
         output_config(endpoint=url, spool_dir=spool_dir, experimental_concurrency="3"),

@@ -1,9 +1,9 @@
-"""Kills a process that flushes into a spool, round after round, and compares: a program.
+"""Kills a process that flushes into a spool, again and again, and compares: a program.
 
 Usage: kill_flush.py SPOOL_DIR ROUNDS. The worker has two outputs with one spool_dir, with and
-without partition_key, and tells through a pipe what it begins and what flush has returned; what a
-pipe holds survives the worker. Each worker has an access key of its own, so the service knows by
-whom a record was sent. Every SOFT_ENDth worker is not killed: it closes its outputs and ends.
+without partition_key, and writes to a pipe which chunk it flushes and what flush returned. The
+content of a pipe survives the worker. Each worker has its own access key, so the service knows
+which worker sent a record. Every SOFT_ENDth worker is not killed: it closes its outputs and ends.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Final
 from chunks import event, old_event, output_config
 from outputs import assert_balanced
 from recording_service import Accepted, RecordingService
+from spools import all_files, wait_until_empty
 
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.delivery.context import Timing
@@ -45,7 +46,7 @@ def n_events_of(number: int) -> int:
 
 
 def is_skipped(index: int) -> bool:
-    """Tell whether the event at an index is no record."""
+    """Return whether the event at an index is not a map, so that it is skipped."""
     return index % SKIPPED_EVERY == SKIPPED_EVERY - 1
 
 
@@ -71,7 +72,7 @@ def chunk_of(number: int) -> bytes:
 
 
 def open_outputs(root: Path, url: str, chance: random.Random) -> list[KinesisOutput]:
-    """Return the two outputs; their waits are short, for life is."""
+    """Return the two outputs, with short waits between retries."""
     timing = Timing(random=lambda: chance.random() * 0.02)
     return [
         KinesisOutput(
@@ -90,7 +91,7 @@ def open_outputs(root: Path, url: str, chance: random.Random) -> list[KinesisOut
 
 
 def work(root: Path, url: str, pipe: int, first: int) -> None:
-    """Flush until the end comes: SIGKILL, or SIGTERM for an orderly one."""
+    """Flush until SIGKILL, or until SIGTERM for an orderly end."""
     ended = False
 
     def end(*_: object) -> None:
@@ -111,18 +112,14 @@ def work(root: Path, url: str, pipe: int, first: int) -> None:
         number += 1
     for output in outputs:
         output.close(chance.random() * 0.2)
-        # Those that are still in flight may end between two lines here.
         assert_balanced(output.stats())
     os.write(pipe, b"closed 0\n")
 
 
 def drain(root: Path, url: str) -> dict[str, int]:
-    """Send all that is left. Returns the counters of both outputs."""
+    """Deliver all chunks that are left. Returns the sums of the stats of both outputs."""
     outputs = open_outputs(root, url, random.Random(0))
-    deadline = time.monotonic() + PATIENCE_S
-    while any(root.glob("*/*.chunk")):
-        assert time.monotonic() < deadline, "the spool does not empty"
-        time.sleep(0.01)
+    wait_until_empty(root, PATIENCE_S)
     total: Counter[str] = Counter()
     for output in outputs:
         output.close()
@@ -136,15 +133,15 @@ def drain(root: Path, url: str) -> dict[str, int]:
 # --- the rounds ---
 
 
-class Told:
-    """What the workers told.
+class Results:
+    """What the workers reported.
 
     Attributes:
         next_number: of the next chunk.
         begun: the numbers of all chunks.
-        ok: of those that flush said OK for.
-        returned: of those that it said RETRY for.
-        n_closed: workers that came to an orderly end.
+        ok: of those whose flush returned OK.
+        returned: of those whose flush returned RETRY.
+        n_closed: workers that ended in order.
     """
 
     def __init__(self) -> None:
@@ -154,8 +151,8 @@ class Told:
         self.returned: set[int] = set()
         self.n_closed = 0
 
-    def take(self, text: str) -> None:
-        """Take what a worker told."""
+    def update(self, text: str) -> None:
+        """Read the report of a worker."""
         for line in text.splitlines():
             what, number = line.split()
             if what == "begin":
@@ -169,8 +166,8 @@ class Told:
                 self.n_closed += 1
 
 
-def one_round(root: Path, url: str, round_: int, told: Told, life_s: float) -> None:
-    """Run a worker for so long."""
+def one_round(root: Path, url: str, round_: int, results: Results, life_s: float) -> None:
+    """Run a worker for life_s seconds after its first flush."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -178,7 +175,7 @@ def one_round(root: Path, url: str, round_: int, told: Told, life_s: float) -> N
         try:
             os.close(reading)
             os.environ["AWS_ACCESS_KEY_ID"] = f"ROUND{round_:05d}"
-            work(root, url, writing, told.next_number)
+            work(root, url, writing, results.next_number)
             status = 0
         finally:
             os._exit(status)
@@ -199,11 +196,11 @@ def one_round(root: Path, url: str, round_: int, told: Told, life_s: float) -> N
             text += more
     _, status = os.waitpid(child, 0)
     assert is_soft or os.WIFSIGNALED(status), "the worker failed"
-    assert not is_soft or status == 0, "the worker did not come to an orderly end"
-    told.take(text.decode())
+    assert not is_soft or status == 0, "the worker did not end in order"
+    results.update(text.decode())
 
 
-def check(accepted: list[Accepted], told: Told) -> dict[str, Any]:
+def check(accepted: list[Accepted], results: Results) -> dict[str, Any]:
     """Compare what arrived with what was flushed. Returns figures."""
     arrived: Counter[int] = Counter()
     last_key: dict[int, str] = {}
@@ -217,22 +214,22 @@ def check(accepted: list[Accepted], told: Told) -> dict[str, Any]:
         for n in request.numbers:
             last_key[n] = max(request.key_id, last_key.get(n, ""))
 
-    known = set().union(*map(numbers_of, told.begun - told.returned))
-    promised = set().union(*map(numbers_of, told.ok))
+    known = set().union(*map(numbers_of, results.begun - results.returned))
+    promised = set().union(*map(numbers_of, results.ok))
     assert not promised - arrived.keys(), f"{len(promised - arrived.keys())} records are lost"
     strange = arrived.keys() - known
-    assert not strange, f"{len(strange)} records were not flushed, or given back: {min(strange)}"
-    begun_only = told.begun - told.ok - told.returned
-    for chunk in begun_only:  # all of it is there, or nothing
+    assert not strange, f"{len(strange)} records were not flushed, or were returned: {min(strange)}"
+    begun_only = results.begun - results.ok - results.returned
+    for chunk in begun_only:  # all of its records arrived, or none
         assert len(numbers_of(chunk) & arrived.keys()) in {0, len(numbers_of(chunk))}, chunk
 
-    # One process sends a record twice only when it got no answer.
+    # One process sends a record twice only when it got no response.
     for key, numbers in by_key.items():
         for n, times in numbers.items():
             if times > 1:
                 assert times <= 1 + doubtful[key][n], f"{key} sent {n} {times} times"
 
-    # After a kill the next one sends what was not noted.
+    # After a kill the next process repeats the requests that were not in the saved progress.
     repeated: Counter[tuple[str, int]] = Counter()
     for request in accepted:
         if any(last_key[n] > request.key_id for n in request.numbers):
@@ -242,8 +239,8 @@ def check(accepted: list[Accepted], told: Told) -> dict[str, Any]:
     chunks_at_once = Counter(key for key, _ in repeated)
     assert max(chunks_at_once.values(), default=0) <= N_SLOTS * len(KEYS), chunks_at_once
     return {
-        "chunks": len(told.ok),
-        "given back": len(told.returned),
+        "chunks": len(results.ok),
+        "returned": len(results.returned),
         "killed in a flush": len(begun_only),
         "records": len(arrived),
         "requests": len(accepted),
@@ -253,19 +250,19 @@ def check(accepted: list[Accepted], told: Told) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Do the rounds and tell what came of them."""
+    """Do the rounds and print the figures."""
     root, n_rounds = Path(sys.argv[1]), int(sys.argv[2])
     chance = random.Random(n_rounds)
-    told = Told()
+    results = Results()
     with RecordingService(FAULT_RATE) as service:
         for round_ in range(n_rounds):
-            one_round(root, service.url, round_, told, chance.random() * MAX_LIFE_S)
+            one_round(root, service.url, round_, results, chance.random() * MAX_LIFE_S)
         os.environ["AWS_ACCESS_KEY_ID"] = "ROUND99999"
         drained = drain(root, service.url)
         accepted = service.accepted()
-    assert not [path for path in root.glob("*/*") if path.is_file()], "something is left"
-    assert told.n_closed == n_rounds // SOFT_END
-    found = check(accepted, told)
+    assert not all_files(root)
+    assert results.n_closed == n_rounds // SOFT_END
+    found = check(accepted, results)
     found["delivered at the end"] = drained["delivered"]
     print(f"{n_rounds} rounds,", ", ".join(f"{name}: {value}" for name, value in found.items()))
 

@@ -1,4 +1,4 @@
-"""What holds for a while: shards that are full, certificates, clocks, credentials, huge answers."""
+"""Lasting conditions: full shards, bad certificates, wrong clocks, credentials, huge answers."""
 
 import threading
 import time
@@ -21,15 +21,18 @@ from kinesis_fast.delivery.context import Timing
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 CORRECTS_CLOCK = tuple(name for name in TRANSPORTS if name != "botocore")
 MIB = 1024 * 1024
-ANSWER_BYTES = {"botocore": 16 * MIB, "direct": 1024 * MIB}  # botocore reads all that comes
+ANSWER_BYTES = {"botocore": 16 * MIB, "direct": 1024 * MIB}  # botocore reads the whole body
 GROWTH_BYTES = {"botocore": 200 * MIB, "direct": 40 * MIB}
 HOUR_S = 3600
 
 with_each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
+long_with_botocore = pytest.mark.parametrize(
+    "transport", ["direct", pytest.param("botocore", marks=pytest.mark.long)]
+)
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process had since `forget_peak`."""
+    """Return the peak of resident memory since `forget_peak`, in bytes."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -42,11 +45,11 @@ def forget_peak() -> None:
 
 
 def keyed(numbers: range, padding: int = 0) -> bytes:
-    """Return a chunk whose records have some keys and some bytes more."""
+    """Return a chunk whose records have one of 97 keys, and padding."""
     return chunk_of({"n": n, "key": f"key {n % 97}", "pad": "x" * padding} for n in numbers)
 
 
-@with_each_transport
+@long_with_botocore
 @pytest.mark.parametrize("max_in_flight", [pytest.param("1", marks=pytest.mark.long), "4"])
 @pytest.mark.parametrize(
     ("rates", "padding"),
@@ -69,11 +72,11 @@ def test_full_shards(
     assert output.stats()["throttles"] > 0
 
 
-@with_each_transport
+@long_with_botocore
 def test_a_chunk_larger_than_a_shard_takes_in_one_flush(
     transport: str, server: FaultServer, new_output: NewOutput
 ) -> None:
-    """Between two flushes the shard takes less than the chunk, but each gets some further."""
+    """Between two flushes the shard accepts only a part of the chunk, so each sends some of it."""
     output = new_output(transport=transport, partition_key="key")
     server.rule(shards={"n_shards": 1, "records_per_s": 1000, "bytes_per_s": 1e9})
     results = bring(output, keyed(range(2500)), on_retry=lambda: time.sleep(0.1))
@@ -87,7 +90,7 @@ def test_a_chunk_larger_than_a_shard_takes_in_one_flush(
 
 @with_each_transport
 @pytest.mark.parametrize("certificate", ["expired", "other_host", "stranger"])
-def test_a_certificate_that_is_not_good(
+def test_a_certificate_that_must_be_rejected(
     certificate: str, transport: str, server: FaultServer, new_output: NewOutput
 ) -> None:
     server.certificate(certificate)
@@ -120,7 +123,7 @@ def test_the_wrong_kind_of_port(
 @with_each_transport
 @pytest.mark.parametrize("code", ["InvalidSignatureException", "RequestTimeTooSkewed"])
 @pytest.mark.parametrize("skew_s", [-2 * HOUR_S, 2 * HOUR_S])
-def test_a_clock_that_is_put_right(
+def test_a_wrong_clock_that_is_corrected(
     skew_s: float, code: str, transport: str, server: FaultServer, new_output: NewOutput
 ) -> None:
     output = new_output(transport=transport)
@@ -139,7 +142,7 @@ def test_a_clock_that_is_put_right(
 def test_a_clock_that_stays_wrong(
     skew_s: float, code: str, transport: str, server: FaultServer, new_output: NewOutput
 ) -> None:
-    """The service says what time it is; a request signed for then is good."""
+    """The service says what time it is, and accepts a request signed with that time."""
     output = new_output(transport=transport)
     server.rule(skew_s=skew_s, skew_code=code)
     assert len(bring(output, numbered(range(1200)))) <= 2
@@ -155,7 +158,7 @@ def test_a_clock_that_stays_wrong(
 def lifetime_s(
     request: pytest.FixtureRequest, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> float:
-    """Credentials come from the server, and are good for so long by their own account."""
+    """Credentials come from the server and claim to be valid for this many seconds."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", server.credentials_url)
@@ -163,9 +166,9 @@ def lifetime_s(
     return float(request.param)
 
 
-@with_each_transport
+@long_with_botocore
 @pytest.mark.parametrize("max_in_flight", ["1", "4"])
-def test_credentials_that_end_before_their_time(
+def test_credentials_that_expire_early(
     max_in_flight: str,
     transport: str,
     lifetime_s: float,
@@ -187,7 +190,7 @@ def test_credentials_that_end_before_their_time(
     assert seen.counts["keys"] >= 4
 
 
-@with_each_transport
+@long_with_botocore
 def test_no_request_is_signed_with_parts_of_two_keys(
     transport: str, lifetime_s: float, server: FaultServer, new_output: NewOutput
 ) -> None:
@@ -210,7 +213,7 @@ def test_no_request_is_signed_with_parts_of_two_keys(
     assert_exact(output, seen, range(16_000))
 
 
-# --- answers without end ---
+# --- endless answers ---
 
 
 @with_each_transport
@@ -232,7 +235,7 @@ def test_a_huge_answer(
 
 
 @with_each_transport
-def test_headers_without_end(transport: str, server: FaultServer, new_output: NewOutput) -> None:
+def test_endless_headers(transport: str, server: FaultServer, new_output: NewOutput) -> None:
     output = new_output(transport=transport)
     server.plan({"kind": "endless_head"})
     forget_peak()

@@ -1,22 +1,23 @@
-"""A disk that is full or fails under load: flush says RETRY, and what it said OK for arrives."""
+"""A disk that is full or fails under load: chunks are returned with RETRY, or they arrive."""
 
 import errno
 import random
 import shutil
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from arrivals import arrived_numbers
 from chunks import chunk_of, output_config
 from faulty_os import FaultyOs, install
-from loopback_settings import program_environment
 from outputs import assert_balanced
 from raw_server import RawServer
 from recording_service import Recorder
+from spools import all_files, wait_until_empty
 
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.delivery.context import Timing
@@ -33,7 +34,7 @@ FAIL_SHARE = 0.07  # of the calls of the operating system
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own."""
+    """A small file system of its own."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if shutil.which("mount") is None:
@@ -47,16 +48,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    """A service on the loopback, and credentials for it."""
-    for name, value in program_environment().items():
-        monkeypatch.setenv(name, value)
-    recorder = Recorder()
-    with recorder.server:
-        yield recorder
-
-
 def open_output(root: Path, server: RawServer) -> KinesisOutput:
     chance = random.Random(1)
     config = output_config(
@@ -68,7 +59,7 @@ def open_output(root: Path, server: RawServer) -> KinesisOutput:
 
 
 def chunk(number: int) -> bytes:
-    """Return a chunk of some 100 KB; its number is not repeated."""
+    """Return a chunk of about 100 KB; no two chunks share a record."""
     pad = "x" * 100
     return chunk_of({"n": number * BASE + index, "pad": pad} for index in range(N_EVENTS))
 
@@ -78,7 +69,7 @@ def numbers_of(chunks: set[int]) -> set[int]:
 
 
 class Load:
-    """Chunks from several threads, each brought once; what flush said of them."""
+    """Chunks from several threads, each flushed once, and the results."""
 
     def __init__(self) -> None:
         self.results: dict[int, FlushResult] = {}
@@ -86,14 +77,9 @@ class Load:
         self._lock = threading.Lock()
 
     def put_on(self, output: KinesisOutput, n_chunks: int) -> None:
-        """Flush so many chunks more from each of N_THREADS threads."""
-        threads = [
-            threading.Thread(target=self._flush, args=(output, n_chunks)) for _ in range(N_THREADS)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        """Flush n_chunks more chunks from each of N_THREADS threads."""
+        with ThreadPoolExecutor(N_THREADS) as pool:
+            list(pool.map(self._flush, [output] * N_THREADS, [n_chunks] * N_THREADS))
 
     def _flush(self, output: KinesisOutput, n_chunks: int) -> None:
         for _ in range(n_chunks):
@@ -102,51 +88,36 @@ class Load:
                 self._next += 1
             self.results[number] = output.flush(chunk(number))
 
-    def told(self, result: FlushResult) -> set[int]:
-        """Return the chunks that flush said this of."""
-        return {number for number, said in self.results.items() if said is result}
-
-
-def wait_until_empty(root: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while any(root.glob("*/*.chunk")):
-        assert time.monotonic() < deadline, "the spool does not empty"
-        time.sleep(0.01)
-
-
-def files_in(root: Path) -> list[Path]:
-    return [path for path in root.glob("*/*") if path.is_file()]
-
-
-def arrived(recorder: Recorder) -> Counter[int]:
-    return Counter(number for request in recorder.accepted for number in request.numbers)
+    def chunks_with(self, result: FlushResult) -> set[int]:
+        """Return the chunks for which flush returned this."""
+        return {number for number, found in self.results.items() if found is result}
 
 
 @pytest.mark.parametrize("error_share", [1.0, 0.8])
 def test_a_disk_that_is_full(
     error_share: float, small_disk: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing, or little, is taken by the service until the disk is full; then it heals."""
+    """The service accepts nothing, or little, until the disk is full; then it recovers."""
     root = small_disk / "spool"
     recorder.error_share = error_share
     load = Load()
     output = open_output(root, recorder.server)
     load.put_on(output, 30)
-    assert load.told(OK) and load.told(RETRY)
+    assert load.chunks_with(OK) and load.chunks_with(RETRY)
     assert caplog.text.count("ENOSPC") >= 1
     recorder.error_share = 0.0
-    wait_until_empty(root)
+    wait_until_empty(root, PATIENCE_S)
     load.put_on(output, 1)
     output.close(PATIENCE_S)
     stats = output.stats()
     assert_balanced(stats)
-    assert stats["returned"] == N_EVENTS * len(load.told(RETRY))
-    assert stats["delivered"] == N_EVENTS * len(load.told(OK))
-    assert arrived(recorder) == Counter(numbers_of(load.told(OK)))
-    assert files_in(root) == []
+    assert stats["returned"] == N_EVENTS * len(load.chunks_with(RETRY))
+    assert stats["delivered"] == N_EVENTS * len(load.chunks_with(OK))
+    assert arrived_numbers(recorder) == Counter(numbers_of(load.chunks_with(OK)))
+    assert all_files(root) == []
 
 
-@pytest.mark.parametrize("error_share", [1.0, 0.8])
+@pytest.mark.parametrize("error_share", [pytest.param(1.0, marks=pytest.mark.long), 0.8])
 def test_a_start_on_a_full_disk(error_share: float, small_disk: Path, recorder: Recorder) -> None:
     root = small_disk / "spool"
     recorder.error_share = error_share
@@ -156,17 +127,20 @@ def test_a_start_on_a_full_disk(error_share: float, small_disk: Path, recorder: 
         load.put_on(output, 20)
         output.close(0.05)
         assert_balanced(output.stats())
-    assert load.told(RETRY)
+    assert load.chunks_with(RETRY)
     recorder.error_share = 0.0
     output = open_output(root, recorder.server)
-    wait_until_empty(root)
+    wait_until_empty(root, PATIENCE_S)
     output.close(PATIENCE_S)
     assert_balanced(output.stats())
-    assert arrived(recorder).keys() == numbers_of(load.told(OK))
-    assert files_in(root) == []
+    assert arrived_numbers(recorder).keys() == numbers_of(load.chunks_with(OK))
+    assert all_files(root) == []
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize(
+    "number",
+    [errno.EIO, *(pytest.param(n, marks=pytest.mark.long) for n in (errno.ENOSPC, errno.EROFS))],
+)
 def test_a_disk_that_fails_now_and_then(
     number: int, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,43 +157,43 @@ def test_a_disk_that_fails_now_and_then(
     n_calls = Counter(faulty.calls)
     assert n_calls["fsync file"] > 50
     assert n_calls["fsync directory"] > 50
-    assert len(load.told(RETRY)) > 5
+    assert len(load.chunks_with(RETRY)) > 5
     stats = output.stats()
     assert_balanced(stats)
-    assert stats["returned"] == N_EVENTS * len(load.told(RETRY))
+    assert stats["returned"] == N_EVENTS * len(load.chunks_with(RETRY))
     recorder.error_share = 0.0
     output = open_output(root, recorder.server)
-    wait_until_empty(root)
+    wait_until_empty(root, PATIENCE_S)
     output.close(PATIENCE_S)
     assert_balanced(output.stats())
     assert output.stats()["dead"] == 0
-    found = arrived(recorder)
-    assert not numbers_of(load.told(OK)) - found.keys()
-    # A chunk whose last sync failed, and the removal after it too, may have stayed.
+    found = arrived_numbers(recorder)
+    assert not numbers_of(load.chunks_with(OK)) - found.keys()
+    # A chunk whose last sync failed may have stayed, if its removal failed as well.
     assert not found.keys() - numbers_of(set(load.results))
-    assert files_in(root) == []
+    assert all_files(root) == []
 
 
 def test_a_disk_that_fails_from_some_moment_on(
     tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then flush says RETRY, and what is in flight arrives all the same."""
+    """Then flush returns RETRY; chunks that are in memory still arrive."""
     root = tmp_path / "spool"
     load = Load()
     output = open_output(root, recorder.server)
     load.put_on(output, 5)
     with monkeypatch.context() as patch:
         install(patch, FaultyOs(lambda _index, _name: True, errno.EIO))
-        before = load.told(RETRY)
+        before = load.chunks_with(RETRY)
         load.put_on(output, 5)
-        assert len(load.told(RETRY) - before) == 5 * N_THREADS
+        assert len(load.chunks_with(RETRY) - before) == 5 * N_THREADS
         with pytest.raises(StorageError):
             open_output(tmp_path / "other", recorder.server)
     load.put_on(output, 5)
     output.close(PATIENCE_S)
     assert_balanced(output.stats())
     output = open_output(root, recorder.server)
-    wait_until_empty(root)
+    wait_until_empty(root, PATIENCE_S)
     output.close(PATIENCE_S)
-    assert arrived(recorder).keys() == numbers_of(load.told(OK))
-    assert len(load.told(OK)) == 10 * N_THREADS
+    assert arrived_numbers(recorder).keys() == numbers_of(load.chunks_with(OK))
+    assert len(load.chunks_with(OK)) == 10 * N_THREADS

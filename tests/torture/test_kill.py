@@ -1,4 +1,4 @@
-"""What flush said OK for arrives, whenever the process is killed."""
+"""A chunk whose flush returned OK arrives, whenever the process is killed."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ LOGGED_ERRORS = ("Traceback", "damaged", "unexpected failure", "cannot be read")
 
 
 def kill_rounds(root: Path, n_rounds: int) -> str:
-    """Kill processes that flush, so many times; returns what the checks have to say."""
+    """Kill n_rounds processes that flush. Returns the output of the program."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(HERE / "kill_flush.py"), str(root), str(n_rounds)],
         capture_output=True,
@@ -27,7 +27,7 @@ def kill_rounds(root: Path, n_rounds: int) -> str:
 
 
 def test_kill_9_while_chunks_are_flushed(tmp_path: Path) -> None:
-    assert kill_rounds(tmp_path / "spool", 10).startswith("10 rounds, ")
+    assert kill_rounds(tmp_path / "spool", 7).startswith("7 rounds, ")
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Secrets stand in no log line, exception or repr, whatever goes wrong."""
+"""No log line, exception or repr contains a secret, whatever goes wrong."""
 
 import base64
 import logging
@@ -42,7 +42,7 @@ ANSWERS: dict[str, bytes | None] = {
 def everything_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
-    """Secrets in the environment, and all of our lines, down to trace."""
+    """Put secrets into the environment, and log everything, down to trace."""
     for name, value in program_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
@@ -55,12 +55,12 @@ def everything_logged(
 
 
 def spellings(secret: str) -> set[str]:
-    """Return a secret as it is, and in base64."""
+    """Return a secret as it is and in base64."""
     return {secret, base64.b64encode(secret.encode()).decode()}
 
 
 def assert_silent(*texts: str) -> None:
-    """Assert that there is something in each text, and no secret."""
+    """Assert that no text is empty or contains a secret."""
     for text in texts:
         assert text
         for secret in SECRETS:
@@ -69,7 +69,7 @@ def assert_silent(*texts: str) -> None:
 
 
 def everything_of(output: KinesisOutput) -> list[str]:
-    """Return the reprs of all that an output holds."""
+    """Return the reprs of an output and of all its parts."""
     parts = output._parts
     assert parts is not None
     held = [output, output._config, parts, parts.mode, parts.context, parts.own_transport]
@@ -92,7 +92,7 @@ def test_a_service_that_answers_anything(
     with RawServer(lambda _: ANSWERS[answer]) as server:
         url = server.url.replace("http://", f"http://user:{PASSWORD}@")
         spool = {"spool_dir": str(tmp_path / "spool"), "experimental_concurrency": "1"}
-        patience_s = "0.3" if answer == "cut" else "30"  # the rest never comes
+        patience_s = "0.3" if answer == "cut" else "30"  # the rest never arrives
         output = KinesisOutput(
             output_config(
                 spool if spooled else {},
@@ -107,7 +107,7 @@ def test_a_service_that_answers_anything(
             output.close(10)
         reprs = everything_of(output)
         output.close()
-    # The secrets were in use: what was signed with them has come.
+    # The secrets were in use: a request that was signed with them arrived.
     assert server.arrived[0].headers["x-amz-security-token"] == TOKEN
     assert ACCESS_KEY in server.arrived[0].headers["authorization"]
     assert (result is FlushResult.OK) is (spooled or answer == "accepted")
@@ -122,7 +122,7 @@ def test_a_service_that_answers_anything(
 def test_a_role_that_cannot_be_assumed(
     transport: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The service for roles may say all that it was told."""
+    """An error of the service for roles may quote the request."""
     asked: list[Arrived] = []
 
     def answer(request: Arrived) -> bytes:

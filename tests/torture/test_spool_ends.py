@@ -1,19 +1,20 @@
-"""Processes that end in any way while deliveries from a spool are under way, and the next start."""
+"""Processes that end during deliveries from a spool, in many ways, and the next start."""
 
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from arrivals import arrived_numbers
 from chunks import output_config
 from end_flush_codes import CHILD, EXIT_CODE, N_EVENTS
 from loopback_settings import program_environment
 from outputs import assert_balanced
 from recording_service import Recorder
+from spools import all_files, wait_until_empty
 
 from kinesis_fast import KinesisOutput
 from kinesis_fast.delivery.context import Timing
@@ -28,50 +29,32 @@ STATUS = {
     "SIGINT": -signal.SIGINT,
     "fork": 0,
 }
+SHORT = ("return", "SIGTERM", "SIGINT", "fork")  # exit and raise take the way of return
 CRASHES = ("terminate called", "Fatal Python error", "Segmentation")
 
 
-@pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    """A service on the loopback."""
-    recorder = Recorder()
-    with recorder.server:
-        yield recorder
-
-
-def arrived(recorder: Recorder) -> set[int]:
-    return {number for request in recorder.accepted for number in request.numbers}
-
-
-def drain(root: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in program_environment().items():
-        monkeypatch.setenv(name, value)
+def drain(root: Path, recorder: Recorder) -> None:
+    """Start an output that delivers what is left in the spool."""
     config = output_config(
         endpoint=recorder.server.url, spool_dir=str(root), experimental_concurrency="3"
     )
     output = KinesisOutput(config, timing=Timing(random=lambda: 0.001))
-    deadline = time.monotonic() + BOUND_S
-    while any(root.glob("*/*.chunk")):
-        assert time.monotonic() < deadline, "the spool does not empty"
-        time.sleep(0.01)
+    wait_until_empty(root, BOUND_S)
     output.close(BOUND_S)
     assert_balanced(output.stats())
-    assert not [path for path in root.glob("*/*") if path.is_file()]
+    assert not all_files(root)
 
 
 @pytest.mark.parametrize(
     ("end", "attempt"),
     [
-        *((end, 0) for end in STATUS),
-        *(
-            pytest.param(end, attempt, marks=pytest.mark.long)
-            for end in STATUS
-            for attempt in range(1, 10)
-        ),
+        pytest.param(end, attempt, marks=[] if end in SHORT and not attempt else pytest.mark.long)
+        for end in STATUS
+        for attempt in range(10)
     ],
 )
 def test_the_next_start_sends_the_rest(
-    end: str, attempt: int, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    end: str, attempt: int, tmp_path: Path, recorder: Recorder
 ) -> None:
     root = tmp_path / "spool"
     life_s = random.Random(f"{end} {attempt}").random() * 0.3
@@ -88,7 +71,7 @@ def test_the_next_start_sends_the_rest(
     assert time.monotonic() - started < BOUND_S
     for text in CRASHES:
         assert text not in done.stderr
-    drain(root, recorder, monkeypatch)
+    drain(root, recorder)
     expected = {
         number
         for first in map(int, done.stdout.split())
@@ -96,5 +79,5 @@ def test_the_next_start_sends_the_rest(
     }
     expected |= {CHILD, CHILD + 1} if end == "fork" else set()
     assert expected
-    assert not expected - arrived(recorder)
-    assert not arrived(recorder) - expected
+    assert not expected - arrived_numbers(recorder).keys()
+    assert not arrived_numbers(recorder).keys() - expected

@@ -1,4 +1,4 @@
-"""Many callers on one output, and one fault in a hundred requests: the account is exact."""
+"""Many callers of one output, and a fault in one of a hundred requests: the stats are exact."""
 
 import pytest
 from fault_flushes import TRANSPORTS, NewOutput

@@ -1,7 +1,7 @@
 """The spool: chunks on disk, from before a flush says OK until their last record is settled.
 
-`docs/spool.md` tells an operator what is promised. This room knows no msgpack and no network;
-every call of the operating system is in `files`.
+`docs/spool.md` says what an operator can rely on. This package knows nothing of msgpack or the
+network, and makes all its system calls through `storage.directory`.
 """
 
 from kinesis_fast.storage.spool.store import Spool, SpooledChunk

@@ -1,23 +1,24 @@
-"""The layout of a spooled chunk and of its progress.
+"""The file formats of a spooled chunk and of its progress.
 
-A chunk's file, numbers big-endian::
+The file of a chunk, numbers big-endian::
 
     8 bytes   magic "kf-spool"
     4         format version, 1
     4         length of the fields
     8         length of the payload
     32        SHA-256 of the payload
-    n         fields: JSON with "tag", "time_ns" (since 1970) and "options" (see `identity`)
+    n         fields: JSON with "tag", "time_ns" (since 1970), "options" (see `identity`)
     32        SHA-256 of everything before
-    n         payload: the chunk as Fluent Bit handed it over
+    n         payload: the chunk as Fluent Bit passed it
 
-The progress beside it::
+The file of its progress::
 
     8 bytes   magic "kf-progr"
-    n         a bit per event of the chunk, in order, lowest bit first: 1 when it is settled
+    n         a bit for each event, in order, lowest bit first: 1 when it is settled
     32        SHA-256 of the chunk's 32 bytes before the payload, followed by the bits
 
-SHA-256 because processors have instructions for it: it is more than twice as fast as BLAKE2b there.
+SHA-256, because processors have instructions for it: with them it is more than twice as fast as
+BLAKE2b.
 """
 
 import hashlib
@@ -26,8 +27,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
-MAX_HEADER_BYTES: Final = 1 << 20  # a longer one is not written, and taken for damage when read
-FIRST_BYTES: Final = 4096  # a header is hardly longer
+MAX_HEADER_BYTES: Final = 1 << 20  # a longer header is never written, so it is damage
+FIRST_BYTES: Final = 4096  # almost every header is shorter
 
 _MAGIC: Final = b"kf-spool"
 _PROGRESS_MAGIC: Final = b"kf-progr"
@@ -37,17 +38,17 @@ _DIGEST_BYTES: Final = 32
 
 
 class UnknownVersion(ValueError):
-    """The file was written by a version that knows more."""
+    """Another version of this package wrote the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands before the payload.
+    """What comes before the payload.
 
     Attributes:
         tag: Fluent Bit's name for the source.
         time_ns: when it was spooled, nanoseconds since 1970.
-        options: what it was spooled for, see `identity`.
+        options: those that it was spooled with, see `identity`.
         n_payload: bytes of the payload.
         payload_digest: SHA-256 of the payload.
         digest: SHA-256 of the header.
@@ -66,34 +67,34 @@ class Header:
 def encode_header(
     tag: str, time_ns: int, options: dict[str, str], payload: bytes | memoryview
 ) -> bytes:
-    """Return the bytes before the payload. ValueError if they exceed MAX_HEADER_BYTES."""
+    """Return the header of a payload. ValueError when it would exceed MAX_HEADER_BYTES."""
     fields = json.dumps(
         {"tag": tag, "time_ns": time_ns, "options": options},
         sort_keys=True,
         separators=(",", ":"),
     ).encode()
     if len(fields) > MAX_HEADER_BYTES - _PREFIX.size - _DIGEST_BYTES:
-        raise ValueError(f"tag and options need {len(fields)} bytes, too much for a header")
+        raise ValueError(f"its tag and options need {len(fields)} bytes, too much for a header")
     n_payload = memoryview(payload).nbytes
     prefix = _PREFIX.pack(_MAGIC, _VERSION, len(fields), n_payload, payload_digest(payload))
     return prefix + fields + hashlib.sha256(prefix + fields).digest()
 
 
 def header_length(first: bytes) -> int:
-    """Return the length of the header that begins with these bytes.
+    """Return the length in bytes of the header that starts with these bytes.
 
     Raises:
         UnknownVersion: another version of this package wrote it.
-        ValueError: it is no header; the text says why.
+        ValueError: this is not a header; the text says why.
     """
     if len(first) < _PREFIX.size or not first.startswith(_MAGIC):
-        raise ValueError("it does not begin as a spooled chunk does")
+        raise ValueError("it does not start like a spooled chunk")
     _, version, n_fields, _, _ = _PREFIX.unpack_from(first)
     if version != _VERSION:
-        raise UnknownVersion(f"its format version is {version}, this is {_VERSION}")
+        raise UnknownVersion(f"its format version is {version}, only {_VERSION} can be read")
     n_bytes: int = _PREFIX.size + n_fields + _DIGEST_BYTES
     if n_bytes > MAX_HEADER_BYTES:
-        raise ValueError(f"its header claims to have {n_bytes} bytes")
+        raise ValueError(f"its header claims a length of {n_bytes} bytes")
     return n_bytes
 
 
@@ -101,7 +102,7 @@ def parse_header(first: bytes, n_file: int) -> Header:
     """Return the header of a file.
 
     Args:
-        first: the begin of the file, at least header_length() bytes if it has as many.
+        first: the start of the file: header_length() bytes, or all if it has fewer.
         n_file: bytes of the whole file.
 
     Raises:
@@ -133,12 +134,12 @@ def payload_digest(payload: bytes | memoryview) -> bytes:
 
 
 def encode_progress(header_digest: bytes, bits: bytes) -> bytes:
-    """Return the file for the progress of a chunk."""
+    """Return the content of a progress file; bits: one for each event."""
     return _PROGRESS_MAGIC + bits + hashlib.sha256(header_digest + bits).digest()
 
 
 def parse_progress(header_digest: bytes, file: bytes) -> bytes:
-    """Return the bits of a progress; none when it is damaged or belongs to another chunk."""
+    """Return the bits; none when the file is damaged or belongs to another chunk."""
     bits, digest = file[len(_PROGRESS_MAGIC) : -_DIGEST_BYTES], file[-_DIGEST_BYTES:]
     is_whole = file.startswith(_PROGRESS_MAGIC) and (
         hashlib.sha256(header_digest + bits).digest() == digest

@@ -1,9 +1,10 @@
-"""Which directory an instance takes at its start, and which chunks it finds.
+"""Which directory of a spool an output uses, and which chunks it takes from the other ones.
 
-An instance takes the first directory `<stream>.<n>` that no process has locked and that holds no
-chunk of other options, and makes a new one when there is none. Chunks of its own options in any
-other directory that is not locked are moved into it. So neither a restart, nor one in another
-order, nor a change of options leaves a chunk behind a lock that has nothing to do with it.
+An output takes the first directory `<stream>.<n>` that no process has locked and that holds no
+chunk with other options. If there is none, it makes a new one. Then it moves the chunks that were
+spooled with its own options out of all other unlocked directories into its own. So neither a
+restart, nor a new order of the outputs, nor a change of options leaves a chunk behind a lock that
+has nothing to do with it.
 """
 
 from collections.abc import Iterator
@@ -12,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kinesis_fast.errors import StorageError
-from kinesis_fast.logs import Log, printable
-from kinesis_fast.storage.directory import MAX_PATH, Directory
+from kinesis_fast.logs import Log
+from kinesis_fast.storage.directory import Directory, shown
 from kinesis_fast.storage.spool.identity import Identity, differences, stream_name
 from kinesis_fast.storage.spool.scan import (
+    DAMAGED,
     PROGRESS,
     Found,
     each_directory,
@@ -24,26 +26,26 @@ from kinesis_fast.storage.spool.scan import (
     tidy,
 )
 
-ROOT_LOCK_S: Final = 30.0  # seconds to wait while others look through the same spool
+ROOT_LOCK_S: Final = 30.0  # how long a start waits while others look through the spool, seconds
 
 
 @dataclass
 class _Candidate:
-    """A directory whose lock is ours, and the chunks in it."""
+    """A directory that this output has locked; its chunks with the same options, and the others."""
 
     stream: str
     directory: Directory
-    ours: list[Found] = field(default_factory=list)
+    matching: list[Found] = field(default_factory=list)
     others: list[Found] = field(default_factory=list)
 
 
 def claim(root: Directory, identity: Identity, log: Log) -> Directory:
-    """Return the directory of this instance, locked, with all chunks of its options in it.
+    """Return the directory for an output, locked, with all chunks of the same options in it.
 
     Args:
         root: the spool_dir, open.
-        identity: today's options, see `identity`.
-        log: where a line about chunks of other options goes.
+        identity: the options of the output, see `identity`.
+        log: where a line about chunks with other options goes.
     """
     stream = stream_name(identity["stream"])
     with root.locked(ROOT_LOCK_S), ExitStack() as stack:
@@ -52,14 +54,14 @@ def claim(root: Directory, identity: Identity, log: Log) -> Directory:
         directory = own.directory if own else _new_directory(root, stream)
         try:
             root.sync()
-            tidy(directory, own.ours if own else [])
+            tidy(directory, own.matching if own else [])
             for candidate in candidates:
                 if candidate is not own:
                     _move(candidate, directory, log)
         except BaseException:
             directory.close()
             raise
-        _tell_of_others([c for c in candidates if c.stream == stream], identity, log)
+        _log_others([c for c in candidates if c.stream == stream], identity, log)
         for candidate in candidates:
             if candidate is not own:
                 candidate.directory.close()
@@ -70,7 +72,10 @@ def claim(root: Directory, identity: Identity, log: Log) -> Directory:
 def _candidates(
     root: Directory, identity: Identity, log: Log, stack: ExitStack
 ) -> Iterator[_Candidate]:
-    """Yield what no other process has locked; the stack closes it in case of an error."""
+    """Yield the directories that no other process has locked; after an error the stack closes them.
+
+    Damaged chunks in them are set aside.
+    """
     for stream, directory in each_directory(root, log):
         stack.callback(directory.close)
         if not directory.lock():
@@ -79,62 +84,57 @@ def _candidates(
         candidate = _Candidate(stream, directory)
         for found in look_through(directory):
             if found.is_damaged:
-                if not found.name.endswith(".damaged"):
+                if not found.name.endswith(DAMAGED):
                     set_aside(directory, found.name, found.problem, log)
             elif found.header and not differences(found.header.options, identity):
-                candidate.ours.append(found)
+                candidate.matching.append(found)
             else:
                 candidate.others.append(found)
         yield candidate
 
 
 def _new_directory(root: Directory, stream: str) -> Directory:
-    """Make the first directory of a stream that is not there, and lock it."""
+    """Make the directory of a stream with the lowest free number, and lock it."""
     taken = set(root.names())
     number = next(n for n in range(len(taken) + 1) if f"{stream}.{n}" not in taken)
     directory = root.child(f"{stream}.{number}", create=True)
-    if not directory.lock():  # root is locked, so this is no instance
+    if not directory.lock():  # an output would have had to lock root first
         directory.close()
         raise StorageError(
-            f"{printable(directory.path, MAX_PATH)} is locked by a process that is no output; "
-            "see which one"
+            f"{shown(directory.path)} is locked by a process that is not an output; find out which"
         )
     return directory
 
 
 def _move(candidate: _Candidate, to: Directory, log: Log) -> None:
-    """Move the chunks of our options; a line tells of those that cannot be moved."""
+    """Move the matching chunks; log an error if some cannot be moved."""
     source = candidate.directory
-    if not candidate.ours:
+    if not candidate.matching:
         return
     try:
-        for found in candidate.ours:
+        for found in candidate.matching:
             source.rename(found.name, found.name, to)
             if source.size(found.name + PROGRESS) is not None:
                 source.rename(found.name + PROGRESS, found.name + PROGRESS, to)
         to.sync()
         source.sync()
     except StorageError as error:
-        log.error("some spooled chunks stay where they are until the next start: %s", error)
+        log.error("some spooled chunks cannot be moved before the next start: %s", error)
 
 
-def _tell_of_others(candidates: list[_Candidate], identity: Identity, log: Log) -> None:
-    others = [(c.directory.path, found) for c in candidates for found in c.others]
+def _log_others(candidates: list[_Candidate], identity: Identity, log: Log) -> None:
+    others = [found for candidate in candidates for found in candidate.others]
     if not others:
         return
-    names = {
-        name
-        for _, found in others
-        if found.header
-        for name in differences(found.header.options, identity)
-    }
-    problems = sorted({found.problem for _, found in others if found.problem})
-    why = [f"of other options ({', '.join(sorted(names))})"] if names else []
+    headers = [found.header for found in others if found.header]
+    names = sorted({name for h in headers for name in differences(h.options, identity)})
+    reasons = [f"they were spooled with different options ({', '.join(names)})"] if names else []
+    reasons += sorted({shown(found.problem) for found in others if found.problem})
     log.warning(
-        "%d spooled chunks with %d bytes are kept and not sent here, being %s; unless another "
-        "output takes them: `kinesis-fast spool ls --spool %s`",
+        "this output does not send %d spooled chunks (%d bytes): %s; they stay in the spool: "
+        "`kinesis-fast spool ls --spool %s`",
         len(others),
-        sum(found.n_bytes for _, found in others),
-        " or ".join(why + [printable(text, MAX_PATH) for text in problems]),
-        printable(others[0][0].rpartition("/")[0], MAX_PATH),
+        sum(found.n_bytes for found in others),
+        "; ".join(reasons),
+        shown(candidates[0].directory.path.rpartition("/")[0]),
     )

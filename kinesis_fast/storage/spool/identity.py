@@ -1,4 +1,4 @@
-"""What a chunk was spooled for: the options that decide where its records go, and as what."""
+"""The identity of a spool: the options that decide where records go, and in what form."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -18,9 +18,9 @@ Identity = Mapping[str, str]
 
 
 def identity_of(config: OutputConfig) -> dict[str, str]:
-    """Return the deciding options as texts, those that are absent as empty ones.
+    """Return these options as texts; an absent option is an empty text.
 
-    User and password in an endpoint are left out: they do not belong on a disk.
+    User and password in an endpoint are left out: they must not be written to disk.
     """
     texts = {name: _OPTIONS[name].show(getattr(config, name)) for name in NAMES}
     return texts | {"endpoint": without_user_info(texts["endpoint"])}
@@ -29,12 +29,12 @@ def identity_of(config: OutputConfig) -> dict[str, str]:
 def differences(spooled: Identity, today: Identity) -> list[str]:
     """Return the names of the options that differ.
 
-    An option that was not known when the chunk was spooled counts as having had its default.
+    An option that did not exist when the chunk was spooled counts as having its default value.
     """
     before = {name: option.default_text for name, option in _OPTIONS.items()} | dict(spooled)
     return sorted(name for name in before if before[name] != today.get(name))
 
 
 def stream_name(stream: str) -> str:
-    """Return the name of a stream that is given by its name or its ARN."""
+    """Return the name of a stream, given its name or ARN."""
     return stream.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""What lies in the directories of a spool; reading only, but for what set_aside() and tidy() do."""
+"""The files in the directories of a spool. Only set_aside() and tidy() change anything."""
 
 import re
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from kinesis_fast.errors import StorageError
-from kinesis_fast.logs import Log, printable
-from kinesis_fast.storage.directory import MAX_PATH, TEMPORARY, Directory
+from kinesis_fast.logs import Log
+from kinesis_fast.storage.directory import TEMPORARY, Directory, shown
 from kinesis_fast.storage.spool.chunk_file import (
     FIRST_BYTES,
     Header,
@@ -21,7 +21,7 @@ from kinesis_fast.storage.spool.chunk_file import (
 CHUNK: Final = ".chunk"
 PROGRESS: Final = ".progress"
 DAMAGED: Final = ".damaged"
-# The time keeps them in order, the random number apart.
+# The time sorts the names, the random number makes them unique.
 _NAME: Final = re.compile(
     rf"(?P<chunk>[0-9]{{20}}-[0-9a-f]{{16}}\{CHUNK})"
     rf"(?P<suffix>\{DAMAGED}|\{PROGRESS}|(?:\{PROGRESS})?\{TEMPORARY})?",
@@ -32,14 +32,14 @@ _SUB_DIRECTORY: Final = re.compile(r"(?P<stream>[A-Za-z0-9_.-]{1,128})\.(?P<numb
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file of a chunk.
+    """The file of a chunk, damaged or not.
 
     Attributes:
         name: of the file.
         n_bytes: its size.
-        header: what it says of itself, None when that cannot be read.
-        problem: why it cannot be used, empty when it can.
-        is_damaged: whether it is not what was written; otherwise a problem may pass.
+        header: None when it cannot be read.
+        problem: why the chunk cannot be used, empty when it can.
+        is_damaged: whether its content is not what was written. Any other problem may be temporary.
     """
 
     name: str
@@ -50,23 +50,23 @@ class Found:
 
 
 def chunk_name(time_ns: int, number: int) -> str:
-    """Return the name for a chunk's file; number: 64 random bits."""
+    """Return the name of a new chunk's file; number: 64 random bits."""
     return f"{time_ns:020d}-{number:016x}{CHUNK}"
 
 
 def sub_directories(root: Directory) -> list[tuple[str, str]]:
-    """Return stream and name of each instance's directory, by stream and number."""
+    """Return stream and name of each output's directory, sorted by stream and number."""
     matches = (match for name in root.names() if (match := _SUB_DIRECTORY.fullmatch(name)))
     found = sorted((match["stream"], int(match["number"]), match[0]) for match in matches)
     return [(stream, name) for stream, _, name in found]
 
 
 def look_through(directory: Directory) -> list[Found]:
-    """Return the chunks in a directory, oldest first, those set aside included."""
-    return [found for name in directory.names() if (found := _look_at(directory, name))]
+    """Return the chunks in a directory, oldest first, with those that were set aside."""
+    return [found for name in directory.names() if (found := _find(directory, name))]
 
 
-def _look_at(directory: Directory, name: str) -> Found | None:
+def _find(directory: Directory, name: str) -> Found | None:
     match = _NAME.fullmatch(name)
     if not match or match["suffix"] not in {None, DAMAGED}:
         return None
@@ -89,34 +89,33 @@ def _look_at(directory: Directory, name: str) -> Found | None:
 
 
 def set_aside(directory: Directory, name: str, problem: str, log: Log) -> None:
-    """Rename a damaged chunk, so that nothing takes it for a whole one; a line tells."""
-    path = printable(f"{directory.path}/{name}", MAX_PATH)
+    """Rename a damaged chunk, so that it is never sent, and log an error."""
+    path = shown(f"{directory.path}/{name}")
     try:
         directory.rename(name, name + DAMAGED)
     except StorageError as error:
         log.error("%s is damaged: %s; %s", path, problem, error)
     else:
-        log.error("%s is damaged: %s; it is kept as %s%s", path, problem, name, DAMAGED)
+        log.error("%s is damaged: %s; it is renamed to %s%s", path, problem, name, DAMAGED)
 
 
 def tidy(directory: Directory, chunks: list[Found]) -> None:
-    """Remove what an end of the process has left half done; the directory has to be locked.
+    """Remove what a process left unfinished when it ended; the directory must be locked.
 
-    That is a file that was being written, whose flush has never said OK, and the progress of a
-    chunk that is gone.
+    That is an unfinished file, whose flush has never said OK, and the progress of a removed chunk.
     """
-    there = {found.name for found in chunks}
+    names = {found.name for found in chunks}
     for name in directory.names():
         match = _NAME.fullmatch(name)
         if not match or not match["suffix"]:
             continue
-        is_progress_of_none = match["suffix"] == PROGRESS and match["chunk"] not in there
-        if match["suffix"].endswith(TEMPORARY) or is_progress_of_none:
+        is_orphan = match["suffix"] == PROGRESS and match["chunk"] not in names
+        if match["suffix"].endswith(TEMPORARY) or is_orphan:
             directory.remove(name)
 
 
 def read_payload(directory: Directory, name: str, header: Header) -> bytes | None:
-    """Return the payload of a chunk, None when it is not what was written, or gone."""
+    """Return the payload of a chunk, None when the file is damaged or missing."""
     content = directory.read(name)
     if content is None:
         return None
@@ -126,10 +125,10 @@ def read_payload(directory: Directory, name: str, header: Header) -> bytes | Non
 
 
 def progress_of(directory: Directory, found: Found) -> bytes:
-    """Return the bits of a chunk's settled events, none when nothing is known of them."""
+    """Return the bits of a chunk's settled events, none when its progress cannot be read."""
     try:
         content = directory.read(found.name + PROGRESS)
-    except StorageError:  # it only saves sending again what has arrived
+    except StorageError:  # progress only avoids duplicates, so the chunk can be sent without it
         return b""
     if content is None or found.header is None:
         return b""
@@ -137,14 +136,14 @@ def progress_of(directory: Directory, found: Found) -> bytes:
 
 
 def each_directory(root: Directory, log: Log) -> Iterator[tuple[str, Directory]]:
-    """Yield stream and directory of each instance, opened for the caller to close.
+    """Yield stream and open directory of each output; the caller closes the directory.
 
-    One that cannot be opened is named in a line and left out.
+    A directory that cannot be opened is logged and skipped.
     """
     for stream, name in sub_directories(root):
         try:
             directory = root.child(name)
         except StorageError as error:
-            log.error("part of the spool is left out: %s", error)
+            log.error("skipped one directory of the spool: %s", error)
             continue
         yield stream, directory

@@ -1,4 +1,4 @@
-"""Spool and SpooledChunk: what the delivery uses."""
+"""Spool and SpooledChunk, which the delivery uses."""
 
 import os
 import threading
@@ -9,8 +9,8 @@ from typing import Final, Self
 
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import DamagedChunk, SpoolFull, StorageError
-from kinesis_fast.logs import LOGGER, Log, printable
-from kinesis_fast.storage.directory import MAX_PATH, Directory
+from kinesis_fast.logs import LOGGER, Log
+from kinesis_fast.storage.directory import Directory, shown
 from kinesis_fast.storage.spool.chunk_file import (
     Header,
     encode_header,
@@ -31,14 +31,14 @@ from kinesis_fast.storage.spool.scan import (
 
 Chunk = bytes | bytearray | memoryview
 
-QUIET_S: Final = 60.0  # seconds between two lines about the same trouble
+LOG_INTERVAL_S: Final = 60.0  # at least this long between two lines about failed calls
 
 
 class Spool:
-    """The chunks of one instance on disk; every method may be called by several threads at once.
+    """The chunks of one output on disk; several threads may call every method at once.
 
-    It belongs to the process that opened it: in a forked child every method raises StorageError,
-    and the child opens a spool of its own, which then has another directory.
+    It belongs to the process that opened it. In a forked child put() and read() raise StorageError;
+    the child opens a spool of its own, which has another directory.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Spool:
         self._max_bytes = max_bytes
         self._log = log
         self._lock = threading.Condition(threading.Lock())
-        self._n_calls = 0  # under way, which need the directory open
+        self._n_calls = 0  # calls in progress, which need the directory open
         self._is_closing = False
         self._n_bytes = 0
-        self._told_at = -QUIET_S
+        self._last_logged_at = -LOG_INTERVAL_S
         self._found: list[SpooledChunk] = []
         for found in look_through(directory):
             self._n_bytes += found.n_bytes
@@ -64,17 +64,17 @@ class Spool:
 
     @classmethod
     def open(cls, config: OutputConfig, log: Log = LOGGER) -> Self:
-        """Open the spool of an output: take a directory in spool_dir and find its chunks.
+        """Open the spool of an output: claim a directory in spool_dir and find its chunks.
 
         Args:
             config: with a spool_dir.
-            log: where lines about damaged chunks and chunks of other options go.
+            log: where lines about damaged chunks and chunks with other options go.
 
         Raises:
             StorageError: the directory cannot be made, opened or locked.
         """
         if config.spool_dir is None:
-            raise StorageError("there is no spool without the option spool_dir")
+            raise StorageError("a spool needs the option spool_dir")
         identity = identity_of(config)
         root = Directory.open(config.spool_dir, create=True)
         try:
@@ -89,32 +89,32 @@ class Spool:
 
     @property
     def path(self) -> str:
-        """The directory of this instance."""
+        """Path of the directory of this output."""
         return self._directory.path
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all its files, headers, progress and damaged chunks included."""
+        """Size of all its files, with headers, progress and damaged chunks."""
         with self._lock:
             return self._n_bytes
 
     def put(self, chunk: Chunk, tag: str) -> "SpooledChunk":
-        """Write a chunk; when this returns, it outlives process and machine.
+        """Write a chunk; when this returns, it survives a crash of the process or the machine.
 
         Args:
-            chunk: bytes-like and contiguous; not held after the return.
+            chunk: bytes-like and contiguous; not used after the return.
             tag: Fluent Bit's name for the source.
 
         Raises:
             SpoolFull: it would exceed spool_max_bytes.
-            StorageError: the system reports an error. Then nothing of the chunk is there.
+            StorageError: the system reports an error. Then nothing of the chunk is on the disk.
         """
         time_ns = time.time_ns()
         with memoryview(chunk) as view:
             try:
                 header = encode_header(tag, time_ns, self._identity, view)
             except ValueError as error:
-                raise StorageError(f"a chunk cannot be spooled: {error}") from None
+                raise StorageError(f"cannot spool a chunk: {error}") from None
             name = chunk_name(time_ns, int.from_bytes(os.urandom(8)))
             n_bytes = len(header) + view.nbytes
             with self._open_directory() as directory:
@@ -128,12 +128,12 @@ class Spool:
         return SpooledChunk(self, Found(name, n_bytes, parsed), parsed, b"", 0)
 
     def pending(self) -> list["SpooledChunk"]:
-        """Return the chunks that were there at the start and are still, oldest first."""
+        """Return the chunks of an earlier run that are not removed yet, oldest first."""
         return [chunk for chunk in self._found if not chunk.is_removed]
 
     def close(self) -> None:
-        """Let the next instance have the directory; what is in it stays. A second call is fine."""
-        if not self._directory.is_open:  # in a forked child somebody else may hold the lock
+        """Release the directory for the next output; its files stay. A second call does nothing."""
+        if not self._directory.is_open:  # in a forked child self._lock may be held for ever
             return
         with self._lock:
             self._is_closing = True
@@ -142,14 +142,16 @@ class Spool:
 
     @contextmanager
     def _open_directory(self) -> Iterator[Directory]:
-        """Keep the directory open for a call; StorageError when it is closed."""
-        is_open = self._directory.is_open  # first: in a forked child the lock may never be free
+        """Keep the directory open during a call; StorageError when it is closed."""
+        is_open = (
+            self._directory.is_open
+        )  # first: in a forked child self._lock may be held for ever
         if is_open:
             with self._lock:
                 is_open = not self._is_closing
                 self._n_calls += is_open
         if not is_open:
-            raise StorageError(f"the spool {printable(self.path, MAX_PATH)} is closed here")
+            raise StorageError(f"the spool {shown(self.path)} is closed in this process")
         try:
             yield self._directory
         finally:
@@ -161,8 +163,8 @@ class Spool:
         with self._lock:
             if self._n_bytes + n_bytes > self._max_bytes:
                 raise SpoolFull(
-                    f"the spool {printable(self.path, MAX_PATH)} has {self._n_bytes} bytes, a "
-                    f"chunk of {n_bytes} bytes would exceed spool_max_bytes, {self._max_bytes}"
+                    f"the spool {shown(self.path)} holds {self._n_bytes} bytes; a chunk of "
+                    f"{n_bytes} bytes would exceed spool_max_bytes, {self._max_bytes}"
                 )
             self._n_bytes += n_bytes
 
@@ -171,7 +173,11 @@ class Spool:
             self._n_bytes += change
 
     def _try(self, action: Callable[[Directory], None], consequence: str) -> bool:
-        """Do what a delivery must not fail for; at most one line a minute tells of an error."""
+        """Do something whose failure must not end a delivery; log one failure a minute.
+
+        Returns:
+            Whether it was done.
+        """
         if self._is_closing or not self._directory.is_open:
             return False
         try:
@@ -180,11 +186,11 @@ class Spool:
         except StorageError as error:
             with self._lock:
                 now = time.monotonic()
-                is_due = now - self._told_at >= QUIET_S
+                is_due = now - self._last_logged_at >= LOG_INTERVAL_S
                 if is_due:
-                    self._told_at = now
+                    self._last_logged_at = now
             if is_due:
-                self._log.error("%s: %s", error, consequence)
+                self._log.error("%s; %s", error, consequence)
             return False
         return True
 
@@ -195,9 +201,9 @@ class SpooledChunk:
     Attributes:
         tag: Fluent Bit's name for the source.
         time_ns: when it was spooled, nanoseconds since 1970.
-        n_bytes: of the chunk as it was handed over.
-        progress: a bit per event, in order, lowest bit first, 1 when it is settled; it may be
-            shorter than the chunk has events, and what is missing is 0.
+        n_bytes: of the chunk as it was put.
+        progress: a bit for each event, in order, lowest bit first, 1 when the event is settled.
+            Missing bits at the end are 0.
     """
 
     def __init__(
@@ -211,7 +217,7 @@ class SpooledChunk:
         self._header = header
         self._name = found.name
         self._n_file = found.n_bytes
-        self._n_progress = n_progress  # bytes of the file for the progress
+        self._n_progress = n_progress  # size of the progress file
         self._lock = threading.Lock()
         self._is_removed = False
 
@@ -222,15 +228,15 @@ class SpooledChunk:
 
     @property
     def path(self) -> str:
-        """Of its file."""
+        """Path of its file."""
         return f"{self._spool.path}/{self._name}"
 
     def read(self) -> bytes:
-        """Return the chunk as it was handed over.
+        """Return the chunk as it was put.
 
         Raises:
-            DamagedChunk: it is not what was written, or gone; its file was set aside.
-            StorageError: the system reports an error, which may pass.
+            DamagedChunk: its file is damaged, and now set aside; or the file is missing.
+            StorageError: the system reports an error, which may be temporary.
         """
         with self._spool._open_directory() as directory:
             payload = read_payload(directory, self._name, self._header)
@@ -239,22 +245,22 @@ class SpooledChunk:
             with self._lock:
                 self._is_removed = True
             if directory.size(self._name) is None:
-                raise DamagedChunk(f"{printable(self.path, MAX_PATH)} is gone; who removed it?")
+                raise DamagedChunk(f"{shown(self.path)} is missing: it was removed from outside")
             problem = "the checksum of its payload is wrong"
             set_aside(directory, self._name, problem, self._spool._log)
-            raise DamagedChunk(f"{printable(self.path, MAX_PATH)} is damaged: {problem}")
+            raise DamagedChunk(f"{shown(self.path)} is damaged: {problem}")
 
     def save_progress(self, progress: bytes | bytearray) -> bool:
-        """Remember which events are settled, for the case that the process ends.
+        """Write down which events are settled, for the next start.
 
-        It is not durable: after the end of the machine older progress, or none, may be found, and
-        then records arrive twice. Each call writes a small file: collect some events first.
+        This is not durable: after a crash of the machine older progress, or none, may be found, and
+        then records arrive twice. Each call writes a small file, so collect some events first.
 
         Args:
-            progress: as the attribute, which it becomes.
+            progress: the new value of the attribute.
 
         Returns:
-            Whether it was written; not after remove(), and not when the system reports an error.
+            Whether it was written: not after remove(), and not when the system reports an error.
         """
         bits = bytes(progress)
         file = encode_progress(self._header.digest, bits)
@@ -271,13 +277,12 @@ class SpooledChunk:
         self._n_progress = len(file)
 
     def remove(self) -> bool:
-        """Remove it from the disk, its last record being settled.
+        """Remove it from the disk, when its last record is settled.
 
-        It is not durable: after the end of the machine the chunk may be back.
+        This is not durable: after a crash of the machine the chunk may be back.
 
         Returns:
-            Whether it is gone; not after an error or close(), and then it is sent again after the
-            next start.
+            Whether it is removed. After an error or close() it is not; the next start sends it.
         """
         with self._lock:
             if self._is_removed:
@@ -288,7 +293,7 @@ class SpooledChunk:
             return self._is_removed
 
     def _remove_files(self, directory: Directory) -> None:
-        # In this order: without its progress a chunk would be sent again as a whole.
+        # In this order: a chunk without its progress would be sent again as a whole.
         directory.remove(self._name)
         self._spool._account(-self._n_file)
         self._n_file = 0
