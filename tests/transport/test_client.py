@@ -17,7 +17,7 @@ from kinesis_fast.transport.client import make_client, open_transport
 
 
 @pytest.fixture(autouse=True, params=["direct", "botocore"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def transport_name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let each test run with both transports, without saying so."""
     monkeypatch.setitem(REQUIRED_OPTIONS, "transport", str(request.param))
     return str(request.param)
