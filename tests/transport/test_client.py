@@ -187,13 +187,13 @@ def test_broken_config_file(aws_settings: Path) -> None:
         KinesisOutput(output_config(profile="logs"))
 
 
-def test_a_region_that_can_be_none() -> None:
+def test_an_impossible_region() -> None:
     with pytest.raises(ConfigError, match="region"):
         KinesisOutput(output_config(region="us-east-1/../x"))
 
 
 @pytest.mark.parametrize("process", ["/no/such/program", "echo garbage", "true"])
-def test_a_credential_process_that_is_of_no_use(
+def test_a_credential_process_that_fails(
     aws_settings: Path, caplog: pytest.LogCaptureFixture, process: str
 ) -> None:
     aws_settings.write_text(f"[profile logs]\ncredential_process = {process}\n")

@@ -85,8 +85,8 @@ class FakePeer:
         fake = SimpleNamespace(poll=Poll, POLLIN=select.POLLIN, POLLOUT=select.POLLOUT)
         monkeypatch.setattr(connection, "select", fake)
         monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: self.now_s))
-        ours = Connection(cast(Channel, self), "the peer")
-        return ours.exchange(b"head", memoryview(body), TIMEOUT_S).status
+        self.connection = Connection(cast(Channel, self), "the peer")
+        return self.connection.exchange(b"head", memoryview(body), TIMEOUT_S).status
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,13 @@ def test_a_request_may_take_longer_than_the_time_out_while_it_moves(
     peer = FakePeer([(60.0, GOOD)], step_s=1.0, step_bytes=SLOWEST_BYTES_PER_S + KIB)
     assert peer.exchange(bytes(MIB), monkeypatch) == 200
     assert peer.now_s == 60.0
+
+
+def test_a_response_ends_the_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = FakePeer([(1.0, http(413))], step_s=10.0)
+    assert peer.exchange(b"body", monkeypatch) == 413
+    assert peer.now_s == 1.0
+    assert not peer.connection.reusable
 
 
 def test_each_wait_while_sending_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

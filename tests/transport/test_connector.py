@@ -10,7 +10,7 @@ from raw_server import RawServer
 from kinesis_fast import TransportError
 
 
-def test_connecting_takes_its_time() -> None:
+def test_connecting_times_out() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -136,7 +136,7 @@ def test_the_services_clock_is_adopted(code: str, ahead_s: float) -> None:
 
 
 @pytest.mark.parametrize("ahead", [0, 200, None, "nonsense"])
-def test_a_wrong_signature_is_no_wrong_clock(ahead: int | str | None) -> None:
+def test_a_wrong_signature_is_not_a_wrong_clock(ahead: int | str | None) -> None:
     headers = {}
     if isinstance(ahead, int):
         headers["Date"] = formatdate(time.time() + ahead, usegmt=True)
@@ -206,7 +206,7 @@ def test_an_endpoint_that_needs_botocore_later() -> None:
         DirectTransport(source, "logs").send(memoryview(BODY), 1, 1.0)
 
 
-def test_errors_and_reprs_tell_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_and_reprs_show_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesame")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "open-sesame")
     with serving(responding(b"junk")) as (_, server):

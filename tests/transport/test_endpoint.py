@@ -120,7 +120,7 @@ def normal(url: str) -> str:
 @pytest.mark.parametrize("transport_name", ["direct", "botocore"])
 @pytest.mark.parametrize("path", ["", "/", "/a/path", "/a//b/./c/", "/%7Euser"])
 @pytest.mark.parametrize("user", ["", "me:sesame@"])
-def test_what_arrives_at_an_endpoint_of_our_own(transport_name: str, path: str, user: str) -> None:
+def test_what_arrives_at_a_custom_endpoint(transport_name: str, path: str, user: str) -> None:
     with RawServer(lambda _: GOOD) as server:
         endpoint = server.url.replace("//", f"//{user}") + path
         transport = open_transport(output_config(endpoint=endpoint, transport=transport_name))

@@ -54,7 +54,7 @@ def test_responses_after_which_the_connection_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NOT_KEPT)
-def test_responses_after_which_it_is_not(name: str) -> None:
+def test_responses_after_which_the_connection_is_closed(name: str) -> None:
     with serving(responding(*[NOT_KEPT[name]] * 3)) as (transport, server):
         for _ in range(3):
             response = post(transport)
@@ -99,7 +99,7 @@ def test_headers_are_found_in_any_case() -> None:
         raw("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", body=b"1\r\n{\r\n"),
     ],
 )
-def test_half_a_response_is_none(response: bytes) -> None:
+def test_half_a_response_is_an_error(response: bytes) -> None:
     with serving(responding(response)) as (transport, server):
         with pytest.raises(TransportError, match=r"middle of the response.*\(http.*check the netw"):
             post(transport)

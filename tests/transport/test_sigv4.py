@@ -77,7 +77,7 @@ def test_signatures_are_botocores(
 @settings(max_examples=100, deadline=None)
 @given(st.lists(keys_of, min_size=2, max_size=4), moments, st.lists(st.integers(0, 3), max_size=8))
 @example([Keys("A", "s", None), Keys("B", "t", "token")], 0, [0, 1, 0])
-def test_keys_that_change_to_and_fro(known: list[Keys], at_s: int, order: list[int]) -> None:
+def test_keys_that_alternate(known: list[Keys], at_s: int, order: list[int]) -> None:
     scope = ("us-gov-west-1", "kinesis")
     signer = Signer("https://h.example/", HEADERS, *scope)
     for index in order:

@@ -1,4 +1,4 @@
-"""TLS of the direct transport: whom it trusts, what it keeps, how it ends."""
+"""TLS of the direct transport: which peers it trusts, what it keeps, how it ends."""
 
 import socket
 import ssl
@@ -102,7 +102,7 @@ def test_the_bundle_of_the_profile(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
-def test_a_bundle_that_is_none(
+def test_an_unusable_bundle(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "bundle.pem"
@@ -117,7 +117,7 @@ def test_a_bundle_that_is_none(
             post(transport)
 
 
-def test_plain_http_where_tls_is_due(context: ssl.SSLContext) -> None:
+def test_plain_http_instead_of_tls(context: ssl.SSLContext) -> None:
     def script(sock: socket.socket, number: int) -> None:
         sock.recv(1000)
         sock.sendall(GOOD)
@@ -190,7 +190,7 @@ def test_a_kept_connection_that_ends_is_replaced(context: ssl.SSLContext) -> Non
         transport.close()
 
 
-def test_the_end_has_to_be_told(context: ssl.SSLContext) -> None:
+def test_an_unannounced_end_does_not_complete_a_response(context: ssl.SSLContext) -> None:
     """A response without a length that was cut off must not pass for a whole one."""
 
     def script(sock: socket.socket, number: int) -> None:

@@ -129,7 +129,7 @@ def test_what_arrived_together_is_not_waited_for(connect: Connect) -> None:
     gone.set()
 
 
-def test_the_end_that_is_announced_is_the_end_ever_after(connect: Connect) -> None:
+def test_an_announced_end_is_final(connect: Connect) -> None:
     gone = threading.Event()
 
     def serve(sock: ssl.SSLSocket) -> None:
@@ -160,7 +160,7 @@ def test_a_peer_that_is_gone_is_an_error_of_the_connection(connect: Connect) -> 
             send(channel, b"head", bytes(100_000))
 
 
-def test_memory_is_let_go(connect: Connect) -> None:
+def test_memory_is_released(connect: Connect) -> None:
     gone = threading.Event()
 
     def serve(_: ssl.SSLSocket) -> None:

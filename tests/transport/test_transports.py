@@ -88,7 +88,7 @@ def test_large_bodies(transport: AnyTransport, server: RawServer) -> None:
     assert server.arrived[0].body == body
 
 
-def test_the_body_is_let_go(transport: AnyTransport, service: Service) -> None:
+def test_the_body_is_released(transport: AnyTransport, service: Service) -> None:
     for response in (service.response, http(500), None):
         service.response = response
         body = bytearray(BODY)
@@ -158,7 +158,7 @@ def test_no_server_listens(transport_name: str) -> None:
         transport.close()
 
 
-def test_passwords_in_urls_are_not_told(transport_name: str) -> None:
+def test_passwords_in_urls_are_not_shown(transport_name: str) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://me:sesame@127.0.0.1:{closed.getsockname()[1]}"
