@@ -139,10 +139,12 @@ def test_an_announced_end_is_final(connect: Connect) -> None:
         gone.wait(PATIENCE_S)
 
     channel = connect(serve)
-    assert next_of(channel) == b""
-    assert channel.has_unread
-    assert bytes(channel.receive()) == b""
-    gone.set()
+    try:
+        assert next_of(channel) == b""
+        assert channel.has_unread
+        assert bytes(channel.receive()) == b""
+    finally:
+        gone.set()
 
 
 def test_an_end_that_is_not_announced_is_an_error(connect: Connect) -> None:
