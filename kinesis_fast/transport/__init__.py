@@ -1,4 +1,4 @@
-"""How a finished PutRecords body reaches the service; nothing here knows chunks or records."""
+"""How a finished PutRecords body reaches the service. Nothing here knows chunks or records."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -9,11 +9,17 @@ __all__ = ["NotSentError", "Response", "Transport"]
 
 
 class NotSentError(TransportError):
-    """A request could not even be made, and the next one at once could not either (credentials)."""
+    """The request was not sent, and sending it again at once is pointless (no credentials, say)."""
 
 
 class Response(NamedTuple):
-    """Any HTTP answer, good or bad, as it came."""
+    """Any HTTP response, good or bad, as it arrived.
+
+    Attributes:
+        status: the HTTP status code.
+        headers: names are found in any case.
+        body: without transfer encoding.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -21,23 +27,23 @@ class Response(NamedTuple):
 
 
 class Transport(Protocol):
-    """One way of sending; called from several threads at once."""
+    """Sends finished bodies to one stream. Several threads call it at once."""
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
-        """Post one body and wait for its answer.
+        """Post one body and wait for the response.
 
         Args:
-            body: the JSON of a PutRecords request. The caller takes the memory back after the
-                call, so whoever needs the body longer copies it.
+            body: the JSON of a PutRecords request. The caller reuses the memory after the call;
+                copy what has to live longer.
             n_records: number of entries in the body, at least 1.
             timeout_s: seconds to wait for the network, None for no bound.
 
         Returns:
-            The answer, whatever its status.
+            The response, whatever its status.
 
         Raises:
             NotSentError: sending again at once is pointless, for instance without credentials.
-            TransportError: there was no answer; the request may have arrived. Any other exception
-                is taken for this one.
+            TransportError: there was no response; the request may have arrived. The caller treats
+                any other exception in the same way.
         """
         ...

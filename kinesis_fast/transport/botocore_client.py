@@ -1,7 +1,8 @@
-"""Finished bodies through a botocore client, which signs, connects and renews credentials.
+"""Sends finished bodies through a botocore client, which signs, connects and renews credentials.
 
-The client is called without records. The body takes its place in botocore's ``before-call`` event
-and the raw answer is taken out in ``before-parse``, so botocore neither writes nor parses entries.
+The client is called without records. A handler of botocore's ``before-call`` event puts the body
+in, and one of ``before-parse`` takes the raw response out: botocore neither writes nor parses
+entries.
 """
 
 import contextlib
@@ -15,11 +16,9 @@ from kinesis_fast.errors import TransportError
 from kinesis_fast.transport import Response
 from kinesis_fast.transport.errors import NO_CREDENTIALS, explain, is_outdated, stream_parameter
 
-EMPTY_ANSWER = b"{}"
-
 
 class _Exchange(threading.local):
-    """What the event handlers hand over within one call; each thread has its own."""
+    """What one call and its event handlers hand each other; each thread has its own."""
 
     body: memoryview | None = None
     timeout_s: float | None = None
@@ -30,13 +29,13 @@ class BotocoreTransport:
     """Sends bodies to one stream.
 
     Args:
-        make_client: makes the client, with SDK retries and parameter validation off. Called
-            here, and again when its credentials were missing or outdated: a client looks for
-            credentials once, when it is made.
+        make_client: makes the client, with SDK retries and parameter validation off. Called at
+            once, and again after credentials were missing or outdated: a client looks for
+            credentials only when it is made.
         stream: name or ARN of the stream; botocore chooses the endpoint by it.
 
     Raises:
-        ConfigError: what make_client says. Credentials that cannot be had now are no reason.
+        ConfigError: from make_client. Missing credentials are not an error yet.
     """
 
     def __init__(self, make_client: Callable[[], Any], stream: str) -> None:
@@ -50,7 +49,7 @@ class BotocoreTransport:
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
         """Post one body; see `kinesis_fast.transport.Transport`.
 
-        An old botocore, 1.40 for one, does not look at `timeout_s` and keeps to the client's own.
+        An old botocore (1.40 for one) ignores `timeout_s` and uses the client's own time-out.
         """
         exchange = self._exchange
         exchange.body, exchange.timeout_s, exchange.response = body, timeout_s, None
@@ -59,7 +58,7 @@ class BotocoreTransport:
             self._client = client
             client.put_records(Records=[], **self._target)
         except Exception as error:
-            # An answer that botocore makes an exception of is an answer all the same.
+            # botocore raises an exception for an error response; it is a response all the same.
             if exchange.response is None:
                 if isinstance(error, NoCredentialsError):
                     self._client = None
@@ -84,7 +83,7 @@ class BotocoreTransport:
         client = self._make_client()
         events = client.meta.events
         events.register("before-call.kinesis.PutRecords", self._put_body)
-        events.register("before-parse.kinesis.PutRecords", self._take_answer)
+        events.register("before-parse.kinesis.PutRecords", self._capture_response)
         return client
 
     def _put_body(self, params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
@@ -92,8 +91,8 @@ class BotocoreTransport:
         if self._exchange.timeout_s is not None:
             context["read_timeout"] = self._exchange.timeout_s
 
-    def _take_answer(self, response_dict: dict[str, Any], **_: object) -> None:
+    def _capture_response(self, response_dict: dict[str, Any], **_: object) -> None:
         self._exchange.response = Response(
             response_dict["status_code"], response_dict["headers"], response_dict["body"]
         )
-        response_dict["body"] = EMPTY_ANSWER
+        response_dict["body"] = b"{}"  # botocore parses this instead

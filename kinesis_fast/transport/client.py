@@ -1,7 +1,7 @@
-"""The client for Kinesis: region, endpoint, profile, roles, time-outs.
+"""Makes the transport and the client for Kinesis: region, endpoint, profile, roles, time-outs.
 
-It is the client that boto3 hands out, made by botocore itself: boto3's own parts (resources, S3
-transfers) are of no use here and would cost memory on every host.
+The client is made with botocore, not boto3: boto3's own parts (resources, S3 transfers) are not
+needed here and would cost memory on every host.
 """
 
 import os
@@ -27,19 +27,23 @@ from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.transport.botocore_client import BotocoreTransport
 from kinesis_fast.transport.direct import response
-from kinesis_fast.transport.direct.endpoint import OddRequestError, check_signature, why_not
+from kinesis_fast.transport.direct.endpoint import (
+    NeedsBotocoreError,
+    check_settings,
+    check_signature,
+)
 from kinesis_fast.transport.direct.sigv4 import Keys
 from kinesis_fast.transport.direct.transport import DirectTransport, Source
 from kinesis_fast.transport.errors import NO_CREDENTIALS
 from kinesis_fast.version import VERSION
 
 EKS_ROLE_VARIABLE = "EKS_POD_EXECUTION_ROLE"
-# What botocore reads from its data files, by where they are; several MiB that all outputs share.
+# Loaders of botocore's data files, by directory; all outputs share their several MiB.
 _MODELS: dict[str | None, Any] = {}
 ROLE_SESSION_NAME = "kinesis-fast"
-# Threads that may send at once without opening a connection per request; a free slot costs nothing.
+# How many connections botocore keeps; a free slot costs nothing.
 POOL_CONNECTIONS = 64
-# For a client that is made to see what botocore would do; nothing is sent with them.
+# For a client that only shows what botocore would do; nothing is sent with them.
 PROBE_KEYS: Final = Keys("PROBE", "none", "none")
 
 
@@ -50,11 +54,11 @@ def open_transport(
 
     Args:
         config: region, stream, endpoint, profile, role, time-out and transport are read.
-        log: hears why requests are left to botocore.
+        log: gets the reason if `transport` is auto and botocore is needed.
 
     Raises:
-        ConfigError: the profile does not exist, or botocore refuses its files, region or endpoint,
-            or `transport` is direct and something asks for botocore.
+        ConfigError: the profile does not exist, or botocore rejects its files, region or endpoint,
+            or `transport` is direct and botocore is needed.
     """
     if config.transport != "botocore":
         reason = _why_not_direct(config)
@@ -62,44 +66,40 @@ def open_transport(
             return DirectTransport(partial(_open_source, config), config.stream)
         if config.transport == "direct":
             raise ConfigError(
-                f"option transport is 'direct', but {reason}; allowed is auto or botocore here"
+                f"option transport is 'direct', but {reason}; set it to auto or botocore"
             )
-        log.info("requests are sent by botocore: %s", reason)
+        log.info("using the transport botocore: %s", reason)
     return BotocoreTransport(partial(make_client, config), config.stream)
 
 
 def _why_not_direct(config: OutputConfig) -> str | None:
-    """Return what asks for botocore, None if nothing does; made-up credentials find it out."""
+    """Return why botocore is needed, None if it is not; found out with made-up credentials."""
     if response.MISSING is not None:
         return response.MISSING
     try:
-        with _refusals_explained(config):
+        with _as_config_error(config):
             client = _create_client(open_session(config), config, PROBE_KEYS)
         with closing(client):
-            reason = why_not(client)
-            if reason is None:
-                check_signature(client, config.stream, PROBE_KEYS)
-            return reason
-    except OddRequestError as error:
+            check_settings(client)
+            check_signature(client, config.stream, PROBE_KEYS)
+    except NeedsBotocoreError as error:
         return str(error)
     except NO_CREDENTIALS:
-        # No client, or no endpoint: each request will say so, as those of botocore would.
-        return None
+        pass  # no client or no endpoint: each request will report it, with either transport
+    return None
 
 
 def _open_source(config: OutputConfig) -> Source:
-    """Make what a DirectTransport asks; raises what `make_client` and `find_route` do."""
+    """Ask botocore for a DirectTransport; raises what `make_client` and `check_settings` raise."""
     session = open_session(config)
-    with _refusals_explained(config):
+    with _as_config_error(config):
         client = _create_client(session, config)
-        reason = why_not(client)
-        if reason is not None:
-            raise OddRequestError(reason)
+        check_settings(client)
         return Source(client, session.get_credentials(), _ca_bundle(session))
 
 
 def _ca_bundle(session: botocore.session.Session) -> str:
-    """The file that botocore trusts; it knows a way to trust everybody, which is not taken."""
+    """Return the file that botocore trusts; its setting to trust any peer is ignored."""
     configured = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     return str(configured or get_cert_path(True))
 
@@ -114,14 +114,14 @@ def make_client(config: OutputConfig) -> Any:
         ConfigError: as for `open_transport`.
         BotoCoreError, OSError, JSONDecodeError: the source of the credentials fails.
     """
-    with _refusals_explained(config):
+    with _as_config_error(config):
         return _create_client(open_session(config), config)
 
 
 def _create_client(
     session: botocore.session.Session, config: OutputConfig, keys: Keys | None = None
 ) -> Any:
-    """Make a client with the session's credentials, or with others."""
+    """Make a client with the session's credentials, or with `keys`."""
     return session.create_client(
         "kinesis",
         region_name=config.region,
@@ -134,8 +134,8 @@ def _create_client(
 
 
 @contextmanager
-def _refusals_explained(config: OutputConfig) -> Iterator[None]:
-    """Make a ConfigError of what botocore has against a configuration."""
+def _as_config_error(config: OutputConfig) -> Iterator[None]:
+    """Turn botocore's objections to a configuration into a ConfigError."""
     try:
         yield
     except ProfileNotFound as error:
@@ -156,13 +156,13 @@ def _client_config(config: OutputConfig) -> Config:
         max_pool_connections=POOL_CONNECTIONS,
         parameter_validation=False,
         retries={"total_max_attempts": 1, "mode": "standard"},
-        # A fixed text: botocore would put its own together anew, twice for each request.
+        # A fixed text: botocore would build its own twice for each request.
         user_agent=f"kinesis-fast/{VERSION} Botocore/{botocore.__version__}",
     )
 
 
 def open_session(config: OutputConfig) -> botocore.session.Session:
-    """Return the session of the default chain, or of the last in a chain of roles from there."""
+    """Return the default session, or that of the last role in the chain that starts there."""
     session = _new_session(config)
     eks_role = os.environ.get(EKS_ROLE_VARIABLE)
     if eks_role:
@@ -191,7 +191,7 @@ def _assuming(
 
 
 class _RoleProvider:
-    """What botocore asks for credentials: those of a role, renewed before they expire."""
+    """Provides botocore with the credentials of a role, renewed before they expire."""
 
     METHOD = "assume-role-option"
 
@@ -203,7 +203,7 @@ class _RoleProvider:
         self._role = role
 
     def load(self) -> DeferredRefreshableCredentials | None:
-        """Credentials that ask STS when they are first needed, None when the source has none."""
+        """Return credentials that call STS when first needed, None if the source has none."""
         credentials = self._source.get_credentials()
         if credentials is None:
             return None

@@ -1,4 +1,4 @@
-"""What both ways of sending say when there is no answer, or one about outdated credentials."""
+"""The errors that both transports raise when there is no response, with advice on what to do."""
 
 import re
 import ssl
@@ -26,18 +26,18 @@ OUTDATED = re.compile(rb"ExpiredToken|InvalidClientTokenId|UnrecognizedClient")
 USER_INFO = re.compile(r"//[^/@\s\"]+@")  # of a URL: it may be a password
 CHECK_NETWORK: Final = "check the network, the proxy, region and endpoint"
 CHECK_TLS: Final = "check endpoint and AWS_CA_BUNDLE"
-# The first that fits counts: what botocore raised, whether it may pass, what to do.
+# The first match counts: botocore's exception, ours, what to do.
 ADVICE: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
     (NoCredentialsError, NotSentError, "give the process AWS credentials, or set profile"),
     (SSLError, TransportError, CHECK_TLS),
     (ConnectionError, TransportError, CHECK_NETWORK),
     (HTTPClientError, TransportError, CHECK_NETWORK),
-    (MetadataRetrievalError, TransportError, "the source of the credentials does not answer"),
+    (MetadataRetrievalError, TransportError, "the source of the credentials does not respond"),
     (BotoCoreError, NotSentError, "check credentials, profile, role_arn, region and endpoint"),
     (OSError, NotSentError, "check credential_process and the files of the AWS configuration"),
     (JSONDecodeError, NotSentError, "check what credential_process prints"),
 )
-# What a client that cannot get its credentials may raise when it is made.
+# What making a client may raise when its source of credentials fails.
 NO_CREDENTIALS = (BotoCoreError, OSError, JSONDecodeError)
 
 
@@ -47,36 +47,36 @@ def stream_parameter(stream: str) -> dict[str, str]:
 
 
 def is_outdated(response: Response) -> bool:
-    """Tell whether an answer says that other credentials are needed."""
+    """Tell whether a response rejects the credentials, so that new ones have to be found."""
     return response.status >= CLIENT_ERROR and OUTDATED.search(response.body) is not None
 
 
 def explain(error: Exception) -> TransportError:
-    """Turn what botocore raised instead of an answer into a short text that says what to do."""
+    """Turn an exception of botocore into a short text that says what to do."""
     text = USER_INFO.sub("//***@", f"{type(error).__name__}: {error}")
     if isinstance(error, ClientError):
         return _explain_sts(error.response, text)
-    for kind, outcome, advice in ADVICE:
+    for kind, ours, advice in ADVICE:
         if isinstance(error, kind):
-            return outcome(f"{text}; {advice}")
+            return ours(f"{text}; {advice}")
     return TransportError(text)
 
 
 def explain_socket(error: OSError, address: str) -> TransportError:
-    """Turn what a socket raised into a short text that says what to do.
+    """Turn an exception of a socket into a short text that says what to do.
 
     Args:
-        error: from a socket, TLS or the look-up of a name.
-        address: the other side, without user-info.
+        error: from a socket, TLS or a name look-up.
+        address: the peer, without user-info.
     """
     advice = CHECK_TLS if isinstance(error, ssl.SSLError) else CHECK_NETWORK
     return TransportError(f"{type(error).__name__}: {error} ({address}); {advice}")
 
 
-def _explain_sts(answer: Mapping[str, Any], text: str) -> TransportError:
-    """An answer that is not PutRecords' own came from STS, asked for a role's credentials."""
-    status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    throttled = "throttl" in str(answer.get("Error", {}).get("Code", "")).lower()
+def _explain_sts(response: Mapping[str, Any], text: str) -> TransportError:
+    """An error response of another operation than PutRecords came from STS, for a role."""
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    throttled = "throttl" in str(response.get("Error", {}).get("Code", "")).lower()
     if throttled or status >= SERVER_ERROR or status == TOO_MANY_REQUESTS:
         return TransportError(f"{text}; STS is busy")
     return NotSentError(

@@ -151,13 +151,13 @@ def test_a_transport_that_was_passed_in_connects_anew() -> None:
                 assert transport.send(memoryview(body), 1, 10.0).body == body
 
             def check():
-                assert transport._way_lock.locked()  # as it was when the process was forked
+                assert transport._context_lock.locked()  # as it was when the process was forked
                 send(b"2")
                 send(b"3")
                 transport.close()
 
             send(b"1")
-            with transport._way_lock:
+            with transport._context_lock:
                 in_child(check)
             send(b"4")
             transport.close()

@@ -24,14 +24,14 @@ Handler = Callable[[Arrived], bytes | None]
 
 
 def http(status: int, body: bytes = b"", **headers: str) -> bytes:
-    """Return the bytes of an answer."""
+    """Return the bytes of a response."""
     lines = [f"HTTP/1.1 {status} Status", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class RawServer:
-    """Reads requests and answers each with what the handler returns; None closes the connection.
+    """Reads requests and sends what the handler returns for each; None closes the connection.
 
     Args:
         handler: called with each request, by the thread of its connection.
@@ -47,7 +47,7 @@ class RawServer:
 
         class Connection(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                with contextlib.suppress(ConnectionError):  # the other side did not wait
+                with contextlib.suppress(ConnectionError):  # the peer did not wait
                     outer._serve(self)
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection)
@@ -94,7 +94,7 @@ class RawServer:
             arrived = Arrived(line, headers, body, number)
             with self._lock:
                 self.arrived.append(arrived)
-            answer = self._handler(arrived)
-            if answer is None:
+            response = self._handler(arrived)
+            if response is None:
                 return
-            connection.wfile.write(answer)
+            connection.wfile.write(response)

@@ -22,7 +22,7 @@ from fake_transport import INTERNAL, THROTTLED, entries_answer
 from raw_server import Arrived, RawServer, http
 
 KEY_ID = re.compile(r"Credential=([^/]+)/")
-FAULTS = ("partial", "error", "lost", "answer lost")
+FAULTS = ("partial", "error", "lost", "response lost")
 SHARE_FAILED = 0.3  # of the entries of a request that fails in part
 TIMEOUT_S = 30
 
@@ -32,7 +32,7 @@ class Accepted(NamedTuple):
 
     Attributes:
         key_id: of the credentials that it was signed with.
-        is_doubtful: whether the client got no answer.
+        is_doubtful: whether the client got no response.
         numbers: of the records.
     """
 
@@ -42,7 +42,7 @@ class Accepted(NamedTuple):
 
 
 class Recorder:
-    """Answers the requests of its `server`, which its user starts.
+    """Responds to the requests of its `server`, which its user starts.
 
     Args:
         fault_rate: the share of requests that something happens to.
@@ -57,9 +57,9 @@ class Recorder:
         self.error_share = 0.0
         self._fault_rate = fault_rate
         self._chance = random.Random(7)
-        self.server = RawServer(self._answer)
+        self.server = RawServer(self._respond)
 
-    def _answer(self, arrived: Arrived) -> bytes | None:
+    def _respond(self, arrived: Arrived) -> bytes | None:
         self.server.arrived.clear()
         match = KEY_ID.search(arrived.headers["authorization"])
         assert match
@@ -85,8 +85,8 @@ class Recorder:
                 if code is None
             ),
         )
-        self.accepted.append(Accepted(match[1], fault == "answer lost", numbers))
-        return None if fault == "answer lost" else http(200, entries_answer(codes).body)
+        self.accepted.append(Accepted(match[1], fault == "response lost", numbers))
+        return None if fault == "response lost" else http(200, entries_answer(codes).body)
 
 
 def number_of(data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""A server on a loopback socket whose every byte and moment a test decides."""
+"""A server on a loopback socket; the test decides what it sends and when."""
 
 from __future__ import annotations
 
@@ -93,6 +93,6 @@ class ScriptedServer:
 
 
 def reset(sock: socket.socket) -> None:
-    """Close a connection the hard way."""
+    """Close a connection with a TCP reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()

@@ -1,4 +1,4 @@
-"""A service that takes PutRecords and answers when and as the test says."""
+"""A service that takes PutRecords and responds when and as the test says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THROTTLED = "ProvisionedThroughputExceededException"
 
 
 class SlowService:
-    """Listens on the loopback; every answer waits for release().
+    """Listens on the loopback; every response waits for release().
 
     Args:
         n_throttled: for how many requests the last entry fails.
@@ -36,11 +36,11 @@ class SlowService:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 service.arrived.set()
                 service._released.wait(WAIT_S)
-                answer = service._answer(body["Records"])
+                response = service._respond(body["Records"])
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(answer)))
+                self.send_header("Content-Length", str(len(response)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(response)
 
             def log_message(self, *_: object) -> None:
                 """Write nothing."""
@@ -48,7 +48,7 @@ class SlowService:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
 
-    def _answer(self, entries: list[dict[str, str]]) -> bytes:
+    def _respond(self, entries: list[dict[str, str]]) -> bytes:
         results = [{"SequenceNumber": "1", "ShardId": "shardId-000000000000"} for _ in entries]
         n_failed = 1 if self._n_throttled else 0
         if n_failed:
@@ -65,7 +65,7 @@ class SlowService:
         return {"region": "us-east-1", "stream": "slow", "endpoint": endpoint}
 
     def release(self) -> None:
-        """Answer all requests, from now on at once."""
+        """Respond to all requests, from now on at once."""
         self._released.set()
 
     def __enter__(self) -> Self:

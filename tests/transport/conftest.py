@@ -1,15 +1,29 @@
-"""No test here may see this machine's AWS settings or use its proxy."""
+"""Settings and servers for all tests here; no test may see this machine's AWS settings."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from direct import Service
 from loopback_settings import use_made_up_settings
+from raw_server import RawServer
 
 
 @pytest.fixture(autouse=True)
 def aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Take all settings away but made-up credentials; returns the path of an empty config file."""
+    """Leave only made-up credentials; return the path of an empty config file."""
     config = tmp_path / "aws_config"
     config.touch()
     use_made_up_settings(monkeypatch, AWS_CONFIG_FILE=str(config))
     return config
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def server(service: Service) -> Iterator[RawServer]:
+    with RawServer(service) as server:
+        yield server

@@ -9,40 +9,13 @@ from typing import Any
 import pytest
 from botocore.httpsession import URLLib3Session
 from chunks import output_config
-from fake_transport import entries_answer
-from raw_server import Arrived, RawServer, http
+from direct import BODY, Service
+from raw_server import RawServer, http
 
 from kinesis_fast import TransportError
 from kinesis_fast.transport.botocore_client import BotocoreTransport
 from kinesis_fast.transport.client import make_client, open_transport
 from kinesis_fast.transport.direct.transport import DirectTransport
-
-BODY = b'{"Records":[{"Data":"eA==","PartitionKey":"p"}],"StreamName":"logs"}'
-ACCEPTED = entries_answer([None]).body
-
-
-class Service:
-    """Answers every request with `answer`; None closes the connection instead."""
-
-    def __init__(self) -> None:
-        self.answer: bytes | None = http(200, ACCEPTED)
-        self.delay_s = 0.0
-        self.hurry = threading.Event()
-
-    def __call__(self, arrived: Arrived) -> bytes | None:
-        self.hurry.wait(self.delay_s)
-        return self.answer
-
-
-@pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
-def server(service: Service) -> Iterator[RawServer]:
-    with RawServer(service) as server:
-        yield server
 
 
 @pytest.fixture
@@ -56,7 +29,7 @@ def transport(server: RawServer) -> Iterator[DirectTransport | BotocoreTransport
     not hasattr(URLLib3Session, "_get_request_timeout"),
     reason="this botocore has no time-out per request",
 )
-def test_no_answer_in_time(
+def test_no_response_in_time(
     transport: DirectTransport | BotocoreTransport, service: Service
 ) -> None:
     service.delay_s = 20.0
@@ -97,8 +70,8 @@ def test_several_threads_do_not_mix_up_their_requests(server: RawServer) -> None
     transport = BotocoreTransport(client, config.stream)
     bodies = [b"body %d " % i * (i + 1) for i in range(20)]
     with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda body: transport.send(memoryview(body), 1, 5.0), bodies))
-    assert [answer.body for answer in answers] == [body[::-1] for body in bodies]
+        responses = list(pool.map(lambda body: transport.send(memoryview(body), 1, 5.0), bodies))
+    assert [response.body for response in responses] == [body[::-1] for body in bodies]
     assert sorted(arrived.body for arrived in server.arrived) == sorted(bodies)
     assert {arrived.connection for arrived in server.arrived} == {1, 2}
     transport.close()

@@ -17,7 +17,7 @@ from kinesis_fast.transport.client import make_client, open_transport
 
 
 @pytest.fixture(autouse=True, params=["direct", "botocore"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def transport_name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let each test run with both transports, without saying so."""
     monkeypatch.setitem(REQUIRED_OPTIONS, "transport", str(request.param))
     return str(request.param)
@@ -187,13 +187,13 @@ def test_broken_config_file(aws_settings: Path) -> None:
         KinesisOutput(output_config(profile="logs"))
 
 
-def test_a_region_that_can_be_none() -> None:
+def test_an_impossible_region() -> None:
     with pytest.raises(ConfigError, match="region"):
         KinesisOutput(output_config(region="us-east-1/../x"))
 
 
 @pytest.mark.parametrize("process", ["/no/such/program", "echo garbage", "true"])
-def test_a_credential_process_that_is_of_no_use(
+def test_a_credential_process_that_fails(
     aws_settings: Path, caplog: pytest.LogCaptureFixture, process: str
 ) -> None:
     aws_settings.write_text(f"[profile logs]\ncredential_process = {process}\n")

@@ -1,4 +1,4 @@
-"""Our signatures against botocore's own signer, on any request."""
+"""Our signatures are those of botocore's own signer, for any request."""
 
 import hashlib
 import re
@@ -30,15 +30,13 @@ hosts = st.sampled_from(
 ports = st.sampled_from(["", ":80", ":443", ":4567"])
 users = st.sampled_from(["", "me:sesame@"])
 paths = st.text(PATH, max_size=20).map(lambda path: f"/{path}" if path else "")
-queries = st.sampled_from(["", "?a=1", "?b=2&a=1&a=0", "?z&y="])
 urls = st.builds(
-    "{}://{}{}{}{}{}".format,
+    "{}://{}{}{}{}".format,
     st.sampled_from(["http", "https"]),
     users,
     hosts,
     ports,
     paths,
-    queries,
 )
 keys_of = st.builds(Keys, KEY, KEY, tokens)
 moments = st.integers(timegm((1990, 1, 1, 0, 0, 0)), timegm((2100, 1, 1, 0, 0, 0)))
@@ -59,7 +57,7 @@ def by_botocore(
     return str(request.headers["Authorization"])
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(urls, keys_of, moments, st.binary(max_size=200), st.lists(moments, max_size=2))
 @example("http://h//a/../b/%20", Keys("A", "s", "a  b"), 0, b"", [86399, 86400])
 def test_signatures_are_botocores(
@@ -76,9 +74,10 @@ def test_signatures_are_botocores(
             assert f"\r\nX-Amz-Security-Token: {keys.token}\r\n" in head
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(keys_of, min_size=2, max_size=4), moments, st.lists(st.integers(0, 3), max_size=8))
-def test_keys_that_change_to_and_fro(known: list[Keys], at_s: int, order: list[int]) -> None:
+@example([Keys("A", "s", None), Keys("B", "t", "token")], 0, [0, 1, 0])
+def test_keys_that_alternate(known: list[Keys], at_s: int, order: list[int]) -> None:
     scope = ("us-gov-west-1", "kinesis")
     signer = Signer("https://h.example/", HEADERS, *scope)
     for index in order:
@@ -88,10 +87,10 @@ def test_keys_that_change_to_and_fro(known: list[Keys], at_s: int, order: list[i
 
 
 def test_the_head_is_one_request() -> None:
-    signer = Signer("http://me:sesame@[::1]:81/a?b=c", HEADERS, "r", "kinesis")
+    signer = Signer("http://me:sesame@[::1]:81/a", HEADERS, "r", "kinesis")
     head = signer.head(Keys("AKID", "s", "t"), 0, "0" * 64, 7).decode()
     lines = head.split("\r\n")
-    assert lines[0] == "POST /a?b=c HTTP/1.1"
+    assert lines[0] == "POST /a HTTP/1.1"
     assert lines[1] == "Host: [::1]:81"
     assert lines[-2:] == ["", ""]
     names = [line.partition(":")[0].lower() for line in lines[1:-2]]
@@ -133,6 +132,6 @@ def test_secrets_are_not_shown() -> None:
     keys = Keys("AKID", "sesame", "open-sesame")
     signer = Signer("https://h", HEADERS, "r", "kinesis")
     signer.head(keys, 0, "", 0)
-    shown = f"{keys!r} {keys} {signer!r} {signer._day!r}"
+    shown = f"{keys!r} {keys} {signer!r} {signer._template!r}"
     assert "sesame" not in shown
     assert "AKID" in shown

@@ -1,4 +1,4 @@
-"""TLS of the direct transport: whom it trusts, what it keeps, how it ends."""
+"""TLS of the direct transport: which peers it trusts, what it keeps, how it ends."""
 
 import socket
 import ssl
@@ -8,19 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chunks import output_config
-from fake_transport import entries_answer
+from direct import GOOD, LARGE, direct, post
 from raw_server import RawServer, http
 from scripted_server import ScriptedServer
 from self_signed import self_signed
 
 from kinesis_fast import TransportError
-from kinesis_fast.transport.client import open_transport
-from kinesis_fast.transport.direct.transport import DirectTransport
-
-BODY = b'{"Records":[],"StreamName":"logs"}'
-LARGE = b"x" * 12_000_000
-GOOD = http(200, entries_answer([None]).body)
 
 
 @pytest.fixture
@@ -29,16 +22,6 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     context, certificate = self_signed(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     return context
-
-
-def direct(url: str, **options: str) -> DirectTransport:
-    transport = open_transport(output_config(options, endpoint=url, transport="direct"))
-    assert isinstance(transport, DirectTransport)
-    return transport
-
-
-def post(transport: DirectTransport, body: bytes = BODY, timeout_s: float = 10.0) -> int:
-    return transport.send(memoryview(body), 1, timeout_s).status
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -58,7 +41,7 @@ def test_connections_and_sessions_are_kept(
     with ScriptedServer(script, context) as server:
         transport = direct(server.url)
         for _ in range(4):
-            assert post(transport) == 200
+            assert post(transport).status == 200
         transport.close()
     assert reused == [False, True]
 
@@ -67,7 +50,7 @@ def test_large_bodies(context: ssl.SSLContext) -> None:
     with RawServer(lambda _: http(200, LARGE[:8_000_000]), context) as server:
         transport = direct(server.url)
         for n_bytes in (0, 1, 15 * 1024 - 1, 15 * 1024, 15 * 1024 + 1, 12_000_000):
-            assert post(transport, LARGE[:n_bytes]) == 200
+            assert post(transport, LARGE[:n_bytes]).status == 200
             assert server.arrived[-1].body == LARGE[:n_bytes]
         assert {arrived.connection for arrived in server.arrived} == {1}
         transport.close()
@@ -114,12 +97,12 @@ def test_the_bundle_of_the_profile(
     aws_settings.write_text(f"[profile logs]\n{keys}ca_bundle = {tmp_path / 'certificate.pem'}\n")
     with RawServer(lambda _: GOOD, context) as server:
         transport = direct(server.url, profile="logs")
-        assert post(transport) == 200
+        assert post(transport).status == 200
         transport.close()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
-def test_a_bundle_that_is_none(
+def test_an_unusable_bundle(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "bundle.pem"
@@ -128,11 +111,13 @@ def test_a_bundle_that_is_none(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(path))
     with ScriptedServer(lambda *_: None) as server:
         transport = direct(server.url.replace("http:", "https:"))
-        with pytest.raises(TransportError, match=r"CA bundle .*bundle.pem is of no use.*AWS_CA_B"):
+        with pytest.raises(
+            TransportError, match=r"CA bundle .*bundle.pem cannot be used.*AWS_CA_B"
+        ):
             post(transport)
 
 
-def test_plain_http_where_tls_is_due(context: ssl.SSLContext) -> None:
+def test_plain_http_instead_of_tls(context: ssl.SSLContext) -> None:
     def script(sock: socket.socket, number: int) -> None:
         sock.recv(1000)
         sock.sendall(GOOD)
@@ -143,14 +128,16 @@ def test_plain_http_where_tls_is_due(context: ssl.SSLContext) -> None:
             post(transport)
 
 
-def test_a_handshake_that_nobody_answers(context: ssl.SSLContext) -> None:
+def test_a_handshake_without_a_response(context: ssl.SSLContext) -> None:
     def script(sock: socket.socket, number: int) -> None:
         server.released.wait(10)
 
     with ScriptedServer(script) as server:
         transport = direct(server.url.replace("http:", "https:"))
         started = time.monotonic()
-        with pytest.raises(TransportError, match=r"TimeoutError.*handshake.*check the network"):
+        with pytest.raises(
+            TransportError, match=r"TimeoutError.*handshake timed out.*check the network"
+        ):
             post(transport, timeout_s=0.2)
         assert time.monotonic() - started < 5
 
@@ -178,10 +165,10 @@ def test_stale_connections_are_noticed(
 
     with ScriptedServer(script, context) as server:
         transport = direct(server.url)
-        assert post(transport, b"1") == 200
+        assert post(transport, b"1").status == 200
         assert ended.wait(10)
         time.sleep(0.05)
-        assert post(transport, b"2") == 200
+        assert post(transport, b"2").status == 200
         assert (server.n_connections, server.requests) == (2, [b"1", b"2"])
         transport.close()
 
@@ -197,14 +184,14 @@ def test_a_kept_connection_that_ends_is_replaced(context: ssl.SSLContext) -> Non
 
     with ScriptedServer(script, context) as server:
         transport = direct(server.url)
-        assert post(transport, b"1") == 200
-        assert post(transport, b"2") == 200
+        assert post(transport, b"1").status == 200
+        assert post(transport, b"2").status == 200
         assert server.requests == [b"1", b"2", b"2"]
         transport.close()
 
 
-def test_the_end_has_to_be_told(context: ssl.SSLContext) -> None:
-    """An answer without a length that somebody cut off must not pass for a whole one."""
+def test_an_unannounced_end_does_not_complete_a_response(context: ssl.SSLContext) -> None:
+    """A response without a length that was cut off must not pass for a whole one."""
 
     def script(sock: socket.socket, number: int) -> None:
         assert isinstance(sock, ssl.SSLSocket)
@@ -218,13 +205,13 @@ def test_the_end_has_to_be_told(context: ssl.SSLContext) -> None:
 
     with ScriptedServer(script, context) as server:
         transport = direct(server.url)
-        assert post(transport) == 200
-        with pytest.raises(TransportError, match="middle of the answer"):
+        assert post(transport).status == 200
+        with pytest.raises(TransportError, match="middle of the response"):
             post(transport)
 
 
 @pytest.mark.parametrize("keeps_open", [True, False])
-def test_an_answer_before_the_request_is_out(context: ssl.SSLContext, keeps_open: bool) -> None:
+def test_a_response_before_the_request_is_out(context: ssl.SSLContext, keeps_open: bool) -> None:
     def script(sock: socket.socket, number: int) -> None:
         sock.recv(1000)
         sock.sendall(http(413, b"too much", Connection="close"))
@@ -236,6 +223,6 @@ def test_an_answer_before_the_request_is_out(context: ssl.SSLContext, keeps_open
     with ScriptedServer(script, context) as server:
         transport = direct(server.url)
         started = time.monotonic()
-        assert post(transport, LARGE) == 413
+        assert post(transport, LARGE).status == 413
         assert time.monotonic() - started < 5
         transport.close()

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from direct import RecordingSocket
 from self_signed import self_signed
 
 from kinesis_fast.transport.direct.channel import WOULD_BLOCK
@@ -21,13 +22,14 @@ Connect = Callable[[Serve], TlsChannel]
 
 @pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connect]:
-    """Makes a channel to a thread that serves one connection."""
+    """Make a channel to a thread that serves one connection."""
     context, trusted = self_signed(tmp_path)
     context.minimum_version = context.maximum_version = request.param
     with ExitStack() as stack:
 
         def make(serve: Serve) -> TlsChannel:
-            ours, theirs = socket.socketpair()
+            plain, theirs = socket.socketpair()
+            ours = RecordingSocket(plain.detach())
             theirs.settimeout(PATIENCE_S)
 
             def run() -> None:
@@ -47,7 +49,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connect]
 
 
 def send(channel: TlsChannel, head: bytes, body: bytes) -> None:
-    channel.begin(head, memoryview(body))
+    channel.queue(head, memoryview(body))
     more = True
     deadline_s = time.monotonic() + PATIENCE_S
     while more:
@@ -75,6 +77,21 @@ def read_exactly(sock: ssl.SSLSocket, n: int) -> bytes:
         assert piece
         data += piece
     return bytes(data)
+
+
+def assert_arrives(sock: ssl.SSLSocket, data: bytes) -> None:
+    assert read_exactly(sock, len(data)) == data
+
+
+def test_sending_raises_no_signal(connect: Connect) -> None:
+    """Neither the handshake nor a request may raise SIGPIPE."""
+    channel = connect(lambda peer: assert_arrives(peer, b"head" + bytes(100_000)))
+    sock = channel._sock
+    assert isinstance(sock, RecordingSocket)
+    assert sock.raises_no_signal
+    sock.flags.clear()
+    send(channel, b"head", bytes(100_000))
+    assert sock.raises_no_signal
 
 
 @pytest.mark.parametrize(
@@ -112,7 +129,7 @@ def test_what_arrived_together_is_not_waited_for(connect: Connect) -> None:
     gone.set()
 
 
-def test_the_end_that_is_announced_is_the_end_ever_after(connect: Connect) -> None:
+def test_an_announced_end_is_final(connect: Connect) -> None:
     gone = threading.Event()
 
     def serve(sock: ssl.SSLSocket) -> None:
@@ -122,10 +139,12 @@ def test_the_end_that_is_announced_is_the_end_ever_after(connect: Connect) -> No
         gone.wait(PATIENCE_S)
 
     channel = connect(serve)
-    assert next_of(channel) == b""
-    assert channel.has_unread
-    assert bytes(channel.receive()) == b""
-    gone.set()
+    try:
+        assert next_of(channel) == b""
+        assert channel.has_unread
+        assert bytes(channel.receive()) == b""
+    finally:
+        gone.set()
 
 
 def test_an_end_that_is_not_announced_is_an_error(connect: Connect) -> None:
@@ -143,7 +162,7 @@ def test_a_peer_that_is_gone_is_an_error_of_the_connection(connect: Connect) -> 
             send(channel, b"head", bytes(100_000))
 
 
-def test_memory_is_let_go(connect: Connect) -> None:
+def test_memory_is_released(connect: Connect) -> None:
     gone = threading.Event()
 
     def serve(_: ssl.SSLSocket) -> None:
@@ -151,10 +170,10 @@ def test_memory_is_let_go(connect: Connect) -> None:
 
     channel = connect(serve)
     body = bytearray(5_000_000)
-    channel.begin(b"head", memoryview(body))
+    channel.queue(b"head", memoryview(body))
     with pytest.raises(BlockingIOError):
         while True:
             channel.push()
     channel.drop()
-    body.clear()  # a BufferError if anybody still looks at it
+    body.clear()  # a BufferError if the channel still uses it
     gone.set()

@@ -1,1 +1,1 @@
-"""The direct way of sending: our own requests over kept connections."""
+"""The direct transport: signs requests itself and sends them over connections of its own."""

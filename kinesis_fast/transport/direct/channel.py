@@ -1,6 +1,6 @@
-"""Bytes to and from a socket that does not block: in the clear here, through TLS in tls.py.
+"""Bytes to and from a non-blocking socket: without TLS here, with TLS in tls.py.
 
-All sending says MSG_NOSIGNAL: a host process that embeds Python may not ignore SIGPIPE.
+All sending uses MSG_NOSIGNAL: a process that embeds Python may not ignore SIGPIPE.
 """
 
 import socket
@@ -9,60 +9,60 @@ from typing import Final, Protocol
 
 from kinesis_fast.limits import KIB
 
-BUFFER_BYTES: Final = 64 * KIB  # for what arrives; the answer for 500 records fits
+BUFFER_BYTES: Final = 64 * KIB  # for what arrives; holds the response for 500 records
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError)
 
 
 class Channel(Protocol):
-    """Two ways for bytes; used by one thread at a time.
+    """Carries bytes both ways. One thread at a time uses it.
 
-    Errors of the network are `OSError`; `ConnectionError` and `ssl.SSLEOFError` mean that the other
-    side is gone.
+    Errors of the network are `OSError`; `ConnectionError` and `ssl.SSLEOFError` mean that the peer
+    is gone.
     """
 
     @property
     def has_unread(self) -> bool:
-        """Whether something has been taken off the socket that nobody has asked for yet."""
+        """Whether bytes were read from the socket that `receive` has not returned yet."""
 
     def fileno(self) -> int:
-        """The socket's descriptor, to wait for it."""
+        """The socket's descriptor, to poll it."""
 
-    def begin(self, head: bytes, body: memoryview) -> None:
-        """Say what is to be sent, which does not change until `push` or `drop` has ended it."""
+    def queue(self, head: bytes, body: memoryview) -> None:
+        """Queue one request. The body must not change until push() returns False, or drop()."""
 
     def push(self) -> bool:
         """Send as much as the socket takes at once. Returns whether more is to be sent.
 
         Raises:
             BlockingIOError: the socket takes nothing now.
-            ssl.SSLWantReadError: something has to be received before.
+            ssl.SSLWantReadError: TLS has to receive something first.
         """
 
     def drop(self) -> None:
-        """Send no more of it, and let go of its memory."""
+        """Send no more of the queued request, and release its memory."""
 
     def receive(self) -> memoryview:
-        """Return what has arrived, empty at the end; it is good until the next call.
+        """Return what has arrived, empty at the end. It is valid until the next call.
 
         Raises:
-            WOULD_BLOCK: nothing is there now.
+            WOULD_BLOCK: nothing has arrived.
         """
 
     def tls_session(self) -> tuple[ssl.SSLContext, ssl.SSLSession] | None:
-        """Return what makes a later handshake short, and the context it belongs to."""
+        """Return the session that shortens a later handshake, and the context it belongs to."""
 
     def close(self) -> None:
-        """Close the socket, without a word to the other side."""
+        """Close the socket, without TLS's closing message."""
 
 
-class PlainChannel:
+class PlainChannel(Channel):
     """A `Channel` without TLS.
 
     Args:
         sock: connected; belongs to this object from now on.
     """
 
-    has_unread: Final = False
+    has_unread = False
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -71,15 +71,12 @@ class PlainChannel:
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
 
     def fileno(self) -> int:
-        """See `Channel`."""
         return self._sock.fileno()
 
-    def begin(self, head: bytes, body: memoryview) -> None:
-        """See `Channel`."""
+    def queue(self, head: bytes, body: memoryview) -> None:
         self._parts = [memoryview(head), body]
 
     def push(self) -> bool:
-        """See `Channel`."""
         n = self._sock.sendmsg(self._parts, (), socket.MSG_NOSIGNAL)
         while self._parts and n >= len(self._parts[0]):
             n -= len(self._parts.pop(0))
@@ -88,16 +85,13 @@ class PlainChannel:
         return bool(self._parts)
 
     def drop(self) -> None:
-        """See `Channel`."""
         self._parts = []
 
     def receive(self) -> memoryview:
-        """See `Channel`."""
         return self._buffer[: self._sock.recv_into(self._buffer)]
 
     def tls_session(self) -> None:
-        """See `Channel`: there is none."""
+        return None
 
     def close(self) -> None:
-        """See `Channel`."""
         self._sock.close()

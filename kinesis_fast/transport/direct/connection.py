@@ -1,7 +1,7 @@
-"""One connection to the service: a request goes out, its answer comes in, all within bounds.
+"""One connection to the service: sends a request and receives its response, within bounds.
 
-The channel does not block; waiting is done here, because an answer may come before the request is
-out, and then nobody may be left to take the rest of it.
+The channel does not block; this module waits. So it can watch for a response while it is still
+sending: once the service has responded, it may not read the rest of the request.
 """
 
 import contextlib
@@ -21,123 +21,122 @@ from kinesis_fast.transport.errors import CHECK_NETWORK
 MAX_POLL_MS: Final = 2**31 - 1
 
 
-class UnansweredError(TransportError):
-    """The other side closed the connection before a byte of the answer; nothing else went wrong."""
+class NoResponseError(TransportError):
+    """The peer closed or reset the connection before it sent a byte of response."""
 
 
 class Connection:
-    """What takes one request after the other over a channel; used by one thread at a time.
+    """Sends one request after another over a channel. One thread at a time uses it.
 
     Args:
         channel: belongs to this object from now on.
-        address: the other side, for errors.
+        address: the peer, for errors.
     """
 
     def __init__(self, channel: Channel, address: str) -> None:
         self._channel = channel
         self._address = address
-        self._is_cut = False
+        self._is_cut = False  # whether the request was not sent to its end
         self._reader = ResponseReader()
         self._readable = _poll(channel, select.POLLIN)
         self._either = _poll(channel, select.POLLIN | select.POLLOUT)
-        self.idle_since_s = 0.0  # of time.monotonic(), when the last answer was complete
-        self.is_new = True  # until it is given back for the first time
+        self.is_new = True  # until the pool keeps it for the first time
 
     @property
     def reusable(self) -> bool:
-        """Whether a further request may be sent, as far as the last one and its answer say."""
+        """Whether a further request may be sent, as far as the last exchange tells."""
         return self._reader.reusable and not self._is_cut
 
     def is_alive(self) -> bool:
-        """Look whether the other side has neither closed an idle connection nor said anything."""
+        """Tell whether the peer has neither closed this idle connection nor sent anything."""
         if not self._channel.has_unread and not self._readable.poll(0):
             return True
         try:
             self._channel.receive()
-        except WOULD_BLOCK:  # it was a ticket for a TLS session, which is no data
+        except WOULD_BLOCK:  # it was a TLS session ticket, which is not data
             return True
         except OSError:
             pass
         return False
 
     def exchange(self, head: bytes, body: memoryview, timeout_s: float | None) -> Response:
-        """Send a request and wait for its answer; see limits.py for the bounds.
+        """Send a request and wait for its response; see limits.py for the bounds.
+
+        Args:
+            head: request line and headers, with the empty line.
+            body: must not change during the call.
+            timeout_s: seconds, None for no bound.
 
         Raises:
-            UnansweredError: the connection was closed or reset before a byte of an answer.
-            TransportError: there is no answer or no complete one in time, or it is no HTTP.
+            NoResponseError: the peer closed or reset the connection before a byte of response.
+            TransportError: no complete response in time, or it is not HTTP.
             OSError: the network fails in another way.
         """
-        self._reader.begin()
-        self._is_cut = False  # whether the request was not sent to its end
-        self._channel.begin(head, body)
+        self._reader.reset()
+        self._is_cut = False
+        self._channel.queue(head, body)
         try:
             self._write(len(head) + len(body), timeout_s)
         finally:
             self._channel.drop()
         self._read(timeout_s)
-        self.idle_since_s = time.monotonic()
         return self._reader.response()
 
     def tls_session(self) -> tuple[ssl.SSLContext, ssl.SSLSession] | None:
-        """Return what makes a later handshake short, and the context it belongs to."""
+        """Return the session that shortens a later handshake, and the context it belongs to."""
         return self._channel.tls_session()
 
     def close(self) -> None:
-        """Close it, without a word to the other side."""
+        """Close the socket, without TLS's closing message."""
         self._reader.close()
         self._channel.close()
 
     def _write(self, n_bytes: int, timeout_s: float | None) -> None:
-        """Send all, or as much as it takes until an answer begins."""
-        patience = None if timeout_s is None else timeout_s + n_bytes / SLOWEST_BYTES_PER_S
-        deadline_s = _deadline(patience)
+        """Send the request, or as much as the peer takes until a response begins."""
+        deadline_s = _deadline(timeout_s, n_bytes / SLOWEST_BYTES_PER_S)
         has_more = True
-        while has_more:
+        while has_more and not self._is_cut:
             try:
                 has_more = self._channel.push()
             except WOULD_BLOCK as error:
                 self._wait_to_write(error, timeout_s, deadline_s)
-                if self._is_cut:
-                    return
             except (ConnectionError, ssl.SSLEOFError):
-                self._is_cut = True
-                return  # an answer that came before is read next
+                self._is_cut = True  # a response that came before is read next
 
     def _wait_to_write(
         self, reason: OSError, timeout_s: float | None, deadline_s: float | None
     ) -> None:
-        """Wait until more can be sent; when an answer or the end arrives instead, cut it short."""
+        """Wait until more can be sent; cut the request short if a response or the end arrives."""
         left_s = _left(deadline_s)
         wait_s = left_s if timeout_s is None or left_s is None else min(timeout_s, left_s)
         poll = self._readable if isinstance(reason, ssl.SSLWantReadError) else self._either
-        events = self._wait(poll, wait_s, "the request could not be sent")
+        events = self._wait(poll, wait_s, "timed out while sending the request")
         if events & ~select.POLLOUT:
             with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
                 n = self._receive()
                 self._is_cut = n == 0 or self._reader.is_final
 
     def _read(self, timeout_s: float | None) -> None:
-        """Receive until the answer is complete."""
+        """Receive until the response is complete."""
         deadline_s = _deadline(timeout_s)
-        what = "no complete answer"
+        late = "timed out while waiting for a complete response"
         if not self._reader.started and not self._channel.has_unread:
-            self._wait(self._readable, timeout_s, what)
+            self._wait(self._readable, timeout_s, late)
         while not self._reader.complete:
             try:
                 n = self._receive()
             except (ConnectionError, ssl.SSLEOFError) as error:
                 raise self._lost(f"{type(error).__name__}: {error}") from error
             if n is None:
-                self._wait(self._readable, _left(deadline_s), what)
+                self._wait(self._readable, _left(deadline_s), late)
             elif n == 0 and not self._reader.end():
-                raise self._lost("closed by the other side")
+                raise self._lost("closed by the peer")
 
     def _receive(self) -> int | None:
-        """Feed the reader. Returns how many bytes there were, None for nothing yet, 0 for the end.
+        """Feed the reader. Returns the number of bytes, None if none has come, 0 at the end.
 
         Raises:
-            TransportError: what arrived is not fit to be an answer.
+            TransportError: what arrived cannot be a response.
         """
         try:
             data = self._channel.receive()
@@ -147,25 +146,22 @@ class Connection:
             try:
                 self._reader.feed(data)
             except ValueError as error:
-                raise self._trouble(str(error)) from error
+                raise self._error(str(error)) from error
         return len(data)
 
-    def _wait(self, poll: select.poll, wait_s: float | None, what: str) -> int:
+    def _wait(self, poll: select.poll, wait_s: float | None, late: str) -> int:
         events = poll.poll(None if wait_s is None else min(math.ceil(wait_s * 1000), MAX_POLL_MS))
         if not events:
-            raise self._trouble(f"{what} in time")
+            raise self._error(late)
         return events[0][1]
 
     def _lost(self, how: str) -> TransportError:
-        if not self._reader.started:
-            return UnansweredError(self._text(f"connection lost before an answer: {how}"))
-        return self._trouble(f"connection lost in the middle of the answer: {how}")
+        if self._reader.started:
+            return self._error(f"connection lost in the middle of the response: {how}")
+        return self._error(f"connection lost before a response: {how}", NoResponseError)
 
-    def _trouble(self, what: str) -> TransportError:
-        return TransportError(self._text(what))
-
-    def _text(self, what: str) -> str:
-        return f"{what} ({self._address}); {CHECK_NETWORK}"
+    def _error(self, text: str, kind: type[TransportError] = TransportError) -> TransportError:
+        return kind(f"{text} ({self._address}); {CHECK_NETWORK}")
 
 
 def _poll(channel: Channel, events: int) -> select.poll:
@@ -174,8 +170,8 @@ def _poll(channel: Channel, events: int) -> select.poll:
     return poll
 
 
-def _deadline(timeout_s: float | None) -> float | None:
-    return None if timeout_s is None else time.monotonic() + timeout_s
+def _deadline(timeout_s: float | None, more_s: float = 0.0) -> float | None:
+    return None if timeout_s is None else time.monotonic() + timeout_s + more_s
 
 
 def _left(deadline_s: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Opens connections to one host: names, time-outs, TLS."""
+"""Opens connections to one host: name look-up, time-outs, TLS."""
 
 import codecs
 import functools
@@ -6,114 +6,99 @@ import socket
 import ssl
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import urlsplit
 
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import KIB
-from kinesis_fast.transport.direct.channel import Channel, PlainChannel
+from kinesis_fast.transport.direct.channel import PlainChannel
 from kinesis_fast.transport.direct.connection import Connection
-from kinesis_fast.transport.direct.sigv4 import DEFAULT_PORTS
-from kinesis_fast.transport.direct.tls import TlsChannel
-from kinesis_fast.transport.errors import explain_socket
+from kinesis_fast.transport.direct.sigv4 import DEFAULT_PORTS, host_header
+from kinesis_fast.transport.direct.tls import TlsChannel, socket_timeout
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python 3.11 has no name for it
-# What the kernel takes beyond what the network does: so the waits for it tell how the network is.
+# What the kernel buffers beyond what is on the network: so the waits show the network's state.
 MAX_UNSENT_BYTES: Final = 512 * KIB
-# Python 3.13 sets these two by default, botocore does not: what one trusts the other does as well.
-NOT_BOTOCORES: Final = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+SOCKET_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES),
+)
+# Python 3.13 sets these by default, botocore does not. Both transports have to trust the same.
+STRICTER_THAN_BOTOCORE: Final = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
 
-# getaddrinfo() imports it at its first call; a fork in the middle of that would leave the child
-# waiting for the import for ever.
+# getaddrinfo() imports it at its first call. A fork in the middle of that import would leave the
+# child waiting for the import lock for ever.
 codecs.lookup("idna")
 
 
-class Address(NamedTuple):
-    """The other side, and whom to trust there."""
-
-    scheme: str
-    host: str
-    port: int
-    ca_bundle: str  # path of a file with the certificates to trust; for https
-
-
 class Connector:
-    """Opens connections to one address; may be used by several threads at once.
+    """Opens connections to the host of a URL. Several threads may use it at once.
+
+    Args:
+        url: http or https; the path plays no part.
+        ca_bundle: path of the certificates to trust, a file or a directory; for https.
 
     Attributes:
-        address: the other side.
-        text: the same for errors, without secrets.
+        target: url and ca_bundle.
+        address: the peer for errors, without user-info.
     """
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        self.text = f"{address.scheme}://{host}:{address.port}"
+    def __init__(self, url: str, ca_bundle: str) -> None:
+        self.target = (url, ca_bundle)
+        parts = urlsplit(url)
+        self.address = f"{parts.scheme}://{host_header(url)}"
+        self._host = parts.hostname or ""
+        self._port = parts.port or DEFAULT_PORTS[parts.scheme]
+        self._ca_bundle = ca_bundle if parts.scheme == "https" else None
         self._session: tuple[ssl.SSLContext, ssl.SSLSession] | None = None
 
     def open(self, timeout_s: float | None) -> Connection:
         """Connect.
 
         Args:
-            timeout_s: seconds that all of it may take but for the look-up of the name, which the
-                system's resolver bounds; None for no bound.
+            timeout_s: seconds for all of it but the name look-up, which the system's resolver
+                bounds; None for no bound.
 
         Raises:
-            TransportError: nobody answers in time, or it is somebody who is not to be trusted.
+            OSError: no connection in time, or the peer's certificate is rejected.
+            TransportError: the CA bundle cannot be used.
         """
-        try:
-            return Connection(self._connected(timeout_s), self.text)
-        except OSError as error:
-            raise explain_socket(error, self.text) from error
-
-    def _connected(self, timeout_s: float | None) -> Channel:
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        sock = self._dialled(deadline_s)
+        sock = self._connect(deadline_s)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
-            if self.address.scheme != "https":
-                return PlainChannel(sock)
-            return self._secured(sock, deadline_s)
+            for option in SOCKET_OPTIONS:
+                sock.setsockopt(*option)
+            if self._ca_bundle is None:
+                return Connection(PlainChannel(sock), self.address)
+            context = _context(self._ca_bundle)
+            known_to, session = self._session or (None, None)
+            session = session if known_to is context else None
+            channel = TlsChannel(sock, context, self._host, session, deadline_s)
+            return Connection(channel, self.address)
         except BaseException:
             sock.close()
             raise
 
-    def _dialled(self, deadline_s: float | None) -> socket.socket:
+    def remember(self, connection: Connection) -> None:
+        """Keep the TLS session of a connection that has had a response, for later handshakes."""
+        self._session = connection.tls_session() or self._session
+
+    def _connect(self, deadline_s: float | None) -> socket.socket:
         """Try the addresses of the host in turn, each with its share of the time that is left."""
-        found = socket.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
-        for index, (family, kind, protocol, _, where) in enumerate(found):
+        found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        for index, (family, kind, protocol, _, address) in enumerate(found):
             n_left = len(found) - index
             sock = socket.socket(family, kind, protocol)
             try:
-                sock.settimeout(_share(deadline_s, n_left))
-                sock.connect(where)
-            except OSError:
-                sock.close()
-                if n_left == 1:
-                    raise
-            except BaseException:
-                sock.close()
-                raise
-            else:
+                sock.settimeout(socket_timeout(deadline_s, n_left))
+                sock.connect(address)
                 return sock
-        raise OSError(f"the host {self.address.host} has no address")
-
-    def remember(self, connection: Connection) -> None:
-        """Keep the TLS session of a connection that has had an answer, for the next handshake."""
-        self._session = connection.tls_session() or self._session
-
-    def _secured(self, sock: socket.socket, deadline_s: float | None) -> TlsChannel:
-        context = _context(self.address.ca_bundle)
-        known_to, session = self._session or (None, None)
-        return TlsChannel(
-            sock,
-            context,
-            self.address.host,
-            session if known_to is context else None,
-            deadline_s,
-        )
+            except BaseException as error:
+                sock.close()
+                if n_left == 1 or not isinstance(error, OSError):
+                    raise
+        raise OSError(f"the host {self._host} has no address")
 
 
 def _context(ca_bundle: str) -> ssl.SSLContext:
@@ -121,7 +106,7 @@ def _context(ca_bundle: str) -> ssl.SSLContext:
         return _context_of(ca_bundle, Path(ca_bundle).stat().st_mtime_ns)
     except OSError as error:
         raise TransportError(
-            f"the CA bundle {ca_bundle} is of no use: {error}; check AWS_CA_BUNDLE and ca_bundle"
+            f"the CA bundle {ca_bundle} cannot be used: {error}; check AWS_CA_BUNDLE and ca_bundle"
         ) from error
 
 
@@ -133,19 +118,6 @@ def _context_of(ca_bundle: str, _changed_ns: int) -> ssl.SSLContext:
         cafile=None if is_directory else ca_bundle, capath=ca_bundle if is_directory else None
     )
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags &= ~NOT_BOTOCORES
+    context.verify_flags &= ~STRICTER_THAN_BOTOCORE
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def address_of(url: str, ca_bundle: str) -> Address:
-    """Return whom a URL, http or https, stands for."""
-    parts = urlsplit(url)
-    return Address(
-        parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme], ca_bundle
-    )
-
-
-def _share(deadline_s: float | None, n: int) -> float | None:
-    """Return an n-th of the time that is left, which is never nothing: 0 would not wait at all."""
-    return None if deadline_s is None else max(0.001, (deadline_s - time.monotonic()) / n)

@@ -1,8 +1,8 @@
-"""Where PutRecords goes and how it is signed: botocore's own word, read off a call of its client.
+"""Where PutRecords goes and how it is signed, read off a request that botocore prepares.
 
-The client is called once without records. Its request is taken out, signed, in the documented
-event ``before-send``, and nothing is sent. So endpoint rules, accounts in endpoints, FIPS and
-whatever else botocore knows hold here as well.
+A botocore client is called without records. A handler of the documented event ``before-send``
+takes the signed request out, and nothing is sent. So endpoint rules, accounts in endpoints, FIPS
+and whatever else botocore knows hold here as well.
 """
 
 import re
@@ -21,7 +21,7 @@ from kinesis_fast.transport.errors import stream_parameter
 CREDENTIAL: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/([^/,]+)/([^/,]+)/aws4_request, .*"
 )
-# Headers that the signer writes, or that say something about botocore's own attempts.
+# Headers that the signer writes, or that are about botocore's own attempts.
 NOT_KEPT: Final = frozenset(
     {
         "amz-sdk-invocation-id",
@@ -32,17 +32,17 @@ NOT_KEPT: Final = frozenset(
         "x-amz-security-token",
     }
 )
-# A URL that is sent as it stands; in others urllib3 would change something.
+# A URL without a query that is sent as it stands; urllib3 would change something in others.
 PLAIN_URL: Final = re.compile(
     r"https?://[^/?#\s]+(/([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-F]{2})*)?", re.ASCII
 )
 
 
-class OddRequestError(Exception):
-    """botocore's request has something that the direct transport cannot do; the text says what."""
+class NeedsBotocoreError(Exception):
+    """The direct transport cannot send what botocore would send; the text says why."""
 
 
-class Route(NamedTuple):
+class Endpoint(NamedTuple):
     """What all requests have in common.
 
     Attributes:
@@ -59,78 +59,84 @@ class _NoBody:
         yield b"{}"
 
 
-def find_route(client: Any, stream: str) -> Route:
-    """Ask a botocore client how it would send PutRecords.
+def find_endpoint(client: Any, stream: str) -> Endpoint:
+    """Find out how a botocore client would send PutRecords; this sends nothing.
 
     Args:
-        client: has credentials; this sends nothing.
+        client: has credentials.
         stream: name or ARN of the stream.
 
     Raises:
-        OddRequestError: the direct transport could not send it in the same way.
-        BotoCoreError, ClientError, OSError, JSONDecodeError: credentials or endpoint cannot be had.
+        NeedsBotocoreError: the direct transport could not send it in the same way.
+        BotoCoreError, ClientError, OSError, JSONDecodeError: credentials or endpoint are missing.
     """
-    request = _prepared(client, stream)
-    headers = {name: _text(value) for name, value in request.headers.items()}
-    scope = CREDENTIAL.fullmatch(headers.get("Authorization", ""))
-    if scope is None:
-        raise OddRequestError("botocore does not sign the requests with Signature Version 4")
-    if request.method != "POST" or not PLAIN_URL.fullmatch(request.url):
-        raise OddRequestError("the URL of the endpoint has unusual characters")
-    region, service = scope.groups()
-    kept = {name: value for name, value in headers.items() if name.lower() not in NOT_KEPT}
-    return Route(request.url, Signer(request.url, kept, region, service))
+    return _endpoint_of(_prepared(client, stream))
 
 
 def check_signature(client: Any, stream: str, keys: Keys) -> None:
-    """Sign a request of a client once more and compare.
+    """Sign a request of a client once more and compare; this sends nothing.
 
     Args:
-        client: signs with `keys`; this sends nothing.
+        client: signs with `keys`.
         stream: name or ARN of the stream.
         keys: the client's.
 
     Raises:
-        OddRequestError: the signatures differ.
-        BotoCoreError: the endpoint cannot be had.
+        NeedsBotocoreError: the signatures differ, or as `find_endpoint`.
+        BotoCoreError: the endpoint is missing.
     """
-    signer = find_route(client, stream).signer
     request = _prepared(client, stream)
+    signer = _endpoint_of(request).signer
     body = request.body if isinstance(request.body, bytes) else str(request.body).encode()
     theirs = _text(request.headers["Authorization"])
     at_s = timegm(strptime(_text(request.headers["X-Amz-Date"]), "%Y%m%dT%H%M%SZ"))
     ours = signer.head(keys, at_s, sha256(body).hexdigest(), len(body))
     if f"\r\nAuthorization: {theirs}\r\n".encode() not in ours:
-        raise OddRequestError("botocore signs the requests in a way of its own")
+        raise NeedsBotocoreError("botocore signs the requests in a way of its own")
 
 
-def why_not(client: Any) -> str | None:
-    """Return what of a client's configuration the direct transport cannot do, None if nothing."""
+def check_settings(client: Any) -> None:
+    """Look for settings of a client that the direct transport does not support.
+
+    Raises:
+        NeedsBotocoreError: there is one.
+    """
     config, url = client.meta.config, client.meta.endpoint_url
     proxies = get_environ_proxies(url) if config.proxies is None else config.proxies
     scheme = url.partition(":")[0]
     if proxies.get(scheme):
-        return f"a proxy is configured for {scheme}"
+        raise NeedsBotocoreError(f"a proxy is configured for {scheme}")
     if config.client_cert:
-        return "a client certificate is configured"
-    return None
+        raise NeedsBotocoreError("a client certificate is configured")
 
 
 def _prepared(client: Any, stream: str) -> AWSPreparedRequest:
-    taken: list[AWSPreparedRequest] = []
+    captured: list[AWSPreparedRequest] = []
 
-    def take(request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        taken.append(request)
+    def capture(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        captured.append(request)
         return AWSResponse(request.url, 200, {}, _NoBody())
 
-    client.meta.events.register("before-send.kinesis.PutRecords", take)
+    client.meta.events.register("before-send.kinesis.PutRecords", capture)
     try:
         client.put_records(Records=[], **stream_parameter(stream))
     finally:
-        client.meta.events.unregister("before-send.kinesis.PutRecords", take)
-    if not taken:
-        raise OddRequestError("botocore did not show its request in before-send")
-    return taken[0]
+        client.meta.events.unregister("before-send.kinesis.PutRecords", capture)
+    if not captured:
+        raise NeedsBotocoreError("botocore did not show its request in before-send")
+    return captured[0]
+
+
+def _endpoint_of(request: AWSPreparedRequest) -> Endpoint:
+    headers = {name: _text(value) for name, value in request.headers.items()}
+    scope = CREDENTIAL.fullmatch(headers.get("Authorization", ""))
+    if scope is None:
+        raise NeedsBotocoreError("botocore does not sign the requests with Signature Version 4")
+    if request.method != "POST" or not PLAIN_URL.fullmatch(request.url):
+        raise NeedsBotocoreError("the URL of the endpoint has unusual characters")
+    region, service = scope.groups()
+    kept = {name: value for name, value in headers.items() if name.lower() not in NOT_KEPT}
+    return Endpoint(request.url, Signer(request.url, kept, region, service))
 
 
 def _text(value: str | bytes) -> str:

@@ -1,8 +1,8 @@
-"""Connections to one address that wait to be used again."""
+"""Idle connections to one address, kept for further requests."""
 
-import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 
 from kinesis_fast.limits import MAX_IDLE_S
 from kinesis_fast.transport.direct.connection import Connection
@@ -10,56 +10,65 @@ from kinesis_fast.transport.direct.connector import Connector
 
 
 class Pool:
-    """As many connections as requests are under way at a time; for several threads at once.
+    """Keeps as many connections as there were requests at a time. Several threads may use it.
 
     Args:
-        connector: opens them.
+        connector: learns the TLS session of each new connection; its user opens the connections.
+        clock: seconds that only grow, as time.monotonic().
     """
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, clock: Callable[[], float] = time.monotonic) -> None:
         self.connector = connector
-        self._idle: deque[Connection] = deque()  # the one used last is at the right end
+        self._clock = clock
+        # With the time since when each is idle; the one used last is at the right end.
+        self._idle: deque[tuple[Connection, float]] = deque()
         self._closed = False
 
-    def take(self) -> Connection | None:
-        """Return the connection used last that is fit for use, None if there is none.
+    def acquire(self) -> Connection | None:
+        """Return the connection used last that is still usable, None if there is none.
 
-        Those that are not are closed: the other side has closed them or has said something, or
-        they have been idle for so long that it may close them at any moment.
+        Close those that are not: the peer has closed them or sent something unasked, or they
+        have been idle for so long that the peer may close them at any moment.
         """
         while True:
             try:
-                connection = self._idle.pop()
+                connection, idle_since_s = self._idle.pop()
             except IndexError:
                 return None
-            if time.monotonic() - connection.idle_since_s < MAX_IDLE_S and connection.is_alive():
+            if not self._is_stale(idle_since_s) and connection.is_alive():
                 return connection
             connection.close()
 
-    def give_back(self, connection: Connection) -> None:
-        """Take over a connection whose answer is complete."""
+    def release(self, connection: Connection) -> None:
+        """Keep a connection whose response is complete, or close it if it cannot be used again."""
         if self._closed or not connection.reusable:
             connection.close()
             return
-        if connection.is_new:  # reading a session out copies it, with the certificates
+        if connection.is_new:  # once only: reading the TLS session copies it with its certificates
             connection.is_new = False
             self.connector.remember(connection)
-        self._idle.append(connection)
-        if len(self._idle) > 1:
-            self._close_oldest()
+        self._idle.append((connection, self._clock()))
+        self._close_oldest_if_stale()
 
     def close(self) -> None:
-        """Close those that wait now, and those that are in use when they are given back."""
+        """Close the idle connections now, and those in use when they are released."""
         self._closed = True
-        with contextlib.suppress(IndexError):
-            while True:
-                self._idle.pop().close()
+        while self._idle:
+            try:
+                self._idle.pop()[0].close()
+            except IndexError:  # another thread was faster
+                return
 
-    def _close_oldest(self) -> None:
-        """Close what will never be used again, one at a time; the others move up."""
-        with contextlib.suppress(IndexError):
-            oldest = self._idle.popleft()
-            if time.monotonic() - oldest.idle_since_s < MAX_IDLE_S:
-                self._idle.appendleft(oldest)
-            else:
-                oldest.close()
+    def _is_stale(self, idle_since_s: float) -> bool:
+        return self._clock() - idle_since_s >= MAX_IDLE_S
+
+    def _close_oldest_if_stale(self) -> None:
+        """Close one connection that will never be used again; the next call closes the next."""
+        try:
+            oldest, idle_since_s = self._idle.popleft()
+        except IndexError:  # another thread was faster
+            return
+        if self._is_stale(idle_since_s):
+            oldest.close()
+        else:
+            self._idle.appendleft((oldest, idle_since_s))

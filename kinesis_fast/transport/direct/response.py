@@ -1,4 +1,4 @@
-"""The answers that come on one connection, parsed by httptools; nothing here touches a socket."""
+"""Parses the responses on one connection, with httptools. Nothing here touches a socket."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Final
 from kinesis_fast.limits import MAX_ANSWER_BYTES, MAX_ANSWER_HEAD_BYTES
 from kinesis_fast.transport import Response
 
-# httptools is compiled for one version of Python, this package serves several: what was installed
-# with another one cannot be loaded. Then botocore sends, and the log says so.
+# httptools is compiled for one version of Python, and this package serves several. If it cannot be
+# loaded, botocore sends, and the log says so.
 try:
     import httptools
 except ImportError as error:
@@ -18,12 +18,12 @@ else:
 
 INTERIM_STATUS: Final = range(100, 200)
 SWITCHING_PROTOCOLS: Final = 101
-# An answer with one of these says itself where it ends; others end with the connection.
+# A response with one of these tells where it ends; any other ends with the connection.
 LENGTH_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Headers(Mapping[str, str]):
-    """The headers of an answer; their names are found in any case and shown in lower case."""
+    """The headers of a response. Names are found in any case and shown in lower case."""
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._pairs = pairs
@@ -51,32 +51,32 @@ class Headers(Mapping[str, str]):
 
 
 class ResponseReader:
-    """Takes what arrives on a connection until an answer is complete, one answer after another.
+    """Reads one response after another from the bytes of a connection.
 
-    The methods on_* are called by the parser.
+    The parser calls the methods on_*.
 
     Attributes:
-        started: whether a byte of the answer has arrived.
-        is_final: whether the headers of the answer have arrived, after any interim ones (1xx).
-        complete: whether the answer is there as a whole.
-        reusable: whether a further request may follow on the connection, once it is complete.
+        started: whether a byte of the response has arrived.
+        is_final: whether its headers have arrived, after any interim responses (1xx).
+        complete: whether all of it has arrived.
+        reusable: whether another request may follow on the connection, once it is complete.
     """
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
-        """Expect the next answer."""
+    def reset(self) -> None:
+        """Expect the next response."""
         self.started = self.complete = self.reusable = False
         self._n_bytes = 0
         self._forget()
 
     def feed(self, data: memoryview) -> None:
-        """Take bytes, at least one, which are copied.
+        """Parse bytes, at least one; they are copied.
 
         Raises:
-            ValueError: this is no HTTP, or more of it than anybody needs.
+            ValueError: this is not HTTP, or the response is too large.
         """
         self._n_bytes += len(data)
         self.started = True
@@ -84,29 +84,30 @@ class ResponseReader:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.reusable = False
-            if not self.complete:  # what follows a complete answer does no harm to it
-                raise ValueError(f"the answer is no HTTP/1: {_cause(error)}") from error
+            if not self.complete:  # bytes after a complete response do not harm it
+                cause = error.__context__ or error  # an exception of on_*, or the parser's own
+                raise ValueError(f"the response is not HTTP/1: {cause}") from error
         if not self.complete:
             self._check_size()
 
     def end(self) -> bool:
-        """Take note that no more bytes come. Returns whether the answer is complete with that."""
+        """Note that no more bytes come. Returns whether that completes the response."""
         self.complete = self.is_final and not self._has_length
         self.reusable = False
         return self.complete
 
     def close(self) -> None:
-        """End the cycle of reader and parser; the reader is of no use afterwards."""
+        """Break the reference cycle with the parser. The reader cannot be used afterwards."""
         del self._parser
 
     def response(self) -> Response:
-        """Return the answer, which is complete."""
+        """Return the response, which must be complete."""
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         return Response(self._status, Headers(self._pairs), body)
 
     def on_message_begin(self) -> None:
         if self.complete:
-            raise ValueError("more than one answer")
+            raise ValueError("more than one response")
         self._forget()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -117,7 +118,7 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
         if self._status == SWITCHING_PROTOCOLS:
-            raise ValueError("it switches protocols")
+            raise ValueError("switching protocols")
         self.is_final = self._status not in INTERIM_STATUS
 
     def on_body(self, data: bytes) -> None:
@@ -137,9 +138,5 @@ class ResponseReader:
     def _check_size(self) -> None:
         limit = MAX_ANSWER_BYTES if self.is_final else MAX_ANSWER_HEAD_BYTES
         if self._n_bytes > limit:
-            what = "answer is" if self.is_final else "head of the answer is"
-            raise ValueError(f"the {what} longer than {limit} bytes")
-
-
-def _cause(error: Exception) -> str:
-    return str(error.__context__ or error)
+            what = "response" if self.is_final else "head of the response"
+            raise ValueError(f"the {what} is longer than {limit} bytes")

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for one kind of request: what does not change is put together once.
+"""AWS Signature Version 4 for one kind of request; the parts that do not change are cached.
 
 The rules are those of "Create a signed AWS API request" in the IAM User Guide.
 """
@@ -16,12 +16,13 @@ from kinesis_fast.transport import NotSentError
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-# Headers that take no part in a signature, in lower case; somebody on the way may change them.
+# Headers that are not signed, in lower case; a proxy on the way may change them.
 NOT_SIGNED: Final = frozenset({"expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"})
+DATE_MARK: Final = "\0"  # stands for the value of x-amz-date; no header can hold it
 
 
 class Keys(NamedTuple):
-    """Credentials as they are at one moment; the secrets are not shown."""
+    """Credentials as they are at one moment. The repr does not show the secrets."""
 
     access_key: str
     secret_key: str
@@ -31,105 +32,94 @@ class Keys(NamedTuple):
         return f"Keys({self.access_key})"
 
 
-class _Day(NamedTuple):
-    """All that is the same in the requests that one set of keys signs on one day."""
+class _Template(NamedTuple):
+    """What all requests have in common that one set of keys signs on one day."""
 
     keys: Keys
     date: str
     signing_key: bytes
     scope: str
-    canonical: tuple[str, str]  # before and after the value of x-amz-date; then comes the digest
-    head: tuple[str, str, str]  # before the time, from there to the signature, behind it
+    canonical: tuple[str, str]  # the canonical request before and after the value of x-amz-date
+    head: tuple[str, str]  # the head before the time, and from there to the signature
 
     def __repr__(self) -> str:
-        return f"_Day({self.scope})"
+        return f"_Template({self.scope})"
 
 
 class Signer:
-    """Writes the head of POST requests to one URL; may be called by several threads at once.
+    """Writes the heads of POST requests to one URL. Several threads may call it at once.
 
     Args:
-        url: where the requests go, http or https, ASCII.
-        headers: the headers that all requests have, but for Host, Content-Length and those that
-            belong to the signature.
-        region: what the signature is for, as `service`.
+        url: where the requests go: http or https, ASCII, without a query.
+        headers: the headers of all requests, without Host, Content-Length and those of the
+            signature.
+        region: the region that the signature is valid for.
         service: the service's name in signatures.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], region: str, service: str) -> None:
-        parts = urlsplit(url)
-        self._host = host_header(url)
-        self._path = quote(normalize_url_path(parts.path), safe="/~")
-        self._query = "&".join(
-            f"{name}={value}"
-            for name, value in sorted(_pair(pair) for pair in parts.query.split("&") if pair)
-        )
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._headers = dict(headers)
-        self._scope_end = f"{region}/{service}/aws4_request"
-        self._names = (region, service, "aws4_request")
-        self._day: _Day | None = None
+        self._path = urlsplit(url).path or "/"
+        self._headers = {"Host": host_header(url), **headers}
+        self._scope = (region, service, "aws4_request")
+        self._template: _Template | None = None
 
     def head(self, keys: Keys, at_s: float, digest: str, n_bytes: int) -> bytes:
-        """Return the request line and all headers, up to the empty line.
+        """Return the request line and all headers, with the empty line at the end.
 
         Args:
-            keys: what to sign with.
+            keys: the credentials to sign with.
             at_s: the time of the signature, seconds since the epoch.
             digest: SHA-256 of the body in lower-case hexadecimal digits.
             n_bytes: length of the body.
 
         Raises:
-            NotSentError: the credentials hold a character that no header can hold.
+            NotSentError: the credentials have a character that no header can hold.
         """
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
-        day = self._day
-        if day is None or day.date != now[:8] or day.keys != keys:
-            self._day = day = self._new_day(keys, now[:8])
-        before, after = day.canonical
+        template = self._template
+        if template is None or template.date != now[:8] or template.keys != keys:
+            self._template = template = self._new_template(keys, now[:8])
+        before, after = template.canonical
         canonical = sha256(f"{before}{now}{after}{digest}".encode()).hexdigest()
-        text = f"{ALGORITHM}\n{now}\n{day.scope}\n{canonical}"
-        signature = hmac.digest(day.signing_key, text.encode(), "sha256").hex()
-        start, middle, end = day.head
-        return f"{start}{now}{middle}{signature}{end}{n_bytes}\r\n\r\n".encode()
+        text = f"{ALGORITHM}\n{now}\n{template.scope}\n{canonical}"
+        signature = hmac.digest(template.signing_key, text.encode(), "sha256").hex()
+        start, middle = template.head
+        return f"{start}{now}{middle}{signature}\r\nContent-Length: {n_bytes}\r\n\r\n".encode()
 
-    def _new_day(self, keys: Keys, date: str) -> _Day:
+    def _new_template(self, keys: Keys, date: str) -> _Template:
         _check(keys)
         key = f"AWS4{keys.secret_key}".encode()
-        for name in (date, *self._names):
+        for name in (date, *self._scope):
             key = hmac.digest(key, name.encode(), "sha256")
-        scope = f"{date}/{self._scope_end}"
-        token = {"X-Amz-Security-Token": keys.token} if keys.token else {}
+        scope = "/".join((date, *self._scope))
+        headers = self._headers | ({"X-Amz-Security-Token": keys.token} if keys.token else {})
         signed = {
             name.lower(): " ".join(value.split())
-            for name, value in (self._headers | token | {"Host": self._host}).items()
+            for name, value in headers.items()
             if name.lower() not in NOT_SIGNED
         }
-        names = sorted([*signed, "x-amz-date"])
-        before = [f"{name}:{signed[name]}\n" for name in names if name < "x-amz-date"]
-        after = [f"{name}:{signed[name]}\n" for name in names if name > "x-amz-date"]
-        fixed = {"Host": self._host} | self._headers | token
-        lines = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
-        return _Day(
+        signed["x-amz-date"] = DATE_MARK
+        names = ";".join(sorted(signed))
+        path = quote(normalize_url_path(self._path), safe="/~")
+        lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
+        before, _, after = f"POST\n{path}\n\n{lines}\n{names}\n".partition(DATE_MARK)
+        fixed = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return _Template(
             keys,
             date,
             key,
             scope,
+            (before, after),
             (
-                f"POST\n{self._path}\n{self._query}\n{''.join(before)}x-amz-date:",
-                f"\n{''.join(after)}\n{';'.join(names)}\n",
-            ),
-            (
-                f"POST {self._target} HTTP/1.1\r\n{lines}X-Amz-Date: ",
+                f"POST {self._path} HTTP/1.1\r\n{fixed}X-Amz-Date: ",
                 f"\r\nAuthorization: {ALGORITHM} Credential={keys.access_key}/{scope}, "
-                f"SignedHeaders={';'.join(names)}, Signature=",
-                "\r\nContent-Length: ",
+                f"SignedHeaders={names}, Signature=",
             ),
         )
 
 
 def host_header(url: str) -> str:
-    """Return the host of a URL and its port, unless that is the scheme's; without user-info."""
+    """Return the host of a URL, with the port unless the scheme implies it; without user-info."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if ":" in host:
@@ -138,15 +128,10 @@ def host_header(url: str) -> str:
     return host if port in (None, DEFAULT_PORTS.get(parts.scheme)) else f"{host}:{port}"
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
-
-
 def _check(keys: Keys) -> None:
     for what, text in (("access key", keys.access_key), ("session token", keys.token or "")):
         if not (text.isascii() and text.isprintable()):
             raise NotSentError(
-                f"the {what} of the AWS credentials holds a character that no HTTP header can "
-                "hold, a line break for instance; check the source of the credentials"
+                f"the {what} of the AWS credentials has a character that no HTTP header can hold, "
+                "a line break for instance; check the source of the credentials"
             )

@@ -1,7 +1,7 @@
-"""A channel through TLS: OpenSSL works on memory, what it makes goes to the socket from here.
+"""A channel with TLS: OpenSSL works in memory, and this module moves its output to the socket.
 
-So it is sent in large pieces, and without a SIGPIPE: OpenSSL's own writing to a socket would raise
-one in a host that does not ignore it.
+That way data is sent in large pieces and without SIGPIPE: OpenSSL's own writes to a socket would
+raise the signal in a process that does not ignore it.
 """
 
 import contextlib
@@ -11,31 +11,31 @@ import time
 from typing import Final
 
 from kinesis_fast.limits import KIB
-from kinesis_fast.transport.direct.channel import BUFFER_BYTES
+from kinesis_fast.transport.direct.channel import BUFFER_BYTES, Channel
 
 RECORD_BYTES: Final = 16 * KIB  # the most in one TLS record
-FIRST_BYTES: Final = RECORD_BYTES - 1 * KIB  # of a body, that go with the head in one record
-STEP_BYTES: Final = 8 * RECORD_BYTES  # of a body, that are encrypted and sent at once
-LEAST_WAIT_S: Final = 0.001  # 0 would not wait at all
+FIRST_BYTES: Final = RECORD_BYTES - 1 * KIB  # of a body that share one record with the head
+STEP_BYTES: Final = 8 * RECORD_BYTES  # of a body that are encrypted and sent at once
+LEAST_WAIT_S: Final = 0.001  # a socket with the time-out 0 would not wait at all
 NOTHING: Final = memoryview(b"")
 
 
-class TlsChannel:
-    """A `kinesis_fast.transport.direct.channel.Channel` through TLS.
+class TlsChannel(Channel):
+    """A `Channel` with TLS.
 
     Args:
         sock: connected; belongs to this object from now on, unless this raises.
-        context: whom to trust.
-        host: name or address of the other side, as its certificate has it.
-        session: of the same context, which makes the handshake short; None: there is none.
+        context: the certificates to trust.
+        host: name or address of the peer, as its certificate has it.
+        session: of the same context, to shorten the handshake; None: there is none.
         deadline_s: of time.monotonic(), when the handshake has to be over; None: never.
 
     Raises:
-        OSError: there is nobody, nobody in time, or somebody who is not to be trusted.
+        OSError: peer closed, handshake timed out, or certificate rejected.
     """
 
     _unsealed: memoryview  # to be encrypted next
-    _body: memoryview  # what comes after it
+    _body: memoryview  # to be encrypted after it
     _unsent: memoryview  # encrypted
 
     def __init__(
@@ -53,61 +53,64 @@ class TlsChannel:
         )
         self._wire = memoryview(bytearray(BUFFER_BYTES))
         self._clear = memoryview(bytearray(RECORD_BYTES))
-        self._shake_hands(deadline_s)
+        try:
+            self._shake_hands(deadline_s)
+        except TimeoutError as error:
+            raise TimeoutError("the TLS handshake timed out") from error
         sock.setblocking(False)
         self.drop()
 
     @property
     def has_unread(self) -> bool:
-        """See `Channel`."""
         return self._arrived.pending > 0 or self._arrived.eof
 
     def fileno(self) -> int:
-        """See `Channel`."""
         return self._sock.fileno()
 
-    def begin(self, head: bytes, body: memoryview) -> None:
-        """See `Channel`."""
+    def queue(self, head: bytes, body: memoryview) -> None:
         self._unsealed = memoryview(head + bytes(body[:FIRST_BYTES]))
         self._body = body[FIRST_BYTES:]
 
     def push(self) -> bool:
-        """See `Channel`."""
         if not self._unsent:
             self._seal()
         self._unsent = self._unsent[self._sock.send(self._unsent, socket.MSG_NOSIGNAL) :]
         return bool(self._unsent or self._unsealed or self._body)
 
     def drop(self) -> None:
-        """See `Channel`; in the middle of a request this is the end of the channel as well."""
+        """See `Channel`; in the middle of a request this makes the channel useless as well."""
         self._unsealed = self._body = self._unsent = NOTHING
 
     def receive(self) -> memoryview:
-        """See `Channel`."""
         while True:
             if self.has_unread:
                 with contextlib.suppress(ssl.SSLWantReadError):
                     return self._decrypted()
-            self._take(self._sock.recv_into(self._wire))
+            self._feed_from_socket()
 
     def tls_session(self) -> tuple[ssl.SSLContext, ssl.SSLSession] | None:
-        """See `Channel`."""
         session = self._tls.session
         return (self._tls.context, session) if session is not None else None
 
     def close(self) -> None:
-        """See `Channel`."""
         self._sock.close()
 
     def _decrypted(self) -> memoryview:
-        # The stubs know no buffer here.
+        # The stubs do not know that this writes into a buffer and returns a number.
         n: int = self._tls.read(RECORD_BYTES, self._clear)  # type: ignore[assignment]
         if n == 0:
-            self._take(0)  # the other side has said that this is the end; nothing is to follow
+            self._arrived.write_eof()  # the peer has announced the end; ignore what follows
         return self._clear[:n]
 
+    def _feed_from_socket(self) -> None:
+        n = self._sock.recv_into(self._wire)
+        if n:
+            self._arrived.write(self._wire[:n])
+        else:
+            self._arrived.write_eof()
+
     def _seal(self) -> None:
-        """Encrypt the next step, if OpenSSL has not to hear from the other side first."""
+        """Encrypt the next step, unless OpenSSL has to hear from the peer first."""
         try:
             n_left = STEP_BYTES
             while n_left > 0 and (self._unsealed or self._body):
@@ -121,36 +124,36 @@ class TlsChannel:
                 raise
         self._unsent = memoryview(self._sealed.read())
 
-    def _take(self, n: int) -> None:
-        if n:
-            self._arrived.write(self._wire[:n])
-        else:
-            self._arrived.write_eof()
-
     def _shake_hands(self, deadline_s: float | None) -> None:
-        while True:
+        is_over = False
+        while not is_over:
             try:
                 self._tls.do_handshake()
+                is_over = True
             except ssl.SSLWantReadError:
-                self._hear_more(deadline_s)
+                pass
             except OSError:
                 with contextlib.suppress(OSError):
-                    self._reply(deadline_s)  # tells the other side what is wrong
+                    self._send_sealed(deadline_s)  # tells the peer what is wrong
                 raise
-            else:
-                self._reply(deadline_s)
-                return
+            self._send_sealed(deadline_s)
+            if not is_over:
+                self._feed_from_socket()
 
-    def _hear_more(self, deadline_s: float | None) -> None:
-        try:
-            self._reply(deadline_s)
-            self._take(self._sock.recv_into(self._wire))
-        except TimeoutError as error:
-            raise TimeoutError("no end of the TLS handshake") from error
-
-    def _reply(self, deadline_s: float | None) -> None:
-        """Send what OpenSSL has to say, and have the socket wait no longer than there is time."""
-        left_s = None if deadline_s is None else deadline_s - time.monotonic()
-        self._sock.settimeout(None if left_s is None else max(LEAST_WAIT_S, left_s))
+    def _send_sealed(self, deadline_s: float | None) -> None:
+        """Send OpenSSL's output, and set the socket's time-out to the time that is left."""
+        self._sock.settimeout(socket_timeout(deadline_s))
         if self._sealed.pending:
             self._sock.sendall(self._sealed.read(), socket.MSG_NOSIGNAL)
+
+
+def socket_timeout(deadline_s: float | None, n_shares: int = 1) -> float | None:
+    """Return one share of the time until a deadline, fit for socket.settimeout().
+
+    Args:
+        deadline_s: of time.monotonic(), None for no bound.
+        n_shares: how many parts to divide the time into, at least 1.
+    """
+    if deadline_s is None:
+        return None
+    return max(LEAST_WAIT_S, (deadline_s - time.monotonic()) / n_shares)

@@ -1,5 +1,6 @@
-"""Finished bodies over connections of our own: botocore says where to, and gives credentials."""
+"""Sends finished bodies over its own connections; botocore gives the endpoint and credentials."""
 
+import contextlib
 import os
 import threading
 import time
@@ -13,9 +14,9 @@ from botocore.exceptions import NoCredentialsError
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import MAX_CLOCK_SKEW_S
 from kinesis_fast.transport import NotSentError, Response
-from kinesis_fast.transport.direct.connection import Connection, UnansweredError
-from kinesis_fast.transport.direct.connector import Address, Connector, address_of
-from kinesis_fast.transport.direct.endpoint import OddRequestError, find_route
+from kinesis_fast.transport.direct.connection import Connection, NoResponseError
+from kinesis_fast.transport.direct.connector import Connector
+from kinesis_fast.transport.direct.endpoint import NeedsBotocoreError, find_endpoint
 from kinesis_fast.transport.direct.pool import Pool
 from kinesis_fast.transport.direct.sigv4 import Keys, Signer
 from kinesis_fast.transport.errors import CLIENT_ERROR, explain, explain_socket, is_outdated
@@ -42,8 +43,8 @@ class Source(NamedTuple):
     ca_bundle: str
 
 
-class _Way(NamedTuple):
-    """All that a request needs, until other credentials are needed."""
+class _SigningContext(NamedTuple):
+    """What every request needs; valid until the credentials are replaced."""
 
     credentials: Any
     account_id: str | None  # of the credentials; it may be a part of the endpoint
@@ -54,29 +55,29 @@ class _Way(NamedTuple):
 class DirectTransport:
     """Sends bodies to one stream; see `kinesis_fast.transport.Transport`.
 
-    There is a connection for each request that is under way at a time. It is kept for the next
-    one, which takes the one used last. In a forked child all starts anew.
+    Each request in flight has a connection. Connections are kept, and the one used last serves
+    the next request. A forked child opens its own.
 
     Args:
-        open_source: asks botocore. Called when it is needed first, and again when the credentials
+        open_source: asks botocore. Called when first needed, and again after the credentials
             were missing or outdated.
         stream: name or ARN of the stream; botocore chooses the endpoint by it.
     """
 
     _pool: Pool | None
-    _way: _Way | None
+    _context: _SigningContext | None
 
     def __init__(self, open_source: Callable[[], Source], stream: str) -> None:
         self._open_source = open_source
         self._stream = stream
-        self._skew_s = 0.0  # what the service's clock is ahead of ours
+        self._skew_s = 0.0  # how far the service's clock is ahead of ours
         self._start_anew()
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
         """Post one body; see `kinesis_fast.transport.Transport` and, for the bounds, limits.py.
 
-        When a kept connection turns out to be closed before a byte of the answer has come, the
-        request is sent once more at once. It may have arrived: delivery is at least once.
+        If a kept connection turns out to be closed before a byte of response, the request is sent
+        once more at once. It may have arrived before: delivery is at least once.
         """
         if self._pid != os.getpid():
             self._start_anew()
@@ -84,84 +85,82 @@ class DirectTransport:
         response = self._post(body, digest, timeout_s)
         if response.status < CLIENT_ERROR:
             return response
-        if self._sets_clock(response):
+        if self._adopt_clock(response):
             response = self._post(body, digest, timeout_s)
         if is_outdated(response):
-            self._way = None
+            self._context = None
         return response
 
     def close(self) -> None:
-        """Close the connections that are kept; those in use are closed after their answer."""
+        """Close the idle connections; those in use are closed after their response."""
         if self._pool is not None and self._pid == os.getpid():
             self._pool.close()
 
     def _start_anew(self) -> None:
-        """Begin without connections; those of a parent process are not touched."""
+        """Begin without connections; those of a parent process are left alone."""
         self._pid = os.getpid()
         self._pool = None
-        self._way = None
-        self._way_lock = threading.Lock()
+        self._context = None
+        self._context_lock = threading.Lock()
 
     def _post(self, body: memoryview, digest: str, timeout_s: float | None) -> Response:
-        way, keys = self._way_and_keys()
-        head = way.signer.head(keys, time.time() + self._skew_s, digest, len(body))
-        pool = way.pool
+        context, keys = self._context_and_keys()
+        head = context.signer.head(keys, time.time() + self._skew_s, digest, len(body))
+        pool = context.pool
         try:
-            kept = pool.take()
+            kept = pool.acquire()
             if kept is not None:
-                try:
+                with contextlib.suppress(NoResponseError):  # it was closed at this very moment
                     return _exchange(pool, kept, head, body, timeout_s)
-                except UnansweredError:
-                    pass  # it was closed just when the request went out
             return _exchange(pool, pool.connector.open(timeout_s), head, body, timeout_s)
         except OSError as error:
-            raise explain_socket(error, pool.connector.text) from error
+            raise explain_socket(error, pool.connector.address) from error
 
-    def _way_and_keys(self) -> tuple[_Way, Keys]:
+    def _context_and_keys(self) -> tuple[_SigningContext, Keys]:
         try:
-            way = self._way or self._find_way()
-            frozen = way.credentials.get_frozen_credentials()
-            if _account_id(frozen) != way.account_id:
-                way = self._find_way(way)
-                frozen = way.credentials.get_frozen_credentials()
+            context = self._context or self._find_context()
+            frozen = context.credentials.get_frozen_credentials()
+            if _account_id(frozen) != context.account_id:
+                context = self._find_context(outdated=context)
+                frozen = context.credentials.get_frozen_credentials()
         except TransportError:
             raise
-        except OddRequestError as error:
+        except NeedsBotocoreError as error:
             raise NotSentError(f"{error}; set the option transport to botocore") from error
         except Exception as error:
             if isinstance(error, NoCredentialsError):
-                self._way = None
+                self._context = None
             raise explain(error) from error
-        return way, Keys(frozen.access_key, frozen.secret_key, frozen.token)
+        return context, Keys(frozen.access_key, frozen.secret_key, frozen.token)
 
-    def _find_way(self, outdated: _Way | None = None) -> _Way:
-        """Ask botocore, unless another thread just has."""
-        with self._way_lock:
-            if self._way is not None and self._way is not outdated:
-                return self._way
+    def _find_context(self, outdated: _SigningContext | None = None) -> _SigningContext:
+        """Ask botocore, unless another thread has just done so."""
+        with self._context_lock:
+            if self._context is not None and self._context is not outdated:
+                return self._context
             source = self._open_source()
             if source.credentials is None:
                 raise NoCredentialsError
-            route = find_route(source.client, self._stream)
+            endpoint = find_endpoint(source.client, self._stream)
             source.client.close()
-            self._way = _Way(
+            self._context = _SigningContext(
                 source.credentials,
                 _account_id(source.credentials.get_frozen_credentials()),
-                route.signer,
-                self._pool_for(address_of(route.url, source.ca_bundle)),
+                endpoint.signer,
+                self._pool_for(endpoint.url, source.ca_bundle),
             )
-            return self._way
+            return self._context
 
-    def _pool_for(self, address: Address) -> Pool:
-        """Return the pool that there is, or a new one when the address has changed."""
-        if self._pool is None or self._pool.connector.address != address:
+    def _pool_for(self, url: str, ca_bundle: str) -> Pool:
+        """Return the current pool, or a new one if the target has changed."""
+        if self._pool is None or self._pool.connector.target != (url, ca_bundle):
             if self._pool is not None:
                 self._pool.close()
-            self._pool = Pool(Connector(address))
+            self._pool = Pool(Connector(url, ca_bundle))
         return self._pool
 
-    def _sets_clock(self, response: Response) -> bool:
-        """Adopt the service's time when an answer says that ours is wrong. Returns whether so."""
+    def _adopt_clock(self, response: Response) -> bool:
+        """Adopt the service's time if a response says that ours is wrong. Returns whether so."""
         if not any(code in response.body for code in SKEWED):
             return False
         try:
@@ -183,11 +182,11 @@ def _exchange(
     except BaseException:
         connection.close()
         raise
-    pool.give_back(connection)
+    pool.release(connection)
     return response
 
 
 def _account_id(frozen: Any) -> str | None:
-    """Of credentials; an old botocore does not know it."""
+    """Return the account of credentials; an old botocore does not know it."""
     account_id: str | None = getattr(frozen, "account_id", None)
     return account_id
