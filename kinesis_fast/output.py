@@ -21,7 +21,7 @@ from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import ClosedError
 from kinesis_fast.limits import CLOSE_TIMEOUT_S
-from kinesis_fast.stats import Stats
+from kinesis_fast.stats import Counters, Stats
 from kinesis_fast.storage.dead_letters import DeadLetters
 from kinesis_fast.storage.spool import Spool
 from kinesis_fast.transport import Transport
@@ -125,8 +125,8 @@ class KinesisOutput:
         done = self._open_sender().flush(chunk, tag)
         return FlushResult.OK if done else FlushResult.RETRY
 
-    def stats(self) -> dict[str, int]:
-        """Return the counters as they are now; `kinesis_fast.stats` says what they count."""
+    def stats(self) -> Stats:
+        """Return the counters as they are now; see Stats."""
         return self._stats.snapshot()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -156,7 +156,7 @@ class KinesisOutput:
     def _start_anew(self) -> None:
         """Forget counters, locks, connections and all that is in flight, without touching them."""
         self._lock = threading.Lock()
-        self._stats = Stats()
+        self._stats = Counters()
         self._parts: _Parts | None = None
 
     def _open_sender(self) -> Foreground:

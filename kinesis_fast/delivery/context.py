@@ -11,7 +11,7 @@ from kinesis_fast.delivery.protocols import Encoder
 from kinesis_fast.delivery.resume import ResumeMemory
 from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.logs import Log
-from kinesis_fast.stats import Stats
+from kinesis_fast.stats import Counters
 from kinesis_fast.transport import Transport
 from kinesis_fast.watchdog import Watchdog
 
@@ -68,7 +68,7 @@ class DeliveryContext:
     pace: AdaptiveConcurrency
     crew: ThreadPool
     resume: ResumeMemory
-    stats: Stats
+    stats: Counters
     watchdog: Watchdog
     timing: Timing
     log: Log

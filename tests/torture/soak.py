@@ -48,7 +48,7 @@ def sample() -> Sample:
 
 def line(seconds: float, now: Sample, round_: Round, round_s: float, output: KinesisOutput) -> str:
     """Return what is printed after a round."""
-    stats = output.stats()
+    stats: dict[str, int] = output.stats()
     shares = ("in", "delivered", "skipped", "dead", "pending", "returned", "resumed", "retried")
     account = " ".join(f"{share}={stats[share]}" for share in shares)
     return (
