@@ -7,6 +7,7 @@ import pytest
 
 from kinesis_fast.config import OPTIONS, OutputConfig, option_names
 from kinesis_fast.errors import ConfigError, KinesisFastError
+from kinesis_fast.storage.spool.identity import identity_of
 
 REQUIRED = {"region": "us-west-2", "stream": "logs"}
 MIB = 1024 * 1024
@@ -55,8 +56,47 @@ def test_defaults() -> None:
     }
 
 
-def test_the_table_and_the_class_name_the_same_options() -> None:
+def test_the_table_has_a_row_for_each_field() -> None:
     assert option_names() == [field.name for field in dataclasses.fields(OutputConfig)]
+    assert [option.name for option in OPTIONS] == option_names()
+
+
+def test_the_options_that_identify_a_spool() -> None:
+    assert {option.name for option in OPTIONS if option.identifies_spool} == {
+        *("region", "stream", "endpoint", "profile", "role_arn"),
+        *("partition_key", "data_keys", "log_key", "replace_dots", "append_newline"),
+        *("time_key", "time_key_format", "max_record_size", "compression", "aggregation"),
+    }
+
+
+def test_the_identity_of_a_spool_has_no_secrets() -> None:
+    config = parse(endpoint="https://user:password@host/path", data_keys="a, b")
+    identity = identity_of(config)
+    assert identity["endpoint"] == "https://***@host/path"
+    assert identity["data_keys"] == "a,b"
+    assert identity["log_key"] == ""
+
+
+def test_texts_about_an_option() -> None:
+    for option in OPTIONS:
+        assert option.help.endswith("."), option.name
+        assert option.summary.endswith("."), option.name
+        assert "`" not in option.help, option.name
+    summaries = {option.name: option.summary for option in OPTIONS}
+    assert summaries["region"] == "The AWS region of the stream."
+    assert summaries["append_newline"].endswith("ends with a newline; default false.")
+    assert summaries["partition_key"].endswith("; default random.")
+    assert summaries["spool_max_bytes"].endswith("; default 1G.")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("10M", "10M"), ("10000K", "10M"), ("1.5G", "1500M"), ("2G", "2G"), ("10000001", "10000001")],
+)
+def test_sizes_are_shown_short(text: str, shown: str) -> None:
+    config = parse(spool_max_bytes=text)
+    assert f" spool_max_bytes={shown} " in config.describe()
+    assert parse(spool_max_bytes=shown) == config
 
 
 def test_every_default_text_parses_to_the_default() -> None:
