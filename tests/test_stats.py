@@ -53,9 +53,10 @@ def test_what_the_encoder_found(counters: Counters) -> None:
     counters.encoded(PLAIN, counted=False)
     assert changed(counters.snapshot()) == {"in": 5, "pending": 5}
     counters.encoded(SKIPPED, counted=False)
-    found = {
+    reasons: tuple[str, ...] = SKIP_REASONS
+    found: dict[str, int] = {
         **{"in": 21, "pending": 10, "skipped": 11},
-        **dict(zip(SKIP_REASONS, (1, 2, 3, 4, 1), strict=True)),
+        **dict(zip(reasons, (1, 2, 3, 4, 1), strict=True)),
         **{"group_markers": 6, "truncated": 7, "bad_times": 8, "nan_values": 9},
         **{"random_keys": 10, "resumed": 11},
     }

@@ -156,7 +156,10 @@ def _class_code(cls: type, node: ast.ClassDef) -> str:
     bases = ", ".join(map(ast.unparse, node.bases))
     lines = [f"class {cls.__name__}({bases}):" if bases else f"class {cls.__name__}:"]
     for statement in node.body:
-        lines += [f"    {line}" for line in _member_code(cls, statement)]
+        members = [f"    {line}" for line in _member_code(cls, statement)]
+        if members and members[0].startswith("    def ") and not lines[-1].endswith((":", "...")):
+            lines.append("")  # as ruff lays out code in Markdown
+        lines += members
     return "\n".join(lines) if len(lines) > 1 else lines[0].removesuffix(":")
 
 

@@ -56,7 +56,7 @@ class Option:
     def summary(self) -> str:
         """One line for `--help`: what the option does, and its default."""
         default = self.absent or self.default_text
-        return self.help.removesuffix(".") + (f"; default {default}." if default else ".")
+        return f"{self.help} Default: {default}." if default else self.help
 
     @property
     def metadata(self) -> Mapping[str, "Option"]:

@@ -84,9 +84,9 @@ def test_texts_about_an_option() -> None:
         assert "`" not in option.help, option.name
     summaries = {option.name: option.summary for option in OPTIONS}
     assert summaries["region"] == "The AWS region of the stream."
-    assert summaries["append_newline"].endswith("ends with a newline; default false.")
-    assert summaries["partition_key"].endswith("; default random.")
-    assert summaries["spool_max_bytes"].endswith("; default 1G.")
+    assert summaries["append_newline"].endswith("ends with a newline. Default: false.")
+    assert summaries["partition_key"].endswith(" Default: random.")
+    assert summaries["spool_max_bytes"].endswith(" Default: 1G.")
 
 
 @pytest.mark.parametrize(
