@@ -27,7 +27,7 @@ FAST_TESTS := --ignore=tests/packaging --ignore=tests/torture
 .NOTPARALLEL:
 .SECONDARY:
 .PHONY: help demo test packaging test-long soak torture torture-short bench bench-short bench-gate bench-gate-update fluent-bit
-.PHONY: lint format coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
+.PHONY: lint format docs coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
@@ -71,15 +71,19 @@ fluent-bit: $(VENV)/installed $(VENV)/test.extra  ## tests and a 200 MB run with
 	$(VENV)/bin/python benchmarks/fluent_bit.py --check
 
 lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-lint: $(VENV)/installed $(VENV)/test.extra $(VENV)/lint.group  ## ruff, mypy --strict, cython-lint
+lint: $(VENV)/installed $(VENV)/test.extra $(VENV)/lint.group  ## ruff, mypy --strict, cython-lint, stale docs
 	ruff check
 	ruff format --check
 	mypy
 	cython-lint src_pyx
+	python -P tools/docs.py --check
 
 format: $(VENV)/created $(VENV)/lint.group  ## let ruff mend and lay out the Python files
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
+
+docs: $(VENV)/installed  ## README's table of options and docs/api.md, from the source
+	$(VENV)/bin/python -P tools/docs.py
 
 coverage: $(COVERAGE)/installed $(COVERAGE)/test.extra $(COVERAGE)/coverage.group  ## covered lines, Python and .pyx
 	find build/coverage -name '*.gcda' -delete

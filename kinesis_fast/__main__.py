@@ -1,4 +1,4 @@
-"""Lets `python -m kinesis_fast` be the command `kinesis-fast`."""
+"""Makes `python -m kinesis_fast` run the command `kinesis-fast`."""
 
 import sys
 

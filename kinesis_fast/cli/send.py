@@ -38,7 +38,7 @@ def parser() -> Parser:
         "\n"
         + FORMATS_HELP
         + "\noptions of the output (-p), region and stream are needed:\n"
-        + "".join(f"  {option.name:{width}}  {option.help}\n" for option in OPTIONS)
+        + "".join(f"  {option.name:{width}}  {option.summary}\n" for option in OPTIONS)
         + "\nDelivery goes on in the background, one chunk of 1 MB at a time unless\n"
         "experimental_concurrency is higher. A chunk that fails is tried again\n"
         "experimental_concurrency_retries times, without the records that have arrived; when\n"

@@ -74,6 +74,4 @@ def test_an_output_for_which_nothing_arrives_ends_the_process(new_host: NewHost)
     (line,) = host.log("error")
     assert line.number == 0
     assert line.text.startswith("no record was acknowledged for ")
-    assert line.text.endswith(
-        "(SEND_FAILURE_TIMEOUT allows 0.3 s); the process ends now with status 1"
-    )
+    assert line.text.endswith("(SEND_FAILURE_TIMEOUT is 0.3 s); exiting with status 1")
