@@ -32,7 +32,7 @@ QUICK_TESTS := tests/core tests/config tests/delivery tests/storage tests/transp
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help demo test test-quick test-long mutants packaging soak torture torture-short fluent-bit
+.PHONY: help demo test test-quick test-slow test-long mutants packaging soak torture torture-short fluent-bit
 .PHONY: bench bench-short bench-gate bench-gate-update
 .PHONY: lint format coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
 
@@ -44,11 +44,13 @@ demo: $(VENV)/installed $(VENV)/local.extra  ## send captured chunks to a local 
 	$(VENV)/bin/kinesis-fast demo
 
 test-quick: $(VENV)/installed $(VENV)/test.extra  ## run the tests for the inner loop, in at most a minute
-	$(VENV)/bin/pytest $(PARALLEL) --quick -m "not long and not alone" $(QUICK_TESTS)
+	$(VENV)/bin/pytest $(PARALLEL) --quick -m "not long and not slow" $(QUICK_TESTS)
 
-test: $(VENV)/installed $(VENV)/test.extra  ## run all tests but packaging, torture and the long ones
-	$(VENV)/bin/pytest $(PARALLEL) -m "not long and not alone" $(FAST_TESTS)
-	$(VENV)/bin/pytest -m "alone and not long" $(FAST_TESTS)
+test: $(VENV)/installed $(VENV)/test.extra  ## run all tests but the slow and long ones, packaging and torture
+	$(VENV)/bin/pytest $(PARALLEL) -m "not long and not slow" $(FAST_TESTS)
+
+test-slow: $(VENV)/installed $(VENV)/test.extra  ## run the tests that wait or measure, one at a time
+	$(VENV)/bin/pytest -m "slow and not long" $(FAST_TESTS)
 
 test-long: $(VENV)/installed $(VENV)/test.extra  ## run the tests that take minutes
 	$(VENV)/bin/pytest -m long
