@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from compare_encode import exhaust
 from memory_transport import MemoryTransport
 from timing import Effort, Series, Spread, interleave
-from workloads import BASE_OPTIONS, Workload, captured, first_events
+from workloads import BASE_OPTIONS, Workload, captured
 
 from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
+from kinesis_fast.cli.expectation import first_events
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,18 @@ def measure_all_memory(workloads: Iterable[Workload], effort: Effort) -> list[Me
     return [measure_memory("one record", single, effort), *rows]
 
 
+def output_to(url: str, transport: str) -> KinesisOutput:
+    """An output that sends to a sink."""
+    options = BASE_OPTIONS | {"endpoint": url, "transport": transport}
+    return KinesisOutput(OutputConfig.from_options(options))
+
+
 def flush(output: KinesisOutput, chunk: bytes) -> None:
     """Flush a chunk and make sure that all of it was taken."""
     expect(output.flush(chunk), FlushResult.OK, "flush")
 
 
 def expect(found: object, wanted: object, where: str) -> None:
-    """Raise AssertionError when there is nothing to time because the result is wrong."""
+    """Raise AssertionError when a result is wrong, so that it is not worth timing."""
     if found != wanted:
         raise AssertionError(f"{where}: {found} instead of {wanted}")
