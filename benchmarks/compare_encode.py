@@ -126,7 +126,7 @@ def _entries(bodies: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:
     for body in bodies:
         request = json.loads(body)
         if request["StreamName"] != STREAM:
-            raise WrongResultError(f"a request goes to the stream {request['StreamName']!r}")
+            raise WrongResultError(f"a request is for the stream {request['StreamName']!r}")
         n_bytes = 0
         for entry in request["Records"]:
             data, key = base64.b64decode(entry["Data"], validate=True), entry["PartitionKey"]

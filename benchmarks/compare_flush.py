@@ -1,4 +1,4 @@
-"""What delivery adds to the encoding: whole flushes into memory."""
+"""The cost of delivery besides encoding: whole flushes into memory."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def measure_memory(name: str, chunk: bytes, effort: Effort) -> MemoryRow:
 
 
 def measure_all_memory(workloads: Iterable[Workload], effort: Effort) -> list[MemoryRow]:
-    """Flush every chunk, and one of a single small record, which is nothing but fixed cost."""
+    """Flush every chunk, and a chunk of one small record, which is fixed cost only."""
     single = first_events(captured("access_0"), 1)
     rows = [measure_memory(workload.name, workload.chunk, effort) for workload in workloads]
     return [measure_memory("one record", single, effort), *rows]
@@ -65,7 +65,7 @@ def output_to(url: str, transport: str) -> KinesisOutput:
 
 
 def flush(output: KinesisOutput, chunk: bytes) -> None:
-    """Flush a chunk and make sure that all of it was taken."""
+    """Flush a chunk and check that it was accepted."""
     expect(output.flush(chunk), FlushResult.OK, "flush")
 
 

@@ -131,7 +131,7 @@ def tls_obstacle() -> str | None:
             "headers (Debian: apt-get install libssl-dev)"
         )
     if importlib.util.find_spec("cryptography") is None:
-        return "HTTPS is left out: no certificate can be made; pip install cryptography"
+        return "HTTPS is left out because a certificate cannot be made: pip install cryptography"
     return None
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from enum import IntEnum
 from typing import Final, NoReturn, Self
 
@@ -135,9 +135,9 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def refuse_target_options(options: dict[str, str], who: str) -> None:
-    """Raise UsageError when an option says where to send although a local Kinesis is used."""
-    given = sorted(TARGET_OPTIONS & options.keys())
+def refuse_options(options: dict[str, str], refused: Set[str], who: str) -> None:
+    """Raise UsageError when an option is given that a local Kinesis decides."""
+    given = sorted(refused & options.keys())
     if given:
         raise UsageError(f"{who} sends to its own local Kinesis: leave out -p {given[0]}")
 

@@ -14,9 +14,9 @@ from kinesis_fast import logs
 from kinesis_fast.cli.awaited_output import CLOSE_TIMEOUT_S, GivenUp
 from kinesis_fast.cli.common import (
     MB,
+    TARGET_OPTIONS,
     Exit,
     Parser,
-    UsageError,
     command_parser,
     complain,
     counted,
@@ -24,7 +24,7 @@ from kinesis_fast.cli.common import (
     megabytes,
     parse_options,
     record_bytes,
-    refuse_target_options,
+    refuse_options,
     whole_number,
 )
 from kinesis_fast.cli.expectation import (
@@ -89,10 +89,7 @@ def run(arguments: Namespace) -> int:
     """Send, read back, compare, and return the exit code."""
     log_to_stderr(logging.ERROR, arguments.debug)
     changes = parse_options(arguments.options)
-    refuse_target_options(changes, "the demo")
-    taken = sorted({"region", "stream"} & changes.keys())
-    if taken:
-        raise UsageError(f"the demo sets its own {taken[0]}: leave out -p {taken[0]}")
+    refuse_options(changes, TARGET_OPTIONS | {"region", "stream"}, "the demo")
     samples = load_samples()
     configs = {sample.name: config_of(sample, changes, None) for sample in samples}
     max_record_size = max(config.max_record_size for config in configs.values())

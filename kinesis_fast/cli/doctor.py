@@ -99,9 +99,9 @@ def _libpython(named: str) -> Finding:
             return good("libpython", text)
         return bad("libpython", text, "the file does not exist: correct the option or leave it out")
     path = locate.libpython()
-    return (
-        good("libpython", str(path)) if path else bad("libpython", "not found", locate.how_to_get())
-    )
+    if path is None:
+        return bad("libpython", "not found", locate.how_to_get())
+    return good("libpython", str(path))
 
 
 def _fluent_bit(named: str | None) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from kinesis_fast.cli.common import (
+    TARGET_OPTIONS,
     Exit,
     Parser,
     UsageError,
@@ -15,7 +16,7 @@ from kinesis_fast.cli.common import (
     counted,
     log_to_stderr,
     parse_options,
-    refuse_target_options,
+    refuse_options,
 )
 from kinesis_fast.cli.sending import Sending
 from kinesis_fast.cli.sources import FORMATS, FORMATS_HELP, opened
@@ -68,7 +69,7 @@ def run(arguments: Namespace) -> int:
         options["experimental_concurrency"] = at_least_one(options)
         if not arguments.local:
             return Sending(OutputConfig.from_options(options), file, arguments.format).run()
-        refuse_target_options(options, "--local")
+        refuse_options(options, TARGET_OPTIONS, "--local")
         options = {"region": REGION, "stream": "local"} | options
         local = stack.enter_context(started(OutputConfig.from_options(options)))
         config = OutputConfig.from_options(options | {"endpoint": local.endpoint})

@@ -1,4 +1,4 @@
-"""`kinesis-fast demo`: it says so when all arrived, and it says so when not."""
+"""`kinesis-fast demo` reports whether every record arrived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kinesis-fast doctor`: what it finds, what it advises, and what it never does or shows."""
+"""`kinesis-fast doctor`: its findings and advice, and what it must never do or show."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Report:
                 self.lines[subject] = (line[:4].strip(), line[18:])
 
     def state(self, subject: str) -> str:
-        """Return the state of a line."""
+        """Return the mark of a line."""
         return self.lines[subject][0]
 
 
@@ -77,7 +77,7 @@ def made_up_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def service(answers: Answers) -> RawServer:
-    """A service with one answer for each operation."""
+    """A service with one response for each operation."""
 
     def answer(arrived: Arrived) -> bytes:
         status, content = answers[arrived.headers["x-amz-target"].partition(".")[2]]

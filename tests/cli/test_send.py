@@ -115,7 +115,7 @@ def test_input_that_cannot_be_read_on_is_accounted_for(stream: LocalStream) -> N
             assert time.monotonic() < deadline, "the lines do not arrive"
             time.sleep(0.1)
         os.write(theirs, b" no longer\nthr")
-        os.close(theirs)  # reading a terminal that has gone is an error
+        os.close(theirs)  # reading a terminal whose other end is closed is an error
         out, err = process.communicate(timeout=TIMEOUT_S)
     assert err == "kinesis-fast: cannot read the input from byte 32 on: Input/output error\n"
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""The readers behind `send` and `preview`: whatever the blocks, the events are the same."""
+"""The readers of `send` and `preview`: the events do not depend on the blocks."""
 
 import io
 import os
@@ -35,7 +35,7 @@ class BadLines(list[tuple[int, str]]):
 def read(
     input_format: str, parts: Iterable[bytes], bad_lines: BadLines | None = None
 ) -> tuple[Reader, list[bytes]]:
-    """Feed a reader, and return it with the chunks it gave out after each part."""
+    """Feed a reader; returns it and the chunk taken after each part."""
     reader = FORMATS[input_format]((BadLines() if bad_lines is None else bad_lines).add)
     chunks = []
     for part in parts:

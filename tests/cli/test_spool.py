@@ -32,12 +32,12 @@ TIMEOUT_S = 60
 
 
 def leave(root: Path, /, *payloads: bytes, **options: str) -> list[Path]:
-    """Let an output leave chunks behind; returns their files."""
+    """Spool chunks as an output would; returns their files."""
     return leave_settled(root, b"", *payloads, **options)
 
 
 def leave_settled(root: Path, progress: bytes, /, *payloads: bytes, **options: str) -> list[Path]:
-    """Let an output leave chunks behind of which some events are settled."""
+    """Spool chunks with settled events, as an output would; returns their files."""
     spool = open_spool(root, **options)
     chunks = [spool.put(payload, f"tag.{number}") for number, payload in enumerate(payloads)]
     if progress:

@@ -78,8 +78,9 @@ def run(arguments: Namespace) -> int:
     options = parse_options(arguments.options)
     config = OutputConfig.from_options(options) if options else None
     today = identity_of(config) if config else None
-    path = os.path.abspath(arguments.spool or arguments.dead_letters)  # noqa: PTH100
-    source = ChunkSource(path, today) if arguments.spool else LetterSource(path, today)
+    is_spool = arguments.spool is not None
+    path = os.path.abspath(arguments.spool if is_spool else arguments.dead_letters)  # noqa: PTH100
+    source = ChunkSource(path, today) if is_spool else LetterSource(path, today)
     selection = Selection(arguments.older_than, arguments.stream, arguments.damaged)
     return ACTIONS[arguments.action].run(Task(source, selection, config, arguments))
 
