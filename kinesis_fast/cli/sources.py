@@ -228,7 +228,7 @@ FORMATS: Final[dict[str, Callable[[BadLine], Reader]]] = {
 }
 FORMATS_HELP: Final = (
     "formats (the time of a line is the time when it is read):\n"
-    "  msgpack  Fluent Bit events: [time, record] or [[time, metadata], record], unseparated\n"
+    "  msgpack  Fluent Bit events: [time, record] or [[time, metadata], record], concatenated\n"
     "  jsonl    a JSON object on each line; empty lines are skipped\n"
     '  lines    any text; a line becomes {"log": line}\n'
 )
