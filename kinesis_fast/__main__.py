@@ -1,4 +1,4 @@
-"""Makes `python -m kinesis_fast` run the command `kinesis-fast`."""
+"""`python -m kinesis_fast` runs the command `kinesis-fast`."""
 
 import sys
 
