@@ -45,7 +45,7 @@ def libpython() -> Path | None:
     return next(filter(is_file, candidates()), None)
 
 
-def how_to_install() -> str:
+def how_to_get() -> str:
     """Return what is missing and how to install it."""
     version = sysconfig.get_python_version()
     looked_for = ", ".join(dict.fromkeys(map(str, candidates())))
@@ -63,7 +63,7 @@ def main() -> int:
         print(f"Python {sysconfig.get_python_version()} is too old: 3.11 or later is required")
         return 1
     path = libpython()
-    print(f"libpython={path}" if path else how_to_install())
+    print(f"libpython={path}" if path else how_to_get())
     return 0 if path else 1
 
 

@@ -1,4 +1,4 @@
-"""Lanes of partition keys, requests cut down in place, events that are settled already."""
+"""Lanes of partition keys, requests reduced in place, events that are already settled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.request import Request
 
 KEYED = {"partition_key": "k"}
-BAD = b"\x92\x92\x00\x80\x07"  # the body is no map
+BAD = b"\x92\x92\x00\x80\x07"  # the body is not a map
 
 
 def keyed_chunk(n: int, seed: int = 0, n_keys: int = 30) -> bytes:
@@ -75,7 +75,7 @@ def test_random_keys_have_no_lane() -> None:
 
 
 @pytest.mark.parametrize("max_lanes", [0, 33])
-def test_numbers_of_lanes_that_are_not_possible(max_lanes: int) -> None:
+def test_an_impossible_number_of_lanes_is_rejected(max_lanes: int) -> None:
     with pytest.raises(ValueError, match="1 to 32"):
         stream_of(b"", max_lanes)
 
@@ -110,16 +110,16 @@ def one_request() -> Request:
 
 
 @pytest.mark.parametrize("indexes", [[3, 2], [1, 1], []])
-def test_what_retain_does_not_take(indexes: list[int]) -> None:
+def test_retain_rejects_wrong_indexes(indexes: list[int]) -> None:
     request = one_request()
-    with pytest.raises(ValueError, match=r"ascend|0 entries"):
+    with pytest.raises(ValueError, match=r"ascend|0 indexes"):
         request.retain(indexes)
     with pytest.raises(IndexError):
         request.retain([0, 20])
     assert request.n_records == 20
 
 
-def test_retain_needs_the_body_for_itself() -> None:
+def test_retain_is_refused_while_a_view_is_alive() -> None:
     request = one_request()
     with request.body, pytest.raises(BufferError):
         request.retain([0])
@@ -159,7 +159,7 @@ def test_settled_events_are_left_out(settled: set[int], n_bits: int, max_lanes: 
 
 @pytest.mark.parametrize("n_taken", [0, 1, 2, 5])
 @pytest.mark.parametrize("max_lanes", [1, 3])
-def test_what_is_settled_is_what_was_taken_or_skipped(n_taken: int, max_lanes: int) -> None:
+def test_settled_events_were_taken_or_skipped(n_taken: int, max_lanes: int) -> None:
     chunk = BAD + keyed_chunk(1600) + BAD + keyed_chunk(400, 1) + b"\xc1"
     earlier = bits_of({5, 1900, 2002}, 2003)
     stream = stream_of(chunk, max_lanes, settled=earlier)
@@ -177,8 +177,17 @@ def test_what_is_settled_is_what_was_taken_or_skipped(n_taken: int, max_lanes: i
     assert {r.event_of(i) for r in again for i in range(r.n_records)} == everything - {5, 1900}
 
 
+def test_the_record_that_did_not_fit_is_not_settled() -> None:
+    """The stream has already read and encoded it when it returns the full request."""
+    chunk = event({"log": "x" * 1_000_000}) * 8
+    stream = requests_of(chunk, output_config())
+    n_taken = next(stream).n_records
+    left = RecordEncoder(output_config()).count(chunk, bytes(stream.settled_events()))
+    assert (n_taken, left) == (5, 3)
+
+
 def test_events_without_a_bit() -> None:
-    with pytest.raises(IndexError, match="event 8 has no bit"):
+    with pytest.raises(IndexError, match="no bit for event 8"):
         one_request().clear_events(bytearray(1))
 
 
@@ -200,7 +209,7 @@ def test_resumed_at_every_request(name: str) -> None:
 # --- events that were skipped ---
 
 
-def test_skipped_events_are_told() -> None:
+def test_skipped_events_are_reported() -> None:
     good = event({"k": "x"}, 1_790_000_000)
     no_map = b"\x92\x92\x05\x80\x07"
     chunk = good + no_map + good + b"\x92\x92\x05"
@@ -215,7 +224,7 @@ def test_skipped_events_are_told() -> None:
     assert stream.take_skipped() == []
 
 
-def test_without_asking_nothing_is_told() -> None:
+def test_skipped_events_are_reported_only_on_request() -> None:
     stream = RecordEncoder(output_config()).requests(BAD)
     assert list(stream) == []
     assert stream.take_skipped() == []
@@ -231,7 +240,7 @@ def test_the_place_of_an_event() -> None:
 
 
 def test_a_skipped_event_of_a_far_year_has_its_time() -> None:
-    """Nanoseconds since 1970 need more than 64 bits from the year 2262 on."""
+    """From the year 2262 on, nanoseconds since 1970 need more than 64 bits."""
     for seconds in (9_223_372_036, 9_223_372_037, 10**10, 253_402_300_799):
         stream = RecordEncoder(output_config()).requests(
             old_event("no map", seconds), keep_skipped=True
