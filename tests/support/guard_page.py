@@ -3,8 +3,8 @@
 Run this as a program, because a failure kills it. `chunks LEVEL` encodes many chunks between two
 inaccessible pages with the kernels of a level, and compares the results with those of the same
 bytes elsewhere. `kernels LEVEL` calls the kernels with a source and a target between such pages;
-the target has the smallest allowed size. Both print the number of cases. `over-read` and `over-write`
-access the byte after the memory, to show that this kills the process.
+the target has the smallest allowed size. Both print the number of cases. `over-read` and
+`over-write` access the byte after the memory, to show that this kills the process.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def compare_kernels() -> int:
 
 
 def texts() -> Iterator[bytes]:
-    """Yield texts of every length with a plain, escaped, truncated or invalid character at the end."""
+    """Yield texts of every length; the last character is plain, escaped, truncated or invalid."""
     for n_bytes in range(301):
         for last in (b"x", b'"', b"\x01", b"\xc3\xa9", b"\xf0\x9f\x9a\x80", b"\xff", b"\xe6\x97"):
             for filling in (b"x", b"\x00", b"\xc3\xa9"):
