@@ -13,7 +13,7 @@ def number(index: int) -> str:
     return f"4961{index:052d}"
 
 
-def answer(n_records: int, **more: Any) -> dict[str, Any]:
+def response(n_records: int, **more: Any) -> dict[str, Any]:
     entries = [
         {"SequenceNumber": number(i), "ShardId": f"shardId-{i:012d}"} for i in range(n_records)
     ]
@@ -47,14 +47,14 @@ def accepted_by_json(body: bytes, n_records: int) -> bool:
 def test_the_usual_responses_are_recognised() -> None:
     for n_records in (1, 2, 3, 499, 500):
         for more in ({}, {"EncryptionType": "KMS"}):
-            body = compact(answer(n_records, **more))
+            body = compact(response(n_records, **more))
             assert all_accepted(body, n_records)
             assert not all_accepted(body, n_records - 1)
             assert not all_accepted(body, n_records + 1)
 
 
 def test_any_order_of_the_members() -> None:
-    said = answer(2, EncryptionType="NONE")
+    said = response(2, EncryptionType="NONE")
     for names in (("EncryptionType", "Records", "FailedRecordCount"), sorted(said), said):
         assert all_accepted(compact({name: said[name] for name in names}), 2)
     entry = {"ShardId": "shardId-0", "SequenceNumber": "1"}
@@ -93,7 +93,7 @@ def test_unusual_responses_are_left_to_json() -> None:
 
 
 def test_every_truncation() -> None:
-    body = compact(answer(3, EncryptionType="KMS"))
+    body = compact(response(3, EncryptionType="KMS"))
     for end in range(len(body)):
         assert not all_accepted(body[:end], 3)
 
@@ -111,7 +111,7 @@ edits = st.tuples(st.integers(0, 400), st.integers(0, 40), st.sampled_from([b"",
 def test_mutations_are_never_reported_as_accepted_unless_they_are(
     n_records: int, changes: list[tuple[int, int, bytes]], n_asked: int
 ) -> None:
-    body = compact(answer(n_records))
+    body = compact(response(n_records))
     for at, n_removed, piece in changes:
         start = at % (len(body) + 1)
         body = body[:start] + piece + body[start + n_removed :]

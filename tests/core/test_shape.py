@@ -7,14 +7,10 @@ from typing import Any
 import pytest
 import wire
 from chunks import event, output_config
-from encoded import drain
+from encoded import data_of, drain
 
 MOMENT = 1_700_000_000
 TIME = {"time_key": "time", "time_key_format": "%s"}
-
-
-def data_of(chunk: bytes, **options: str) -> list[bytes]:
-    return [entry.data for entry in drain(chunk, output_config(options)).entries]
 
 
 def one(body: Any, **options: str) -> bytes:

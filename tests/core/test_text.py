@@ -8,17 +8,13 @@ from typing import Any
 import pytest
 import wire
 from chunks import chunk_of, event, output_config
-from encoded import assert_as_oracle, drain
+from encoded import assert_as_oracle, data_of, drain
 from oracle_text import text_of
 
 pytestmark = pytest.mark.usefixtures("kernel_level")
 
 REPLACEMENT = "\ufffd".encode()
 LENGTHS = [*range(81), *range(4056, 4137)]
-
-
-def data_of(chunk: Any, **options: str) -> list[bytes]:
-    return [entry.data for entry in drain(chunk, output_config(options)).entries]
 
 
 def one(body: Any, **options: str) -> bytes:

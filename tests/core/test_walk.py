@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import wire
 from chunks import chunk_names, event, event_time, load_chunk, old_event, output_config, pack
-from encoded import assert_as_oracle, drain, requests_of
+from encoded import assert_as_oracle, data_of, drain, requests_of
 from oracle import n_records, outcomes
 
 from kinesis_fast import RecordEncoder
@@ -21,10 +21,6 @@ DATA = b'{"a":1}'
 SECONDS = 1_700_000_000
 DEPTHS = (1, 2, 127, 128, 129, 130, 200)
 HUGE = 2**32 - 1
-
-
-def data_of(chunk: Any, **options: str) -> list[bytes]:
-    return [entry.data for entry in drain(chunk, output_config(options)).entries]
 
 
 def counts_of(chunk: bytes, **options: str) -> dict[str, int]:

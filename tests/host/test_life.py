@@ -147,7 +147,7 @@ def test_exit_waits_for_flushes_and_they_succeed(host: PluginHost) -> None:
         assert service.arrived.wait(PATIENCE_S)
         host.send("exit", "a")
         service.release()
-        assert host.answer() == "1"
+        assert host.reply() == "1"
         assert_ok(host.join(1))
     assert_clean_end(host)
     assert service.accepted == [b'{"n":1}']
@@ -170,7 +170,7 @@ def test_exit_gives_up_after_5_s_and_the_process_ends_while_answers_come(
         began = time.monotonic()
         for host in hosts:
             host.send("exit", "a")
-        assert [host.answer() for host in hosts] == ["1", "1"]
+        assert [host.reply() for host in hosts] == ["1", "1"]
         assert 4.9 < time.monotonic() - began < MAX_EXIT_S
         for host in hosts:
             host.send("quit")

@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections import Counter
 from typing import Any, Final, NamedTuple
 
+from chunks import output_config
 from oracle import Outcome, batches, outcomes, tally
 
 from kinesis_fast import OutputConfig, RecordEncoder
@@ -52,6 +53,11 @@ def drain(chunk: Any, config: OutputConfig) -> Drained:
     tally = stream.take_tally()._asdict()
     malformed_at = tally.pop("malformed_at")
     return Drained(requests, +Counter(tally), malformed_at)
+
+
+def data_of(chunk: Any, **options: str) -> list[bytes]:
+    """Encode a whole chunk and return the data of its records."""
+    return [entry.data for entry in drain(chunk, output_config(options)).entries]
 
 
 def entries_of(request: Request) -> list[Entry]:

@@ -171,7 +171,7 @@ class PluginHost:
     def call(self, *fields: str) -> str:
         """Send one command and return the reply; raise AssertionError if the host has ended."""
         self.send(*fields)
-        return self.answer()
+        return self.reply()
 
     def send(self, *fields: str) -> None:
         """Send one command."""
@@ -179,7 +179,7 @@ class PluginHost:
         self._process.stdin.write("\t".join(fields).encode("utf-8", "surrogateescape") + b"\n")
         self._process.stdin.flush()
 
-    def answer(self) -> str:
+    def reply(self) -> str:
         """Wait for the reply to a command that was sent."""
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE_S)
@@ -260,8 +260,8 @@ class PluginHost:
                 process.kill()
 
 
-def _batch(answer: str) -> Batch:
-    return Batch(**{name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", answer)})
+def _batch(reply: str) -> Batch:
+    return Batch(**{name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", reply)})
 
 
 def assert_ok(batch: Batch, times: int = 1) -> None:
