@@ -73,7 +73,7 @@ def test_outputs_from_init_to_exit(host: PluginHost, stream: LocalStream) -> Non
         assert service.arrived.wait(PATIENCE_S)
         host.send("exit", "c")
         service.release()
-        assert host.answer() == "1"
+        assert host.reply() == "1"
         assert host.join(1).ok == 1
     assert host.quit() == 0
     assert len(host.log("error")) == 3
