@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from chunks import chunk_names, chunk_of, event, load_chunk, old_event, output_config
 from encoded import drain, entries_of, requests_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinesis_fast import RecordEncoder
@@ -31,6 +31,7 @@ def stream_of(chunk: bytes, max_lanes: int, **more: Any) -> RequestStream:
 
 @settings(max_examples=50, deadline=None)
 @given(n=st.integers(0, 4000), max_lanes=st.integers(1, 32), seed=st.integers(0, 1000))
+@example(n=2000, max_lanes=4, seed=0)
 def test_lanes_share_out_the_records(n: int, max_lanes: int, seed: int) -> None:
     chunk = keyed_chunk(n, seed)
     whole = drain(chunk, output_config(KEYED)).entries
@@ -93,6 +94,7 @@ def test_a_stream_that_ends_early_counts_what_its_lanes_hold() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(kept=st.sets(st.integers(0, 299), min_size=1))
+@example(kept={1, 7, 299})
 def test_retain_is_subset_in_place(kept: set[int]) -> None:
     (request,) = requests_of(keyed_chunk(300), output_config(KEYED))
     expected = request.subset(sorted(kept))
@@ -145,6 +147,7 @@ def bits_of(events: set[int], n: int) -> bytes:
     n_bits=st.integers(0, 900),
     max_lanes=st.sampled_from([1, 4]),
 )
+@example(settled={0, 9, 799}, n_bits=800, max_lanes=1)
 def test_settled_events_are_left_out(settled: set[int], n_bits: int, max_lanes: int) -> None:
     settled = {number for number in settled if number < n_bits}
     chunk = keyed_chunk(800)

@@ -29,7 +29,7 @@ def test_python_does_not_start_before_the_first_init(host: PluginHost) -> None:
     assert host.log_text() == ""
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes memory and time of its own")
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs extra memory and time")
 def test_init_is_quick_and_an_idle_output_is_small(host: PluginHost, stream: LocalStream) -> None:
     resident, cpu_s = host.resident(), host.cpu_s()
     assert host.init("a", stream.target) == 1
@@ -41,7 +41,7 @@ def test_init_is_quick_and_an_idle_output_is_small(host: PluginHost, stream: Loc
     assert grown <= MAX_IDLE
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes memory and time of its own")
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs extra memory and time")
 def test_further_outputs_cost_little(host: PluginHost, stream: LocalStream) -> None:
     names = [f"output {number}" for number in range(6)]
     resident = host.resident()
