@@ -211,6 +211,14 @@ def test_many_events_in_few_seconds() -> None:
     assert times_of(chunk, layout) == [format_time(layout, *moment) for moment in moments]
 
 
+@pytest.mark.usefixtures("utc")
+def test_seconds_that_share_a_place_in_the_cache() -> None:
+    """The cache has a place for each second modulo 64."""
+    seconds = [SECOND, SECOND + 64, SECOND, SECOND + 128]
+
+    assert times_of(at(*seconds), "%s") == [str(second) for second in seconds]
+
+
 # --- the time of an event -----------------------------------------------------------------------
 
 
