@@ -66,7 +66,7 @@ def test_the_level_comes_from_fluent_bit(
 
 def test_an_output_without_any_success_ends_the_process(new_host: NewHost) -> None:
     with SlowService() as service:
-        host = new_host(SEND_FAILURE_TIMEOUT="300ms")
+        host = new_host(SEND_FAILURE_TIMEOUT="2500ms")
         assert host.init("a", service.target) == 1
         host.start(1, "a", chunk_of([{"n": 1}]))
         assert service.arrived.wait(PATIENCE_S)
@@ -75,5 +75,5 @@ def test_an_output_without_any_success_ends_the_process(new_host: NewHost) -> No
     assert line.number == 0
     assert line.text.startswith("no record was acknowledged for ")
     assert line.text.endswith(
-        "(SEND_FAILURE_TIMEOUT allows 0.3 s); the process ends now with status 1"
+        "(SEND_FAILURE_TIMEOUT allows 2.5 s); the process ends now with status 1"
     )
