@@ -87,7 +87,7 @@ def test_a_subset_of_unknown_entries_is_rejected(indexes: list[int]) -> None:
 
 
 def test_an_empty_subset_is_rejected() -> None:
-    with pytest.raises(ValueError, match="0 entries"):
+    with pytest.raises(ValueError, match="0 indexes"):
         first_request().subset([])
 
 
@@ -108,7 +108,7 @@ def test_indexes_that_change_while_they_are_read() -> None:
     request = first_request()
     whole = parsed(request)
     too_many: Any = Unstable([0] * 501)
-    with pytest.raises(ValueError, match="501 entries"):
+    with pytest.raises(ValueError, match="501 indexes"):
         request.subset(too_many)
 
     changing: Any = Unstable([1], [10**6])
