@@ -65,7 +65,7 @@ def test_an_unknown_level_is_rejected(kernel_level: str) -> None:
 
 @pytest.mark.parametrize("kernel", [kernels.escape, kernels.base64])
 def test_a_target_that_is_too_small_is_rejected(kernel: Callable[[bytes, bytearray], int]) -> None:
-    with pytest.raises(ValueError, match="has [0-9]+ bytes and needs"):
+    with pytest.raises(ValueError, match=r"has [0-9]+ bytes and needs"):
         kernel(b"abc", bytearray(35))
 
 
