@@ -195,7 +195,7 @@ class KinesisOutput:
             config.http_request_timeout or None,
             config.max_in_flight,
             AdaptiveConcurrency(config.max_in_flight, self._timing.random),
-            ThreadPool("kinesis-fast-delivery"),
+            ThreadPool("kinesis-fast-delivery", self._log),
             ResumeMemory(self._timing.clock),
             self._stats,
             watchdog,

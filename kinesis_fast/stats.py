@@ -101,21 +101,22 @@ class ChunkAccount:
 
     Args:
         counters: of the output.
-        n_records: records of a chunk that was taken over: all of them are pending at once. None:
-            they count from when they are encoded.
 
     Attributes:
         n_in: records of the chunk that `in` counts.
         n_pending: records of the chunk that `pending` counts.
     """
 
-    def __init__(self, counters: Counters, n_records: int | None = None) -> None:
+    def __init__(self, counters: Counters) -> None:
         self.n_in = self.n_pending = 0
         self._counters = counters
-        self._is_taken_over = n_records is not None
+        self._is_taken_over = False
         self._is_closed = False
-        if n_records:
-            self._add({"in": n_records, "pending": n_records})
+
+    def taken_over(self, n_records: int) -> None:
+        """Count all records of a chunk at once; otherwise they count when they are encoded."""
+        self._is_taken_over = True
+        self._add({"in": n_records, "pending": n_records})
 
     def resumed(self, n_records: int) -> None:
         """Count records that need no sending, because they were settled before."""

@@ -85,7 +85,7 @@ class Watchdog:
         self._on_expired = on_expired
         self._changed = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
-        self._active = 0
+        self._active: set[object] = set()
         self._host_holds = False
         self._waiting_since: float | None = None  # start of the time without an acknowledgement
         self._active_since = 0.0
@@ -93,13 +93,17 @@ class Watchdog:
         self._fired = False
         self._closed = False
 
-    def begin(self) -> None:
-        """Start a delivery: until its end() there are records to send."""
+    def begin(self, key: object) -> None:
+        """Start a delivery: until its end() there are records to send.
+
+        Args:
+            key: names it; hashable. To begin it again changes nothing.
+        """
         if self._timeout_s is None:
             return
         with self._changed:
             now = self._clock()
-            if self._active == 0:
+            if not self._active:
                 idle_s = now - self._idle_since
                 if self._waiting_since is None or idle_s > self._timeout_s:
                     self._waiting_since = now
@@ -108,26 +112,24 @@ class Watchdog:
                 self._changed.notify_all()
             if self._on_expired is not None and not self._closed:
                 self._start_thread()
-            self._active += 1
+            self._active.add(key)
 
-    def end(self, *, returned: bool) -> None:
-        """End a delivery.
+    def end(self, key: object, *, returned: bool) -> None:
+        """End a delivery; nothing happens if it has not begun, or has ended.
 
         Args:
+            key: as for begin().
             returned: whether it returned records to the host (RETRY), so that the time continues;
                 False if all of its records are delivered, skipped or dead.
-
-        Raises:
-            RuntimeError: there is no delivery to end.
         """
         if self._timeout_s is None:
             return
         with self._changed:
-            if self._active == 0:
-                raise RuntimeError("Watchdog.end() without begin()")
-            self._active -= 1
+            if key not in self._active:
+                return
+            self._active.remove(key)
             self._host_holds |= returned
-            if self._active == 0:
+            if not self._active:
                 self._idle_since = self._clock()
                 if not self._host_holds:
                     self._waiting_since = None
@@ -188,7 +190,7 @@ class Watchdog:
         A delivery that starts late, after a RETRY, first gets the chance to succeed. If it fails,
         check() looks at the whole time; this thread only looks at the time of the delivery.
         """
-        if self._active == 0 or self._waiting_since is None or self._timeout_s is None:
+        if not self._active or self._waiting_since is None or self._timeout_s is None:
             return None
         return max(self._waiting_since, self._active_since) + self._timeout_s - self._clock()
 

@@ -25,6 +25,12 @@ def counters() -> Counters:
     return Counters()
 
 
+def taken_over(counters: Counters, n_records: int) -> ChunkAccount:
+    account = ChunkAccount(counters)
+    account.taken_over(n_records)
+    return account
+
+
 def test_all_counters_start_at_zero(counters: Counters) -> None:
     assert counters.snapshot() == dict.fromkeys(COUNTERS, 0)
     assert len(set(COUNTERS)) == len(COUNTERS) == 22
@@ -44,7 +50,7 @@ def test_all_counters_start_at_zero(counters: Counters) -> None:
 def test_each_change_keeps_the_balance(
     counters: Counters, change: Callable[[ChunkAccount], None], expected: dict[str, int]
 ) -> None:
-    change(ChunkAccount(counters, 3))
+    change(taken_over(counters, 3))
     assert changed(counters.snapshot()) == {"in": 3, **expected}
 
 
@@ -70,7 +76,7 @@ def test_what_the_encoder_found(counters: Counters) -> None:
 
 
 def test_the_records_of_a_chunk_that_was_taken_over_count_once(counters: Counters) -> None:
-    account = ChunkAccount(counters, 5 + 5 + 11)
+    account = taken_over(counters, 5 + 5 + 11)
     account.encoded(PLAIN.records)
     account.skipped(SKIPPED)
     after = changed(counters.snapshot())
@@ -101,7 +107,7 @@ def test_what_an_exception_kept_from_being_counted(counters: Counters) -> None:
 
 
 def test_two_chunks_have_their_own_shares(counters: Counters) -> None:
-    first, second = ChunkAccount(counters, 3), ChunkAccount(counters, 5)
+    first, second = taken_over(counters, 3), taken_over(counters, 5)
     first.close()
     assert (first.n_pending, second.n_pending) == (0, 5)
     assert changed(counters.snapshot()) == {"in": 8, "pending": 5, "returned": 3}
@@ -109,7 +115,7 @@ def test_two_chunks_have_their_own_shares(counters: Counters) -> None:
 
 def test_a_snapshot_stays_as_it_is(counters: Counters) -> None:
     before = counters.snapshot()
-    ChunkAccount(counters, 1)
+    taken_over(counters, 1)
     assert before["in"] == 0
     assert isinstance(before, Stats)
     assert repr(before).startswith("{'in': 0, 'delivered': 0,")

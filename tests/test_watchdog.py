@@ -68,7 +68,7 @@ def test_a_wrong_variable_is_a_config_error(text: str, reason: str) -> None:
 
 
 def test_raises_when_nothing_was_acknowledged_for_too_long(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
+    dog.begin(1)
     clock.advance(59.9)
     dog.check()
     clock.advance(0.1)
@@ -81,7 +81,7 @@ def test_raises_when_nothing_was_acknowledged_for_too_long(dog: Watchdog, clock:
 
 
 def test_stays_expired_until_something_is_acknowledged(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
+    dog.begin(1)
     clock.advance(61)
     for _ in range(2):
         with pytest.raises(SendFailureTimeout):
@@ -91,7 +91,7 @@ def test_stays_expired_until_something_is_acknowledged(dog: Watchdog, clock: Clo
 
 
 def test_progress_starts_the_time_anew(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
+    dog.begin(1)
     for _ in range(10):
         clock.advance(59)
         dog.check()
@@ -103,23 +103,23 @@ def test_progress_starts_the_time_anew(dog: Watchdog, clock: Clock) -> None:
 
 def test_the_time_goes_on_while_the_host_holds_records(dog: Watchdog, clock: Clock) -> None:
     for _ in range(3):
-        dog.begin()
+        dog.begin(1)
         clock.advance(5)
         dog.check()
-        dog.end(returned=True)
+        dog.end(1, returned=True)
         clock.advance(15)
-    dog.begin()
+    dog.begin(1)
     with pytest.raises(SendFailureTimeout):
         dog.check()
 
 
 def test_progress_before_a_return_counts(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
+    dog.begin(1)
     clock.advance(50)
     dog.progress()
-    dog.end(returned=True)
+    dog.end(1, returned=True)
     clock.advance(50)
-    dog.begin()
+    dog.begin(1)
     clock.advance(9)
     dog.check()
     clock.advance(1)
@@ -128,11 +128,11 @@ def test_progress_before_a_return_counts(dog: Watchdog, clock: Clock) -> None:
 
 
 def test_nothing_is_overdue_after_all_was_settled(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
+    dog.begin(1)
     dog.progress()
-    dog.end(returned=False)
+    dog.end(1, returned=False)
     clock.advance(59)
-    dog.begin()
+    dog.begin(1)
     clock.advance(59)
     dog.check()
     clock.advance(1)
@@ -141,35 +141,35 @@ def test_nothing_is_overdue_after_all_was_settled(dog: Watchdog, clock: Clock) -
 
 
 def test_nothing_is_overdue_after_a_returned_chunk_was_settled(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
-    dog.end(returned=True)
-    dog.begin()
-    dog.end(returned=False)
+    dog.begin(1)
+    dog.end(1, returned=True)
+    dog.begin(1)
+    dog.end(1, returned=False)
     clock.advance(59)
-    dog.begin()
+    dog.begin(1)
     clock.advance(59)
     dog.check()
 
 
 def test_an_idle_time_longer_than_the_timeout_starts_anew(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
+    dog.begin(1)
     clock.advance(30)
-    dog.end(returned=True)
+    dog.end(1, returned=True)
     clock.advance(60.1)
-    dog.begin()
+    dog.begin(1)
     clock.advance(59)
     dog.check()
 
 
 def test_overlapping_deliveries_share_the_time(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
+    dog.begin(1)
     clock.advance(30)
-    dog.begin()
-    dog.end(returned=True)
+    dog.begin(2)
+    dog.end(2, returned=True)
     clock.advance(20)
-    dog.end(returned=False)
+    dog.end(1, returned=False)
     clock.advance(9)
-    dog.begin()
+    dog.begin(1)
     dog.check()
     clock.advance(1)
     with pytest.raises(SendFailureTimeout):
@@ -177,8 +177,8 @@ def test_overlapping_deliveries_share_the_time(dog: Watchdog, clock: Clock) -> N
 
 
 def test_progress_of_one_delivery_counts_for_all(dog: Watchdog, clock: Clock) -> None:
-    dog.begin()
-    dog.begin()
+    dog.begin(1)
+    dog.begin(2)
     clock.advance(59)
     dog.progress()
     clock.advance(59)
@@ -190,26 +190,33 @@ def test_check_before_anything_was_to_be_sent(dog: Watchdog, clock: Clock) -> No
     dog.check()
 
 
-def test_end_without_begin_is_a_mistake(dog: Watchdog) -> None:
-    with pytest.raises(RuntimeError, match="without begin"):
-        dog.end(returned=False)
+def test_what_has_not_begun_cannot_end(dog: Watchdog, clock: Clock) -> None:
+    dog.begin(1)
+    dog.begin(1)
+    dog.end(2, returned=False)
+    clock.advance(60)
+    with pytest.raises(SendFailureTimeout):
+        dog.check()
+    dog.end(1, returned=False)
+    dog.end(1, returned=True)
+    dog.check()
 
 
 def test_without_a_timeout_nothing_happens(clock: Clock) -> None:
     before = threading.active_count()
     dog = Watchdog(None, clock=clock, on_expired=pytest.fail)
-    dog.begin()
+    dog.begin(1)
     clock.advance(1e9)
     dog.check()
     dog.progress()
-    dog.end(returned=True)
+    dog.end(1, returned=True)
     dog.close()
     assert threading.active_count() == before
 
 
 def test_the_library_starts_no_thread(dog: Watchdog) -> None:
     before = threading.active_count()
-    dog.begin()
+    dog.begin(1)
     assert threading.active_count() == before
 
 
@@ -226,7 +233,7 @@ class Expiry:
 def test_on_expired_is_called_once_before_check_raises(clock: Clock) -> None:
     expiry = Expiry()
     dog = Watchdog(TIMEOUT_S, clock=clock, on_expired=expiry)
-    dog.begin()
+    dog.begin(1)
     clock.advance(60)
     for _ in range(2):
         with pytest.raises(SendFailureTimeout):
@@ -239,7 +246,7 @@ def test_on_expired_is_called_once_before_check_raises(clock: Clock) -> None:
 def test_the_thread_notices_a_request_that_hangs() -> None:
     expiry = Expiry()
     dog = Watchdog(0.05, on_expired=expiry)
-    dog.begin()
+    dog.begin(1)
     assert expiry.happened.wait(10)
     dog.close()
     assert "SEND_FAILURE_TIMEOUT is 0.05 s" in expiry.messages[0]
@@ -248,7 +255,7 @@ def test_the_thread_notices_a_request_that_hangs() -> None:
 def test_the_thread_goes_by_the_clock(clock: Clock) -> None:
     expiry = Expiry()
     dog = Watchdog(0.02, clock=clock, on_expired=expiry)
-    dog.begin()
+    dog.begin(1)
     assert not expiry.happened.wait(0.2)
     clock.advance(0.02)
     assert expiry.happened.wait(10)
@@ -258,11 +265,11 @@ def test_the_thread_goes_by_the_clock(clock: Clock) -> None:
 def test_the_thread_leaves_an_idle_process_alone(clock: Clock, returned: bool) -> None:
     expiry = Expiry()
     dog = Watchdog(0.02, clock=clock, on_expired=expiry)
-    dog.begin()
-    dog.end(returned=returned)
+    dog.begin(1)
+    dog.end(1, returned=returned)
     clock.advance(100)
     assert not expiry.happened.wait(0.2)
-    dog.begin()
+    dog.begin(1)
     clock.advance(0.02)
     assert expiry.happened.wait(10)
 
@@ -270,11 +277,11 @@ def test_the_thread_leaves_an_idle_process_alone(clock: Clock, returned: bool) -
 def test_the_thread_lets_a_late_retry_try_first(clock: Clock) -> None:
     expiry = Expiry()
     dog = Watchdog(0.02, clock=clock, on_expired=expiry)
-    dog.begin()
+    dog.begin(1)
     clock.advance(0.01)
-    dog.end(returned=True)
+    dog.end(1, returned=True)
     clock.advance(0.015)
-    dog.begin()
+    dog.begin(1)
     assert not expiry.happened.wait(0.2)
     with pytest.raises(SendFailureTimeout):
         dog.check()
@@ -290,15 +297,14 @@ def test_a_thread_that_does_not_start_leaves_nothing_behind(
     dog = Watchdog(10.0, clock=clock, on_expired=lambda _: None)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError, match="start new thread"):
-        dog.begin()
-    with pytest.raises(RuntimeError, match="without begin"):
-        dog.end(returned=False)
+        dog.begin(1)
+    assert not dog._active
 
 
 def test_what_is_closed_ends_no_process(clock: Clock) -> None:
     reasons: list[str] = []
     dog = Watchdog(10.0, clock=clock, on_expired=reasons.append)
-    dog.begin()
+    dog.begin(1)
     dog.close()
     clock.now += 11.0
     with pytest.raises(SendFailureTimeout):
@@ -309,14 +315,14 @@ def test_what_is_closed_ends_no_process(clock: Clock) -> None:
 def test_close_ends_the_thread() -> None:
     dog = Watchdog(TIMEOUT_S, on_expired=pytest.fail)
     before = set(threading.enumerate())
-    dog.begin()
+    dog.begin(1)
     (thread,) = set(threading.enumerate()) - before
     assert thread.daemon
     dog.close()
     dog.close()
     thread.join(10)
     assert not thread.is_alive()
-    dog.begin()
+    dog.begin(1)
     assert set(threading.enumerate()) <= before
 
 
@@ -325,10 +331,11 @@ def test_many_threads(clock: Clock) -> None:
 
     def deliver() -> None:
         for _ in range(500):
-            dog.begin()
+            key = threading.get_ident()
+            dog.begin(key)
             dog.check()
             dog.progress()
-            dog.end(returned=False)
+            dog.end(key, returned=False)
 
     threads = [threading.Thread(target=deliver) for _ in range(4)]
     for thread in threads:
@@ -338,8 +345,6 @@ def test_many_threads(clock: Clock) -> None:
 
     clock.advance(1e6)
     dog.check()
-    with pytest.raises(RuntimeError, match="without begin"):
-        dog.end(returned=False)
 
 
 def test_exit_process_says_why(caplog: pytest.LogCaptureFixture) -> None:
@@ -382,7 +387,7 @@ logs.configure()
 logs.to_stderr()
 atexit.register(print, "exit handlers ran")
 dog = Watchdog(send_failure_timeout(), on_expired=exit_process)
-dog.begin()
+dog.begin(1)
 threading.Event().wait(60)  # a request that never comes back
 sys.exit(5)
 """

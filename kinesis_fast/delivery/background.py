@@ -1,7 +1,7 @@
 """Deliveries in the background without a spool, as the Go plugin's experimental_concurrency."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.delivery.context import DeliveryContext
@@ -24,6 +24,7 @@ class _Copy:
         tag: of the chunk.
         account: its share in the counters.
         settled: a bit per event that needs no sending any more.
+        is_begun: whether a thread delivers it.
         n_tries: tries so far.
         is_last: whether no further try follows the next one.
         is_settled: whether every record is settled.
@@ -33,7 +34,8 @@ class _Copy:
     chunk: bytes
     tag: str
     account: ChunkAccount
-    settled: bytes = b""
+    settled: bytearray = field(default_factory=bytearray)
+    is_begun: bool = False
     n_tries: int = 0
     is_last: bool = False
     is_settled: bool = False
@@ -76,14 +78,16 @@ class Background:
             TypeError: the chunk is not bytes-like.
         """
         context = self._context
-        n_records = context.encoder.count(chunk)
-        context.stats.chunk(n_bytes_of(chunk))
-        account = ChunkAccount(context.stats, n_records)
+        account = ChunkAccount(context.stats)
         copy = None
         try:
+            n_records = context.encoder.count(chunk)
+            context.stats.chunk(n_bytes_of(chunk))
+            account.taken_over(n_records)
             failure, self._failure = self._failure, None
             if failure is not None:
                 raise failure
+            context.threads.revive()
             if not self._has_free_slot():
                 return False
             whole = chunk if isinstance(chunk, bytes) else bytes(memoryview(chunk))
@@ -95,6 +99,7 @@ class Background:
 
     def close(self, timeout_s: float) -> bool:
         """Try what waits once more, and wait for all. Returns whether nothing is in flight."""
+        self._context.threads.revive()
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -105,41 +110,43 @@ class Background:
 
     def _start(self, copy: _Copy) -> bool:
         """Begin to deliver it; False when that is not possible."""
-        is_started = False
-        self._context.watchdog.begin()
         try:
             with self._changed:
                 if not self._has_free_slot():
                     return False
                 self._copies.add(copy)
+            self._context.watchdog.begin(copy)
             self._context.threads.run(lambda: self._deliver(copy))
-            is_started = True
+            return True
         except RuntimeError as error:  # the system has no more threads
             self._context.log.error("chunk '%s': returned to Fluent Bit: %s", copy.name, error)
-        finally:
-            if not is_started:
-                self._forget(copy, returned=True)
-        return is_started
+            self._cancel(copy)
+            return False
+        except BaseException:
+            self._cancel(copy)
+            raise
 
-    def _forget(self, copy: _Copy, *, returned: bool) -> None:
-        self._context.watchdog.end(returned=returned)
+    def _cancel(self, copy: _Copy) -> None:
+        """Let go of a copy, unless a thread delivers it already."""
+        with self._changed:
+            if not copy.is_begun:
+                self._copies.discard(copy)
+        if copy not in self._copies:
+            self._context.watchdog.end(copy, returned=True)
+
+    def _deliver(self, copy: _Copy) -> None:
+        """Try until nothing is left to do for a copy; the thread pool repeats it if it raises."""
+        with self._changed:
+            if copy not in self._copies:
+                return
+            copy.is_begun = True
+        while not copy.is_over:
+            self._try(copy)
+        # Records that were given up did not arrive: for the watchdog the time goes on.
+        self._context.watchdog.end(copy, returned=not copy.is_settled)
         with self._changed:
             self._copies.discard(copy)
             self._changed.notify_all()
-
-    def _deliver(self, copy: _Copy) -> None:
-        """Try until nothing is left to do for a copy; an exception costs one try."""
-        try:
-            while not copy.is_over:
-                self._try(copy)
-        except BaseException as error:
-            self._context.log.error("chunk '%s': unexpected failure: %r", copy.name, error)
-        finally:
-            if copy.is_over:
-                # Records that were given up did not arrive: for the watchdog the time goes on.
-                self._forget(copy, returned=not copy.is_settled)
-            else:
-                self._context.threads.run(lambda: self._deliver(copy))
 
     def _try(self, copy: _Copy) -> None:
         """Deliver what is left of a copy; if that fails, wait, or give it up."""
@@ -165,13 +172,10 @@ class Background:
             self._wait_to_retry(copy)
 
     def _run(self, copy: _Copy) -> bool:
-        delivery = ChunkDelivery(
-            self._context, copy.chunk, copy.tag, copy.account, settled=copy.settled
-        )
+        delivery = ChunkDelivery(self._context, copy.chunk, copy.tag, copy.account, copy.settled)
         try:
             is_complete = delivery.run()
         finally:
-            copy.settled = delivery.settled_events()
             delivery.close()
         if delivery.failure_reason:
             self._context.log.warning("chunk '%s': %s", delivery.tag, delivery.failure_reason)

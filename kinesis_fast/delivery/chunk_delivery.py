@@ -36,7 +36,7 @@ class ChunkDelivery:
         chunk: bytes-like, unchanged until `close`.
         tag: Fluent Bit's name for its source.
         account: the chunk's share in the counters.
-        settled: a bit for each event that needs no sending; None: all events do.
+        settled: a bit for each event that needs no sending; see Settlement.
         on_settled: called with this delivery after each request that is settled, by any thread.
 
     Raises:
@@ -49,17 +49,16 @@ class ChunkDelivery:
         chunk: Chunk,
         tag: str,
         account: ChunkAccount,
-        *,
-        settled: bytes | None = None,
+        settled: bytearray,
         on_settled: Callable[["ChunkDelivery"], None] | None = None,
     ) -> None:
         self._context = context
-        self._settlement = Settlement(context, chunk, tag, settled, account)
+        self._settlement = Settlement(context, chunk, tag, account, settled)
         self._on_settled = on_settled
         self._stream = stream = context.encoder.requests(
             chunk,
             max_lanes=context.max_in_flight,
-            settled=settled,
+            settled=bytes(settled),
             keep_skipped=context.dead_letters is not None,
         )
         self._lock = lock = threading.Lock()
@@ -137,6 +136,7 @@ class ChunkDelivery:
             return True
         except BaseException as error:
             self._failure = self._failure or error
+            self._is_stopped = True
             return False
         finally:
             with self._lock:

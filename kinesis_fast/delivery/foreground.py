@@ -28,19 +28,18 @@ class Foreground:
         """
         context = self._context
         account = ChunkAccount(context.stats)
-        settled = context.resume.take(chunk, tag) or b""
+        settled = bytearray(context.resume.take(chunk, tag) or b"")
         is_done = False
-        context.watchdog.begin()
         try:
+            context.watchdog.begin(account)
             if settled:
                 count = context.encoder.count
-                account.resumed(count(chunk) - count(chunk, settled))
-            delivery = ChunkDelivery(context, chunk, tag, account, settled=settled)
+                account.resumed(count(chunk) - count(chunk, bytes(settled)))
+            delivery = ChunkDelivery(context, chunk, tag, account, settled)
             try:
                 context.stats.chunk(n_bytes_of(chunk))
                 is_complete = delivery.run()
             finally:
-                settled = delivery.settled_events()
                 n_left = delivery.close()
             if delivery.failure_reason:
                 context.log.error(
@@ -52,8 +51,8 @@ class Foreground:
         finally:
             account.close()
             if not is_done:
-                context.resume.put(chunk, tag, settled)
-            context.watchdog.end(returned=not is_done)
+                context.resume.put(chunk, tag, bytes(settled))
+            context.watchdog.end(account, returned=not is_done)
 
     def close(self, timeout_s: float) -> bool:
         """Do nothing: a delivery ends with its call. Returns whether nothing is in flight."""

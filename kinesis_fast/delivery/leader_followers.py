@@ -90,7 +90,7 @@ class LeaderFollowers:
     def start_up(self) -> None:
         """End the request of `want_watcher`: the new thread has started, or could not."""
         self._has_watcher = False
-        self._n_starting -= 1
+        self._n_starting = max(0, self._n_starting - 1)
 
     def join(self) -> bool:
         """Count this thread in. Returns False if it comes too late, after `wait_for_all`."""

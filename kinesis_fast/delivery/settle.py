@@ -27,8 +27,9 @@ class Settlement:
         context: what the delivery works with.
         chunk: bytes-like; looked at until `close`.
         tag: Fluent Bit's name for its source.
-        settled: a bit per event that needs no sending: bit i % 8 of byte i // 8 is event i.
         account: the chunk's share in the counters.
+        settled: a bit per event that needs no sending: bit i % 8 of byte i // 8 is event i. It
+            belongs to the caller, and every event that is settled here is added to it at once.
     """
 
     def __init__(
@@ -36,14 +37,14 @@ class Settlement:
         context: DeliveryContext,
         chunk: Chunk,
         tag: str,
-        settled: bytes | None,
         account: ChunkAccount,
+        settled: bytearray,
     ) -> None:
         self._context = context
         self._chunk = chunk
         self._account = account
-        self._before = settled or b""
-        self._bits = bytearray(self._before)
+        self._before = bytes(settled)
+        self._bits = settled
         self._lock = threading.Lock()
         self.tag = printable(tag, MAX_TAG)
         self._report = ChunkReport(context.log, self.tag)
@@ -60,9 +61,9 @@ class Settlement:
         if self._letters is not None:
             self._letters.skipped(skipped)
         self._report.encoded(tally)
-        self._account.skipped(tally)
         with self._lock:
             stream.mark_skipped(self._bits)
+        self._account.skipped(tally)
 
     def attempted(self, in_flight: InFlightRequest) -> None:
         """Book that a request goes out."""
@@ -115,9 +116,8 @@ class Settlement:
             self._report.write()
 
     def _acknowledge(self, request: Request, failed: Sequence[int]) -> None:
-        n_records = request.n_records - len(failed)
         with self._lock:
-            n_bytes = request.mark_events(self._bits, failed)
+            n_records, n_bytes = request.mark_events(self._bits, failed)
         self._account.delivered(n_records, n_bytes)
         self._context.watchdog.progress()
 
@@ -127,5 +127,5 @@ class Settlement:
         if self._letters is not None:
             self._letters.refused(request.event_at(0), reason)
         with self._lock:
-            request.mark_events(self._bits, ())
-        self._account.dead(1)
+            n_records, _ = request.mark_events(self._bits, ())
+        self._account.dead(n_records)

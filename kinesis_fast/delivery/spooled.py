@@ -113,12 +113,13 @@ class Spooled:
             TypeError: the chunk is not bytes-like.
         """
         context = self._context
-        n_records = context.encoder.count(chunk)
-        context.stats.chunk(n_bytes_of(chunk))
-        account = ChunkAccount(context.stats, n_records)
+        account = ChunkAccount(context.stats)
         stored = None
         is_taken = False
         try:
+            n_records = context.encoder.count(chunk)
+            context.stats.chunk(n_bytes_of(chunk))
+            account.taken_over(n_records)
             failure, self._failure = self._failure, None
             if failure is not None:
                 raise failure
@@ -176,7 +177,7 @@ class Spooled:
     def _add(self, entry: _Entry) -> None:
         """Queue an entry. The watchdog hears of it until it is done; the lock is held."""
         heapq.heappush(self._waiting, entry)
-        self._context.watchdog.begin()
+        self._context.watchdog.begin(entry.number)
 
     def _log_storage_error(self, error: StorageError) -> None:
         with self._changed:
@@ -244,7 +245,8 @@ class Spooled:
             if entry.account is None:
                 count = self._context.encoder.count
                 n_records = count(chunk, bytes(entry.stored.progress))
-                entry.account = ChunkAccount(self._context.stats, n_records)
+                entry.account = ChunkAccount(self._context.stats)
+                entry.account.taken_over(n_records)
                 entry.account.resumed(count(chunk) - n_records)
             delivery = self._new_delivery(entry, chunk, entry.account)
         except DamagedChunk as error:  # it is set aside, and its records are in no stream
@@ -267,7 +269,7 @@ class Spooled:
             chunk,
             entry.stored.tag,
             account,
-            settled=bytes(entry.stored.progress),
+            bytearray(entry.stored.progress),
             on_settled=entry.note_request,
         )
 
@@ -305,7 +307,7 @@ class Spooled:
 
     def _finish(self, entry: _Entry) -> None:
         entry.is_done = True
-        self._context.watchdog.end(returned=False)
+        self._context.watchdog.end(entry.number, returned=False)
 
     def _hold(self, delivery: ChunkDelivery) -> None:
         """Let all chunks wait: the service takes nothing. This one is due first, being older."""

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from kinesis_fast.logs import Log
+
 IDLE_S: Final = 10.0  # seconds after which a thread without a task ends
 
 Task = Callable[[], None]
@@ -13,17 +15,21 @@ Task = Callable[[], None]
 class ThreadPool:
     """Daemon threads, one for each task that runs; any thread may call any method.
 
-    A task must not raise, and must end by itself: the end of the process does not wait for it.
+    A task that raises runs again, on another thread, so it has to know what is left to do. It must
+    end by itself: the end of the process does not wait for it.
 
     Args:
         name: of the threads.
+        log: takes a line when a task raises.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, log: Log) -> None:
         self._name = name
+        self._log = log
         self._changed = threading.Condition(threading.Lock())
         self._tasks: deque[Task] = deque()
-        self._n_idle = 0
+        self._threads: set[threading.Thread] = set()
+        self._running: dict[threading.Thread, Task] = {}
         self._is_closed = False
 
     def run(self, task: Task) -> None:
@@ -34,18 +40,17 @@ class ThreadPool:
         """
         with self._changed:
             self._tasks.append(task)
-            if self._n_idle >= len(self._tasks):
-                self._changed.notify()
-                return
-        # The task is not an argument of the thread, which would keep it as long as it lives.
-        try:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        except RuntimeError:
-            with self._changed:
-                if task not in self._tasks:  # another thread became idle just now and has it
-                    return
-                self._tasks.remove(task)
-            raise
+            try:
+                self._start_missing()
+            except BaseException:
+                if task in self._tasks:
+                    self._tasks.remove(task)
+                raise
+
+    def revive(self) -> None:
+        """Start what a thread that died has left behind; it died of no memory, for instance."""
+        with self._changed:
+            self._start_missing()
 
     def close(self) -> None:
         """End each thread as soon as it has no task."""
@@ -53,16 +58,37 @@ class ThreadPool:
             self._is_closed = True
             self._changed.notify_all()
 
-    def _work(self) -> None:
-        while (task := self._next_task()) is not None:
-            task()
-            del task  # an idle thread must not keep alive what its last task held
+    def _start_missing(self) -> None:
+        """Start or wake a thread for each task that has none; the lock is held."""
+        self._threads = {thread for thread in self._threads if thread.is_alive()}
+        for thread in self._running.keys() - self._threads:
+            self._tasks.appendleft(self._running.pop(thread))
+        n_free = len(self._threads) - len(self._running)
+        self._changed.notify(len(self._tasks))
+        for _ in range(len(self._tasks) - n_free):
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            thread.start()
+            self._threads.add(thread)
 
-    def _next_task(self) -> Task | None:
+    def _work(self) -> None:
+        thread = threading.current_thread()
+        try:
+            while self._begin_task(thread):
+                self._running[thread]()
+                del self._running[thread]
+        except BaseException as error:  # SystemExit, for instance: it must not end the host
+            self._log.error("unexpected failure: %r; what was begun goes on", error)
+        finally:
+            with self._changed:
+                self._threads.discard(thread)
+                self._start_missing()
+
+    def _begin_task(self, thread: threading.Thread) -> bool:
+        """Wait for a task and note it as this thread's; False when there is none for it."""
         with self._changed:
-            self._n_idle += 1
-            try:
-                self._changed.wait_for(lambda: self._tasks or self._is_closed, IDLE_S)
-                return self._tasks.popleft() if self._tasks else None
-            finally:
-                self._n_idle -= 1
+            self._changed.wait_for(lambda: self._tasks or self._is_closed, IDLE_S)
+            if not self._tasks:
+                return False
+            self._running[thread] = self._tasks[0]
+            self._tasks.popleft()
+            return True

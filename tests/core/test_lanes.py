@@ -202,7 +202,9 @@ def test_kept_entries_are_not_marked() -> None:
     everything = {request.event_of(i) for i in range(request.n_records)}
     kept = [1, request.n_records - 1]
     bits = bytearray(b"\0")
-    n_bytes = request.mark_events(bits, kept)
+    n_new, n_bytes = request.mark_events(bits, kept)
+    assert n_new == request.n_records - 2
+    assert request.mark_events(bits, kept) == (0, 0)
     marks = {i for i in range(8 * len(bits)) if bits[i >> 3] >> (i & 7) & 1}
     assert marks == everything - {request.event_of(i) for i in kept}
     assert n_bytes == request.n_bytes - sum(map(request.n_bytes_of, kept))

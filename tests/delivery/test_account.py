@@ -199,7 +199,8 @@ def test_counters_that_belong_together_are_never_seen_apart() -> None:
 
     def change() -> None:
         while not stop.is_set():
-            account = ChunkAccount(stats, 3)
+            account = ChunkAccount(stats)
+            account.taken_over(3)
             account.delivered(1, 10)
             account.dead(1)
             account.close()

@@ -98,10 +98,11 @@ def interrupt_everywhere(mode: str, in_flight: str, tmp_path: Path, step: int) -
         Run(mode, in_flight, tmp_path / str(number)).interrupted(number, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_flight", ["1", "4"])
 @pytest.mark.parametrize("mode", MODES)
 def test_an_exception_at_some_lines(mode: str, in_flight: str, tmp_path: Path) -> None:
-    interrupt_everywhere(mode, in_flight, tmp_path, 31)
+    interrupt_everywhere(mode, in_flight, tmp_path, 61)
 
 
 @pytest.mark.long

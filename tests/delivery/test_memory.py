@@ -16,6 +16,7 @@ from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.tally import Tally
 from kinesis_fast.delivery.protocols import Chunk, Request
 from kinesis_fast.delivery.thread_pool import ThreadPool
+from kinesis_fast.logs import LOGGER
 from kinesis_fast.transport import Response
 
 
@@ -54,7 +55,7 @@ class CountedRequest:
     def event_at(self, index: int, /) -> int:
         return self._request.event_at(index)
 
-    def mark_events(self, bits: bytearray, kept: Sequence[int], /) -> int:
+    def mark_events(self, bits: bytearray, kept: Sequence[int], /) -> tuple[int, int]:
         return self._request.mark_events(bits, kept)
 
     def retain(self, indexes: Sequence[int], /) -> None:
@@ -276,7 +277,7 @@ def test_a_thread_that_stands_by_keeps_nothing_of_its_last_task() -> None:
     class Held:
         pass
 
-    threads, done, held = ThreadPool("kinesis-fast-test"), threading.Event(), Held()
+    threads, done, held = ThreadPool("kinesis-fast-test", LOGGER), threading.Event(), Held()
     alive = weakref.ref(held)
 
     def task(held: Held | None = held) -> None:

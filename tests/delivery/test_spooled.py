@@ -389,7 +389,7 @@ def test_after_close_no_request_is_begun(tmp_path: Path, caplog: pytest.LogCaptu
     threads = output._parts.context.threads
     output.close(0.01)
     gate.set()
-    eventually(lambda: threads._n_idle == 0 and output.stats()["delivered"] == 1000)
+    eventually(lambda: not threads._running and output.stats()["delivered"] == 1000)
     time.sleep(0.05)
     assert len(transport.requests) == 2
     assert "next try" not in caplog.text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 
 import kinesis_fast
 
+MOST_TIMES = 3
+NOP = dis.opmap["NOP"]
 PACKAGE = Path(kinesis_fast.__file__).parent
 
 
@@ -31,8 +35,11 @@ def _with_blocks(path: str) -> dict[int, int]:
 class Interruption:
     """Counts the lines that run in some modules, on all threads, and raises at one of them.
 
-    The end of a `with` block is no such line: there the interpreter itself raises nothing, but a
-    trace function that raises would skip the exit of the block, and with it the release of a lock.
+    A line counts when it runs for the first few times.
+
+    The end of a `with` block is not such a line, nor is a bare `try:`. The interpreter raises
+    nothing there by itself, but a trace function that raises would skip the exit of the block around
+    it, and with it the release of a lock.
 
     Args:
         modules: paths below the package, files or folders.
@@ -45,6 +52,7 @@ class Interruption:
         self._at = at
         self._error = error
         self._lock = threading.Lock()
+        self._times: Counter[tuple[str, int]] = Counter()
         self.n_lines = 0
         self.place = ""
 
@@ -59,7 +67,8 @@ class Interruption:
             if event == "line":
                 line, last = frame.f_lineno, before
                 before = line
-                if not line < last <= blocks.get(line, -1):
+                is_exit = line < last <= blocks.get(line, -1)
+                if not is_exit and frame.f_code.co_code[frame.f_lasti] != NOP:
                     self._count(path, line)
             return trace_line
 
@@ -67,6 +76,9 @@ class Interruption:
 
     def _count(self, path: str, line: int) -> None:
         with self._lock:
+            self._times[path, line] += 1
+            if self._times[path, line] > MOST_TIMES:
+                return
             number = self.n_lines
             self.n_lines += 1
         if number == self._at:

@@ -163,15 +163,18 @@ cdef class Request:
     def mark_events(self, bytearray bits not None, kept=()):
         """Set the bit of the event of each entry, but for the entries `kept`.
 
-        Bit i % 8 of byte i // 8 is event i; `bits` grows where it is too short. Returns the bytes
-        of these entries, data plus partition keys. IndexError or ValueError for wrong indexes.
+        Bit i % 8 of byte i // 8 is event i; `bits` grows where it is too short. Returns how many
+        bits were 0 before, and the bytes of these entries, data plus partition keys. Raises
+        IndexError or ValueError for wrong indexes.
         """
         cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
         cdef uint8_t is_kept[MAX_RECORDS_PER_REQUEST]
         cdef Batch* batch
         cdef uint8_t* octets
         cdef size_t n_octets = 0, n_bytes = 0
-        cdef unsigned int i
+        cdef unsigned int i, n_new = 0
+        cdef size_t octet
+        cdef uint8_t mask
         cdef unsigned int n_kept = self.choose(kept, chosen) if kept else 0
         memset(is_kept, 0, sizeof(is_kept))
         for i in range(n_kept):
@@ -184,11 +187,13 @@ cdef class Request:
                 bits += bytes(n_octets - len(bits))
             octets = <uint8_t*> PyByteArray_AsString(bits)
             for i in range(batch.n_entries):
-                if not is_kept[i]:
-                    octets[batch.entries[i].event >> 3] |= <uint8_t> (
-                        1 << (batch.entries[i].event & 7))
+                octet = batch.entries[i].event >> 3
+                mask = <uint8_t> (1 << (batch.entries[i].event & 7))
+                if not is_kept[i] and not octets[octet] & mask:
+                    octets[octet] |= mask
                     n_bytes += batch.entries[i].n_bytes
-        return n_bytes
+                    n_new += 1
+        return n_new, n_bytes
 
     def subset(self, indexes):
         """Return a new Request with only the entries `indexes`, in that order.
