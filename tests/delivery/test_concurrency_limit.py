@@ -116,6 +116,7 @@ class Shards:
         return None
 
 
+@pytest.mark.slow
 def test_under_a_small_stream_few_records_are_sent_in_vain() -> None:
     service = Shards(2, 4000.0)
     output = KinesisOutput(output_config(), service)

@@ -304,6 +304,7 @@ def test_one_thread_does_it_all_while_it_always_comes_back(
     assert set(threads) == {threading.get_ident()}
 
 
+@pytest.mark.slow
 def test_others_go_on_while_a_request_is_under_way() -> None:
     service = Service(answer_s=0.05)
     with output_for(service, max_in_flight="4") as output:

@@ -30,6 +30,8 @@ class Jobs:
             self._workers.wait_for_all()
 
     def _work(self) -> None:
+        with self._lock:
+            assert self._workers.join()
         while (has_to_start := self._begin()) is not None:
             if has_to_start:
                 threading.Thread(target=self._help).start()
@@ -41,7 +43,7 @@ class Jobs:
 
     def _help(self) -> None:
         with self._lock:
-            self._workers.join()
+            self._workers.start_up()
         self._work()
 
     def _begin(self) -> bool | None:
@@ -94,14 +96,26 @@ def test_whatever_the_jobs_take_all_are_done(seed: int) -> None:
 
 def test_a_thread_that_could_not_start_is_not_waited_for() -> None:
     lock = threading.Lock()
-    three = LeaderFollowers(lock, 3)
+    two = LeaderFollowers(lock, 2)
     with lock:
-        three.lead()
-        assert three.want_watcher()
-        assert not three.want_watcher()  # one is on the way
-        three.cancel_join()
-        assert three.want_watcher()
-        three.join()
-        three.leave()
-        three.leave()
-        three.wait_for_all()
+        assert two.join()
+        two.lead()
+        assert two.want_watcher()
+        assert not two.want_watcher()  # one is on the way
+        two.start_up()
+        assert two.want_watcher()
+        two.wait_for_all()
+        assert not two.join()
+
+
+def test_a_thread_that_died_without_leaving_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leader_followers, "LOOK_S", 0.01)
+    lock = threading.Lock()
+    workers = LeaderFollowers(lock, 2)
+    thread = threading.Thread(target=workers.join)
+    thread.start()
+    thread.join()
+    with lock:
+        workers.wait_for_all()

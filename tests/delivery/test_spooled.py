@@ -102,6 +102,7 @@ def test_more_chunks_than_slots_are_no_reason_to_retry(tmp_path: Path) -> None:
     assert sorted(numbers(transport.kept)) == list(range(200))
 
 
+@pytest.mark.slow
 def test_a_full_spool_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     gate, step = gate_and_step()
     output = spooling(FakeTransport(then=step), tmp_path, spool_max_bytes="10M")
