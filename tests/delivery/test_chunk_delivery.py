@@ -98,9 +98,9 @@ def output_for(transport: Any, **options: str) -> KinesisOutput:
     return KinesisOutput(output_config(options), transport, timing=FakeTime().timing())
 
 
-@pytest.mark.parametrize("max_in_flight", [1, 2, 4, 7])
-@pytest.mark.parametrize("n_records", [1, 499, 500, 501, 1000, 2600, 11_111])
-def test_random_keys(max_in_flight: int, n_records: int) -> None:
+@pytest.mark.parametrize("max_in_flight", [1, 4, 7])
+@pytest.mark.parametrize("n_records", [1, 500, 501, 2600])
+def test_every_record_arrives_once(max_in_flight: int, n_records: int) -> None:
     service = Service()
     with output_for(service, max_in_flight=str(max_in_flight)) as output:
         assert output.flush(numbered(range(n_records))) is OK
@@ -145,18 +145,18 @@ def test_a_throttled_request_narrows_the_window() -> None:
 
 
 @pytest.mark.parametrize("n_keys", [1, 2, 5, 300])
-@pytest.mark.parametrize("max_in_flight", [1, 2, 4])
+@pytest.mark.parametrize("max_in_flight", [1, 4])
 def test_records_of_a_key_arrive_in_order(n_keys: int, max_in_flight: int) -> None:
     service = Service()
     options = {"partition_key": "k", "max_in_flight": str(max_in_flight)}
     with output_for(service, **options) as output:
-        assert output.flush(keyed(9000, n_keys)) is OK
+        assert output.flush(keyed(6000, n_keys)) is OK
     assert len(service.arrived) == n_keys
     for arrived in service.arrived.values():
         assert arrived == sorted(arrived)
-    assert sum(map(len, service.arrived.values())) == 9000
+    assert sum(map(len, service.arrived.values())) == 6000
     assert service.most_in_flight <= max_in_flight
-    assert len(service.sizes) <= 9000 // 500 + max_in_flight
+    assert len(service.sizes) <= 6000 // 500 + max_in_flight
 
 
 def test_a_lane_has_one_request_in_flight(standstill: threading.Event) -> None:
@@ -247,12 +247,12 @@ def test_requests_in_memory_are_bounded(
     with KinesisOutput(
         config, CountingService(hold=standstill), make_encoder=CountingEncoder
     ) as output:
-        assert output.flush(keyed(20_000, 1000)) is OK
+        assert output.flush(keyed(10_000, 1000)) is OK
     assert 4 <= max(alive) <= most
 
 
 @pytest.mark.parametrize("options", [{}, {"partition_key": "k"}])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_faults(options: dict[str, str], seed: int) -> None:
     rng = Random(seed)
     lock = threading.Lock()
@@ -332,7 +332,7 @@ def test_several_flushes_at_once() -> None:
     output = output_for(service, partition_key="k")
     results: list[FlushResult] = []
     chunks = [
-        chunk_of({"n": i, "k": f"{caller} {i % 7}"} for i in range(3000)) for caller in range(8)
+        chunk_of({"n": i, "k": f"{caller} {i % 7}"} for i in range(1500)) for caller in range(8)
     ]
     threads = [
         threading.Thread(target=lambda chunk=chunk: results.append(output.flush(chunk)))
@@ -344,7 +344,7 @@ def test_several_flushes_at_once() -> None:
         thread.join()
     output.close()
     assert results == [OK] * 8
-    assert_stats(output, in_=24_000, delivered=24_000)
+    assert_stats(output, in_=12_000, delivered=12_000)
     assert all(arrived == sorted(arrived) for arrived in service.arrived.values())
 
 

@@ -98,14 +98,14 @@ def test_all_jobs_are_done_however_long_each_takes(seed: int) -> None:
 
 def test_a_thread_that_could_not_start_is_not_waited_for() -> None:
     lock = threading.Lock()
-    three = LeaderFollowers(lock, 3)
+    workers = LeaderFollowers(lock, 2)
     with lock:
-        three.lead()
-        assert three.want_watcher()
-        assert not three.want_watcher()  # one is about to start
-        three.cancel_join()
-        assert three.want_watcher()
-        three.join()
-        three.leave()
-        three.leave()
-        three.wait_for_all()
+        workers.lead()
+        assert workers.want_watcher()
+        assert not workers.want_watcher()  # one is about to start
+        workers.cancel_join()
+        assert workers.want_watcher()
+        workers.join()
+        workers.leave()
+        workers.leave()
+        workers.wait_for_all()

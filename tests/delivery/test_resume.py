@@ -137,7 +137,7 @@ def test_a_chunk_is_not_remembered_when_nothing_arrived() -> None:
     assert_stats(output, resumed=0, delivered=10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     n_records=st.integers(1, 3000),

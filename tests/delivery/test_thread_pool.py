@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from functools import partial
 
 from outputs import PATIENCE_S, eventually
 
@@ -28,16 +29,29 @@ def test_an_idle_thread_holds_nothing_of_its_last_task() -> None:
 
 def test_an_idle_thread_takes_the_next_task() -> None:
     pool, idents = ThreadPool("kinesis-fast-test"), list[int]()
-    for n_tasks in range(1, 4):
-        pool.run(lambda: idents.append(threading.get_ident()))
-        eventually(lambda n=n_tasks: len(idents) == n and pool._n_idle == 1)
+
+    def task() -> None:
+        idents.append(threading.get_ident())
+
+    for _ in range(3):
+        n_done = len(idents)
+        pool.run(task)
+        eventually(partial(is_idle, pool, idents, n_done + 1))
     assert len(set(idents)) == 1
     pool.close()
 
 
-def test_a_task_does_not_wait_for_another() -> None:
+def is_idle(pool: ThreadPool, idents: list[int], n_done: int) -> bool:
+    return len(idents) == n_done and pool._n_idle == 1
+
+
+def test_tasks_do_not_wait_for_each_other() -> None:
     pool, together = ThreadPool("kinesis-fast-test"), threading.Barrier(3)
+
+    def task() -> None:
+        together.wait(PATIENCE_S)
+
     for _ in range(2):
-        pool.run(lambda: together.wait(PATIENCE_S) and None)
+        pool.run(task)
     together.wait(PATIENCE_S)
     pool.close()
