@@ -1,7 +1,7 @@
-# Everything runs in virtual environments made here. What the machine has to have is Python >= 3.11 with
-# its C headers and a C++ compiler. What is tested is the built wheel, installed, never the source tree.
+# Every target makes the virtual environment it runs in. The machine needs Python >= 3.11 with its C
+# headers, and a C++ compiler. The tests run against the installed wheel, never against the source tree.
 
-PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11  # the first that fits is taken
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11  # make uses the first suitable one
 FITS := import ensurepip, os, sys, sysconfig, venv; headers = sysconfig.get_path("include"); \
 	sys.exit(sys.version_info < (3, 11) or not os.path.exists(headers + "/Python.h"))
 
@@ -13,85 +13,105 @@ FUZZ := .venv-fuzz
 THREADS := .venv-threads
 SOURCES := $(shell find kinesis_fast src_pyx -name __pycache__ -prune -o -print) \
 	setup.py pyproject.toml MANIFEST.in README.md LICENSE
-# Few frames of each allocation are kept: to walk the stack of Python costs more than all the rest.
+# Keep few frames for each allocation: walking Python's stack costs more than everything else.
 SANITIZER_OPTIONS := ASAN_OPTIONS=detect_leaks=0:malloc_context_size=4:quarantine_size_mb=64 \
 	UBSAN_OPTIONS=print_stacktrace=1
 SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	$(SANITIZER_OPTIONS) PYTHONMALLOC=malloc
 FUZZ_TARGETS := encode answer http
-CLANG ?= clang clang-22 clang-19 clang-16 clang-15 clang-14  # the first that is there is taken
+CLANG ?= clang clang-22 clang-19 clang-16 clang-15 clang-14  # make uses the first one found
+# As many processes as processors, but no more than 4: the servers that the tests start need some too.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 FAST_TESTS := --ignore=tests/packaging --ignore=tests/torture
+# Not the tests that start many processes or send much: e2e, host, the command, golden files for each kernel.
+QUICK_TESTS := tests/core tests/config tests/delivery tests/storage tests/transport \
+	$(wildcard tests/test_*.py) --ignore=tests/core/test_golden.py --ignore=tests/core/test_mutations.py \
+	--ignore=tests/delivery/test_fork.py --ignore=tests/storage/test_durability.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help demo test packaging test-long soak torture torture-short bench bench-short bench-gate bench-gate-update fluent-bit
-.PHONY: lint format coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
+.PHONY: help demo test test-quick test-slow test-long mutants packaging soak torture torture-short fluent-bit
+.PHONY: bench bench-short bench-gate bench-gate-update
+.PHONY: lint format docs coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
 
-help:  ## this list
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
 		while read -r make target text; do printf '%s %-18s %s\n' "$$make" "$$target" "$$text"; done
 
-demo: $(VENV)/installed $(VENV)/local.extra  ## captured chunks into a local Kinesis, read back and compared
+demo: $(VENV)/installed $(VENV)/local.extra  ## send captured chunks to a local Kinesis, read back, compare
 	$(VENV)/bin/kinesis-fast demo
 
-test: $(VENV)/installed $(VENV)/test.extra  ## the fast tests
-	$(VENV)/bin/pytest $(FAST_TESTS)
+test-quick: $(VENV)/installed $(VENV)/test.extra  ## run the tests for the inner loop, in at most a minute
+	$(VENV)/bin/pytest $(PARALLEL) --quick -m "not long and not slow" $(QUICK_TESTS)
 
-packaging: $(VENV)/installed $(VENV)/test.extra  ## the tests of wheel and sdist, on all Pythons there are
-	$(VENV)/bin/pytest tests/packaging
+test: $(VENV)/installed $(VENV)/test.extra  ## run all tests but the slow and long ones, packaging and torture
+	$(VENV)/bin/pytest $(PARALLEL) -m "not long and not slow" $(FAST_TESTS)
 
-test-long: $(VENV)/installed $(VENV)/test.extra  ## the tests that take minutes
+test-slow: $(VENV)/installed $(VENV)/test.extra  ## run the tests that wait or measure, one at a time
+	$(VENV)/bin/pytest -m "slow and not long" $(FAST_TESTS)
+
+test-long: $(VENV)/installed $(VENV)/test.extra  ## run the tests that take minutes
 	$(VENV)/bin/pytest -m long
 
-soak: $(VENV)/installed $(VENV)/test.extra  ## 30 minutes of load and faults; SECONDS=60 for a short one
+mutants: $(VENV)/installed $(VENV)/test.extra $(VENV)/mutants.group  ## report faults that no test notices; ONLY=core
+	$(VENV)/bin/python -P tools/mutants.py $(if $(ONLY),--only "$(ONLY)")
+
+packaging: $(VENV)/installed $(VENV)/test.extra  ## test wheel and sdist on every Python of the machine
+	$(VENV)/bin/pytest tests/packaging
+
+soak: $(VENV)/installed $(VENV)/test.extra  ## send under faults for 30 minutes; SECONDS=60 shortens it
 	$(VENV)/bin/python -P tests/torture/soak.py --seconds $(or $(SECONDS),1800)
 
-torture: $(VENV)/installed $(VENV)/test.extra  ## faults, full disks, kill -9: all of it, minutes
+torture: $(VENV)/installed $(VENV)/test.extra  ## run every test with faults, full disks, kill -9, in minutes
 	$(VENV)/bin/pytest -m "long or not long" tests/torture tests/storage tests/fuzz
 
-torture-short: $(VENV)/installed $(VENV)/test.extra  ## the fast ones of them, a minute or two
+torture-short: $(VENV)/installed $(VENV)/test.extra  ## run the fast ones of these, in a minute or two
 	$(VENV)/bin/pytest tests/torture
 
-bench: $(VENV)/installed $(VENV)/bench.group  ## all benchmarks
+bench: $(VENV)/installed $(VENV)/bench.group  ## run all benchmarks
 	$(VENV)/bin/python benchmarks/run.py
 
-bench-short: $(VENV)/installed $(VENV)/bench.group  ## the benchmarks, fewer rounds
+bench-short: $(VENV)/installed $(VENV)/bench.group  ## run all benchmarks with fewer rounds
 	$(VENV)/bin/python benchmarks/run.py --short
 
-bench-gate: $(VENV)/installed  ## fails when encoding takes more instructions than recorded; needs valgrind
+bench-gate: $(VENV)/installed  ## fail if encoding takes more instructions than recorded; needs valgrind
 	$(VENV)/bin/python benchmarks/instructions.py
 
-bench-gate-update: $(VENV)/installed  ## record the instructions of now in benchmarks/instructions.json
+bench-gate-update: $(VENV)/installed  ## record the current instructions in benchmarks/instructions.json
 	$(VENV)/bin/python benchmarks/instructions.py --update
 
-fluent-bit: $(VENV)/installed $(VENV)/test.extra  ## tests and a 200 MB run with a real Fluent Bit: FLUENT_BIT=/path or on PATH
+fluent-bit: $(VENV)/installed $(VENV)/test.extra  ## test with a real Fluent Bit, also 200 MB; FLUENT_BIT=/path
 	$(VENV)/bin/pytest tests/fluent_bit
 	$(VENV)/bin/python benchmarks/fluent_bit.py --check
 
 lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-lint: $(VENV)/installed $(VENV)/test.extra $(VENV)/lint.group  ## ruff, mypy --strict, cython-lint
+lint: $(VENV)/installed $(VENV)/test.extra $(VENV)/lint.group  ## run ruff, mypy --strict and cython-lint; look for stale docs
 	ruff check
 	ruff format --check
 	mypy
 	cython-lint src_pyx
+	python -P tools/docs.py --check
 
-format: $(VENV)/created $(VENV)/lint.group  ## let ruff mend and lay out the Python files
+format: $(VENV)/created $(VENV)/lint.group  ## fix and format the Python files with ruff
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-coverage: $(COVERAGE)/installed $(COVERAGE)/test.extra $(COVERAGE)/coverage.group  ## covered lines, Python and .pyx
+docs: $(VENV)/installed  ## write README's table of options and docs/api.md from the source
+	$(VENV)/bin/python -P tools/docs.py
+
+coverage: $(COVERAGE)/installed $(COVERAGE)/test.extra $(COVERAGE)/coverage.group  ## measure which lines the tests cover
 	find build/coverage -name '*.gcda' -delete
-	$(COVERAGE)/bin/coverage run $(COVERAGE)/bin/pytest $(FAST_TESTS)
+	$(COVERAGE)/bin/coverage run $(COVERAGE)/bin/pytest $(FAST_TESTS) --ignore=tests/tools
 	$(COVERAGE)/bin/coverage combine --quiet
 	$(COVERAGE)/bin/coverage report
 	$(COVERAGE)/bin/python tools/compiled_coverage.py build/coverage
 
-sanitize: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## the tests of the core under ASan and UBSan
+sanitize: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## test the core under ASan and UBSan
 	$(SANITIZED) $(SANITIZE)/bin/pytest --capture=sys tests/core tests/host
 
-fuzz: $(FUZZ)/installed $(FUZZ)/fuzz.group  ## libFuzzer, SECONDS=600 for each of FUZZ_TARGETS; needs clang
+fuzz: $(FUZZ)/installed $(FUZZ)/fuzz.group  ## run libFuzzer, SECONDS=600 for each of FUZZ_TARGETS; needs clang
 	@mkdir -p build/fuzz-found
 	for target in $(FUZZ_TARGETS); do \
 		LD_PRELOAD="$$($(FUZZ)/bin/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
@@ -99,31 +119,31 @@ fuzz: $(FUZZ)/installed $(FUZZ)/fuzz.group  ## libFuzzer, SECONDS=600 for each o
 			--corpus build/fuzz-corpus/$$target -artifact_prefix=build/fuzz-found/$$target- \
 			-max_total_time=$(or $(SECONDS),600) -print_final_stats=1 || exit 1; done
 
-fuzz-short: $(SANITIZE)/installed  ## half a minute of random inputs, the same ones each time; no clang
+fuzz-short: $(SANITIZE)/installed  ## feed random inputs for half a minute, always the same ones
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py encode --seconds 20
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py answer --seconds 5
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py http --seconds 5
 
-threads: $(THREADS)/installed $(THREADS)/test.extra  ## the tests of threads under TSan
+threads: $(THREADS)/installed $(THREADS)/test.extra  ## test the threads under TSan
 	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	TSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
 		$(THREADS)/bin/pytest --capture=sys tests/core/test_threads.py
 
-portable: $(PORTABLE)/installed $(PORTABLE)/test.extra  ## the tests of the core with the kernels for any CPU
+portable: $(PORTABLE)/installed $(PORTABLE)/test.extra  ## test the core with the kernels for an unknown CPU
 	$(PORTABLE)/bin/pytest tests/core
 
-wheel: $(VENV)/installed $(VENV)/test.extra  ## dist/*.whl, built from scratch
+wheel: $(VENV)/installed $(VENV)/test.extra  ## build dist/*.whl from scratch
 	rm -rf build/release dist/*.whl
 	$(VENV)/bin/pyproject-build --wheel
 
-sdist: $(VENV)/installed $(VENV)/test.extra  ## dist/*.tar.gz
+sdist: $(VENV)/installed $(VENV)/test.extra  ## build dist/*.tar.gz
 	rm -rf dist/*.tar.gz
 	$(VENV)/bin/pyproject-build --sdist
 
-clean:  ## remove all that was built, the virtual environments too
+clean:  ## remove everything built here, virtual environments included
 	rm -rf build dist *.egg-info .coverage* $(VENV) $(COVERAGE) $(SANITIZE) $(PORTABLE) $(FUZZ) $(THREADS)
 
-# --- the virtual environments; each file is the stamp of one step ---
+# --- The virtual environments: each file records that a step is done. ---
 
 %/created:
 	@command -v $(firstword $(CXX)) >/dev/null || command -v c++ >/dev/null || { \
@@ -147,16 +167,16 @@ FOUND_CLANG = $(firstword $(foreach clang,$(CLANG),$(notdir $(shell command -v $
 
 $(FUZZ)/clang: $(FUZZ)/created
 	@test -n "$(FOUND_CLANG)" || { echo "make: fuzzing by coverage needs clang (Debian: apt-get" \
-		"install clang); make fuzz-short does without" >&2; exit 1; }
+		"install clang); make fuzz-short needs none" >&2; exit 1; }
 	@echo $(FOUND_CLANG) > $@
 
-# Compiled modules are kept for the next build, files that were removed from the tree must not be.
+# The next build reuses the compiled modules, but must not pick up files deleted from the tree.
 %/installed: %/created $(SOURCES)
 	@if [ -d build ]; then find build -path '*/lib*/*' -type f ! -name '*.so' -delete; fi
 	$*/bin/pip --quiet install .
 	@touch $@
 
-# What an extra or a dependency group adds to an environment that has the package already.
+# Add an extra or a dependency group to an environment that has the package.
 %.extra: pyproject.toml
 	$(@D)/bin/pip --quiet install 'kinesis-fast[$(basename $(@F))]'
 	@touch $@

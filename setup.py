@@ -1,11 +1,14 @@
 """Compiles src_pyx: the modules of kinesis_fast._core, and the library that Fluent Bit opens.
 
-All else about the package stands in pyproject.toml.
+pyproject.toml has everything else about the package.
 
-KINESIS_FAST_BUILD in the environment picks the kind of build: `release` (the default), `sanitize`
-(ASan + UBSan; run it with libasan preloaded), `fuzz` (the same by clang, with the counters that a
-fuzzer follows), `threads` (TSan; run it with libtsan preloaded), `coverage` (gcov counts lines of
-the .pyx files) or `portable` (the kernels for a CPU that is not known, whatever this one is).
+The environment variable KINESIS_FAST_BUILD selects the kind of build:
+- `release`: the default;
+- `sanitize`: with ASan and UBSan; preload libasan to run it;
+- `fuzz`: the same with clang, and with the coverage counters that a fuzzer needs;
+- `threads`: with TSan; preload libtsan to run it;
+- `coverage`: gcov counts the lines of the .pyx files;
+- `portable`: only the kernels that run on any CPU.
 """
 
 import os
@@ -25,8 +28,8 @@ STABLE_ABI_MACRO, STABLE_ABI_TAG = ("Py_LIMITED_API", "0x030B0000"), "cp311"
 SANITIZERS = "-fsanitize=address,undefined"
 FUZZER = "-fsanitize=fuzzer-no-link,address,undefined"  # clang only
 
-# kind of build -> (flags to compile with, flags to link with)
-# Never -Ofast: it would switch the floating-point mode of the whole host process.
+# kind of build -> (compiler flags, linker flags)
+# Never use -Ofast: it would change the floating-point mode of the whole host process.
 FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "release": (["-O3", "-g0"], []),
     "sanitize": (
@@ -41,7 +44,7 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
             *("-O1", "-g", "-DKF_EXACT_BUFFERS", FUZZER, "-fno-sanitize=function"),
             *("-fno-sanitize-recover=all", "-fno-wrapv", "-fno-omit-frame-pointer"),
         ],
-        [],  # the fuzzer brings the runtimes of the sanitizers
+        [],  # the fuzzer provides the runtimes of the sanitizers
     ),
     "threads": (["-O1", "-g", "-fsanitize=thread"], ["-fsanitize=thread"]),
     "portable": (["-O3", "-g0", "-DKF_PORTABLE"], []),
@@ -53,17 +56,17 @@ if kind not in FLAGS:
     sys.exit(f"KINESIS_FAST_BUILD is {kind!r}; allowed: {', '.join(FLAGS)}")
 compile_flags, link_flags = FLAGS[kind]
 
-# A host process may bring a C++ library of its own: ours is linked in, and none of it is exported.
+# The host process may use another C++ library, so ours is linked statically and not exported.
 static_runtime = ["-static-libstdc++", "-static-libgcc"] if sys.platform == "linux" else []
 
-# The stable ABI serves every Python from 3.11 on, but not the free-threaded interpreters.
+# The stable ABI works with every Python from 3.11 on, except the free-threaded interpreters.
 stable_abi = not sysconfig.get_config_var("Py_GIL_DISABLED")
-# Each kind of build has its own directory, so that none picks up another's objects.
+# Each kind of build has its own directory, so that builds do not mix their object files.
 build_base = Path("build", kind if stable_abi else f"{kind}-free-threaded")
 
 
 def extension(source: Path) -> Extension:
-    """Describe the module compiled from one .pyx file, named after its place below src_pyx."""
+    """Describe the module of one .pyx file; its name follows from its path below src_pyx."""
     return Extension(
         ".".join(source.relative_to(SOURCES).with_suffix("").parts),
         [str(source)],
@@ -78,7 +81,7 @@ def extension(source: Path) -> Extension:
 
 
 def host_library() -> Extension:
-    """Describe the library for Fluent Bit: plain C, no Python in it, never unmapped."""
+    """Describe the library for Fluent Bit: plain C, not linked to Python, never unmapped."""
     exports = HOST_SOURCES / "exports.map"
     return Extension(
         HOST_LIBRARY,
@@ -94,10 +97,10 @@ def host_library() -> Extension:
 
 
 class BuildExt(build_ext):
-    """Gives the library for Fluent Bit its plain name: it is no module of Python."""
+    """Gives the library for Fluent Bit a plain file name, because it is not a Python module."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        """Return the path of what is built of an extension."""
+        """Return the path of the file that an extension is built into."""
         if fullname == HOST_LIBRARY or fullname == HOST_LIBRARY.rpartition(".")[2]:
             return str(Path(*fullname.split("."))) + ".so"
         return str(super().get_ext_filename(fullname))

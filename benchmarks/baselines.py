@@ -1,4 +1,4 @@
-"""What one would write without kinesis_fast: msgpack, a JSON package, base64 and a JSON body.
+"""Plain Python without kinesis_fast: msgpack, a JSON package, base64 and a JSON body.
 
 Where there is a choice, the faster way that is still plain Python is taken: the time text is made
 once a second, a random key is one call, and records above the size limit are not looked for.
@@ -100,17 +100,25 @@ def count_events(chunk: bytes) -> int:
 def bodies(chunk: bytes, baseline: Baseline, shape: Shape | None) -> Iterator[bytes]:
     """The finished request bodies of a chunk, of at most 500 records and 5 MiB each."""
     make = plain_records if shape is None else partial(shaped_records, shape=shape)
+    for entries in batches(make(chunk, baseline), baseline.to_data):
+        yield baseline.dumps({"StreamName": STREAM, "Records": entries})
+
+
+def batches(
+    records: Iterable[PlainRecord], to_data: Callable[[bytes], object]
+) -> Iterator[list[dict[str, object]]]:
+    """The entries of each request, of at most 500 records and 5 MiB; to_data makes `Data`."""
     entries: list[dict[str, object]] = []
     total = 0
-    for data, key in make(chunk, baseline):
+    for data, key in records:
         n_bytes = len(data) + len(key.encode())
         if len(entries) == MAX_REQUEST_RECORDS or total + n_bytes > MAX_REQUEST_BYTES:
-            yield baseline.dumps({"StreamName": STREAM, "Records": entries})
+            yield entries
             entries, total = [], 0
-        entries.append({"Data": baseline.to_data(data), "PartitionKey": key})
+        entries.append({"Data": to_data(data), "PartitionKey": key})
         total += n_bytes
     if entries:
-        yield baseline.dumps({"StreamName": STREAM, "Records": entries})
+        yield entries
 
 
 def plain_records(chunk: bytes, baseline: Baseline) -> Iterator[PlainRecord]:

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that is made anew each time; its key never leaves its directory."""
+"""Makes a certificate for 127.0.0.1; its key stays in the given directory."""
 
 import datetime
 import ipaddress

@@ -1,4 +1,4 @@
-"""A bar chart as SVG that can be read on a light and on a dark page."""
+"""A bar chart as SVG, readable on light and dark pages."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -31,7 +31,7 @@ text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f
 
 
 class Group(NamedTuple):
-    """The bars of one thing that was measured; one value for each series, all at least 0."""
+    """The bars of one measured item; one value for each series, at least 0."""
 
     name: str
     values: Sequence[float]

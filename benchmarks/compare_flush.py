@@ -1,4 +1,4 @@
-"""What delivery adds to the encoding: whole flushes into memory."""
+"""The cost of delivery besides encoding: whole flushes into memory."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from compare_encode import exhaust
 from memory_transport import MemoryTransport
 from timing import Effort, Series, Spread, interleave
-from workloads import BASE_OPTIONS, Workload, captured, first_events
+from workloads import BASE_OPTIONS, Workload, captured
 
 from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
+from kinesis_fast.cli.expectation import first_events
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,24 @@ def measure_memory(name: str, chunk: bytes, effort: Effort) -> MemoryRow:
 
 
 def measure_all_memory(workloads: Iterable[Workload], effort: Effort) -> list[MemoryRow]:
-    """Flush every chunk, and one of a single small record, which is nothing but fixed cost."""
+    """Flush every chunk, and a chunk of one small record, which is fixed cost only."""
     single = first_events(captured("access_0"), 1)
     rows = [measure_memory(workload.name, workload.chunk, effort) for workload in workloads]
     return [measure_memory("one record", single, effort), *rows]
 
 
+def output_to(url: str, transport: str) -> KinesisOutput:
+    """An output that sends to a sink."""
+    options = BASE_OPTIONS | {"endpoint": url, "transport": transport}
+    return KinesisOutput(OutputConfig.from_options(options))
+
+
 def flush(output: KinesisOutput, chunk: bytes) -> None:
-    """Flush a chunk and make sure that all of it was taken."""
+    """Flush a chunk and check that it was accepted."""
     expect(output.flush(chunk), FlushResult.OK, "flush")
 
 
 def expect(found: object, wanted: object, where: str) -> None:
-    """Raise AssertionError when there is nothing to time because the result is wrong."""
+    """Raise AssertionError when a result is wrong, so that it is not worth timing."""
     if found != wanted:
         raise AssertionError(f"{where}: {found} instead of {wanted}")

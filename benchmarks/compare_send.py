@@ -4,24 +4,22 @@ Every way of sending has a sink of its own, so that the totals say what each of 
 timing they have to be, to the record and to the byte, what was flushed.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import baselines
 import boto3
-import counting_sink
 import loopback
 from botocore.config import Config
-from compare_flush import expect, flush
+from compare_flush import expect, flush, output_to
 from counting_sink import Certificate, CountingSink, Totals
 from timing import Effort, Series, Spread, interleave, ratio, wall_ratio
-from workloads import BASE_OPTIONS, STREAM, captured, events_of, first_events
+from workloads import BASE_OPTIONS, STREAM, captured, events_of
 
-from kinesis_fast import KinesisOutput, OutputConfig, RecordEncoder
+from kinesis_fast import OutputConfig, RecordEncoder
+from kinesis_fast.cli.expectation import first_events
 
 DIRECT, BOTOCORE, PLAIN = "direct", "botocore", "plain boto3"
 REQUEST_RECORDS = 500
@@ -62,7 +60,7 @@ class SendRow:
 
     @property
     def wall_ms(self) -> Spread:
-        """Time from the first request to the last answer in ms."""
+        """Time from the first request to the last response in ms."""
         return Spread.of(self.series.wall_ns).map(lambda wall_ns: wall_ns / 1e6)
 
     @property
@@ -100,22 +98,18 @@ class SendRow:
 
 
 def measure(effort: Effort, latent: Effort) -> list[SendRow]:
-    """Send all chunks in all ways; HTTPS only where tls_obstacle() is None.
+    """Send all chunks in all ways; HTTPS only where counting_sink.tls_obstacle() is None.
 
     latent: rounds with latency; what is measured there is mostly waiting.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        tls = None
-        if counting_sink.tls_obstacle() is None:
-            tls = counting_sink.make_certificate(Path(directory))
-        with loopback.applied(tls):
-            return [
-                row
-                for served in ((None, tls) if tls else (None,))
-                for latency_ms in (0, LATENCY_MS)
-                for case in (_latent_cases() if latency_ms else _cases())
-                for row in _measure(case, served, latency_ms, latent if latency_ms else effort)
-            ]
+    with loopback.applied() as certificates:
+        return [
+            row
+            for tls in certificates
+            for latency_ms in (0, LATENCY_MS)
+            for case in (_latent_cases() if latency_ms else _cases())
+            for row in _measure(case, tls, latency_ms, latent if latency_ms else effort)
+        ]
 
 
 def _cases() -> list[Case]:
@@ -196,8 +190,7 @@ def _check_all(way: str, run: Counted, totals: Totals, one_pass: Totals) -> None
 
 def _output(transport: str) -> Callable[[ExitStack, str, bytes], Callable[[], object]]:
     def make(opened: ExitStack, url: str, chunk: bytes) -> Callable[[], object]:
-        options = BASE_OPTIONS | {"endpoint": url, "transport": transport}
-        output = opened.enter_context(KinesisOutput(OutputConfig.from_options(options)))
+        output = opened.enter_context(output_to(url, transport))
         return lambda: flush(output, chunk)
 
     return make
@@ -215,23 +208,10 @@ def _plain_boto3(opened: ExitStack, url: str, chunk: bytes) -> Callable[[], obje
 
 
 def _put_all(client: Any, chunk: bytes) -> None:
-    for records in _batches(chunk):
-        answer = client.put_records(StreamName=STREAM, Records=records)
-        expect(answer["FailedRecordCount"], 0, "client.put_records")
-
-
-def _batches(chunk: bytes) -> Iterator[list[dict[str, object]]]:
-    batch: list[dict[str, object]] = []
-    total = 0
-    for data, key in baselines.plain_records(chunk, baselines.baselines()["json"]):
-        n_bytes = len(data) + len(key)
-        is_full = len(batch) == REQUEST_RECORDS
-        if is_full or total + n_bytes > baselines.MAX_REQUEST_BYTES:
-            yield batch
-            batch, total = [], 0
-        batch.append({"Data": data, "PartitionKey": key})
-        total += n_bytes
-    yield batch
+    records = baselines.plain_records(chunk, baselines.baselines()["json"])
+    for entries in baselines.batches(records, bytes):
+        response = client.put_records(StreamName=STREAM, Records=entries)
+        expect(response["FailedRecordCount"], 0, "client.put_records")
 
 
 _WAYS: dict[str, Callable[[ExitStack, str, bytes], Callable[[], object]]] = {

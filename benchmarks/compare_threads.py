@@ -1,27 +1,25 @@
-"""How much more two threads get done than one, by the clock.
+"""How much more work two threads do than one, by the clock.
 
 Everything is measured with one thread and with two, in turns, each thread doing the same work.
-What else runs on the machine can only make a sample longer, so the shortest ones are compared.
+Other load on the machine can only make a sample longer, so the shortest ones are compared.
 """
 
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import baselines
-import counting_sink
 import loopback
-from compare_encode import exhaust
-from compare_flush import expect, flush
+from compare_encode import baseline_pass, exhaust
+from compare_flush import expect, flush, output_to
 from counting_sink import Certificate, CountingSink
 from memory_transport import HashingTransport
-from workloads import BASE_OPTIONS, captured, events_of, first_events
+from workloads import BASE_OPTIONS, captured, events_of
 
 from kinesis_fast import KinesisOutput, OutputConfig, RecordEncoder
+from kinesis_fast.cli.expectation import first_events
 
 TARGET = 1.9
 N_THREADS = 2
@@ -44,7 +42,7 @@ class ThreadRow:
 
     @property
     def scaling(self) -> float:
-        """How many times as much two threads get done."""
+        """How many times as much work two threads do."""
         return N_THREADS * self.one_s / self.two_s
 
     @property
@@ -56,14 +54,11 @@ class ThreadRow:
 
 
 def measure(rounds: int) -> list[ThreadRow]:
-    """Measure everything; HTTPS only where tls_obstacle() is None."""
-    with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
-        tls = None
-        if counting_sink.tls_obstacle() is None:
-            tls = counting_sink.make_certificate(Path(directory))
-        opened.enter_context(loopback.applied(tls))
+    """Measure everything; HTTPS only where counting_sink.tls_obstacle() is None."""
+    with loopback.applied() as certificates, ExitStack() as opened:
         own = _own_works(opened)
-        works = own | {"msgpack + json, 200 B": _plain_python} | _sending_works(opened, tls)
+        plain = baseline_pass(captured("access_0"), baselines.baselines()["json"], None)
+        works = own | {"msgpack + json, 200 B": plain} | _sending_works(opened, certificates)
         return [
             ThreadRow(name, one_s, two_s, TARGET if name in own else None)
             for name, (one_s, two_s) in _interleave(works, rounds).items()
@@ -71,7 +66,7 @@ def measure(rounds: int) -> list[ThreadRow]:
 
 
 def _own_works(opened: ExitStack) -> dict[str, Work]:
-    """Own code and SHA-256, nothing else; one request a flush, for more use both cores anyway."""
+    """Own code and SHA-256 only; one request a flush, because several would use both cores."""
     chunk = events_of(RECORDS, RECORD_BYTES)
     access = captured("access_0")
     small, large = first_events(access, 500), events_of(500, RECORD_BYTES)
@@ -86,22 +81,17 @@ def _own_works(opened: ExitStack) -> dict[str, Work]:
     }
 
 
-def _plain_python() -> None:
-    for _ in baselines.bodies(captured("access_0"), baselines.baselines()["json"], None):
-        pass
-
-
-def _sending_works(opened: ExitStack, tls: Certificate | None) -> dict[str, Work]:
+def _sending_works(
+    opened: ExitStack, certificates: Sequence[Certificate | None]
+) -> dict[str, Work]:
     """Flushes into a sink, which takes CPU time of the same machine."""
     chunk = events_of(RECORDS, RECORD_BYTES)
     works: dict[str, Work] = {}
-    for scheme, served in {"http": None, "https": tls}.items():
-        if scheme == "https" and served is None:
-            continue
-        sink = opened.enter_context(CountingSink(served))
+    for tls in certificates:
+        sink = opened.enter_context(CountingSink(tls))
+        scheme = "https" if tls else "http"
         for transport in ("direct", "botocore"):
-            options = BASE_OPTIONS | {"endpoint": sink.url, "transport": transport}
-            output = opened.enter_context(KinesisOutput(OutputConfig.from_options(options)))
+            output = opened.enter_context(output_to(sink.url, transport))
             works[f"flush into the sink, {scheme}, {transport}"] = _flushing(output, sink, chunk)
     return works
 
@@ -133,7 +123,7 @@ def _interleave(works: Mapping[str, Work], rounds: int) -> dict[str, tuple[float
 
 
 def _seconds(work: Work, n_threads: int) -> float:
-    """How long it takes until all threads have done the work; what one raises is raised here."""
+    """Seconds until all threads have done the work; raises the first error of a thread."""
     errors: list[BaseException] = []
 
     def run() -> None:

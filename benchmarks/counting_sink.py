@@ -1,4 +1,4 @@
-"""The server of benchmarks/sink, which takes everything and counts it: built, started, asked.
+"""Builds, starts and queries the server of benchmarks/sink, which accepts and counts everything.
 
 It is compiled when it is first needed, with the C compiler that is `cc`, into build/bench. For
 HTTPS it needs OpenSSL's headers and, for the certificate, the package `cryptography`; without them
@@ -14,7 +14,6 @@ import shutil
 import ssl
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +26,7 @@ TIMEOUT_S = 10.0
 
 
 class SinkError(RuntimeError):
-    """The sink cannot be built, did not start, or did not count what it was sent."""
+    """The sink cannot be built or did not start."""
 
 
 class Certificate(NamedTuple):
@@ -40,9 +39,10 @@ class Certificate(NamedTuple):
 class Totals(NamedTuple):
     """What the sink counted since it was started or reset.
 
-    connections: that were opened; the one of `totals()` itself is the first of all.
-    body_bytes: of the PutRecords requests alone, without their heads.
-    malformed: requests that were no HTTP/1.1 with a length, cut off, or not of 1 to 500 records.
+    connections: connections that were opened, the control connection of totals() included.
+    body_bytes: size of the bodies of PutRecords requests, without headers.
+    malformed: requests that were not HTTP/1.1 with a length, were cut off, or did not have 1 to 500
+        records.
     """
 
     connections: int
@@ -57,8 +57,8 @@ class CountingSink:
 
     Args:
         tls: the certificate to serve HTTPS with, None for plain HTTP.
-        latency_ms: how long each answer is held back.
-        keep: a directory for the bodies, to look at them later; None: they are counted only.
+        latency_ms: delay of each response.
+        keep: a directory in which the bodies are kept; None to only count them.
 
     Raises:
         SinkError: on entering, when it cannot be built or does not start.
@@ -82,18 +82,13 @@ class CountingSink:
         assert self._process.stdout is not None
         port = self._process.stdout.readline().strip()
         if not port.isdigit():
-            raise SinkError(f"the sink did not start: it said {port!r} instead of its port")
+            raise SinkError(f"the sink did not start: it printed {port!r} instead of its port")
         self.port = int(port)
         self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
         self._control = self._connect()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._control.close()
         self._process.communicate(timeout=TIMEOUT_S)
 
@@ -111,7 +106,7 @@ class CountingSink:
         return self._ask("POST", "/reset")
 
     def stop(self) -> Totals:
-        """End the process as a service is ended; returns what it says with its last line."""
+        """End the process with SIGTERM; returns the totals of its last line."""
         self._process.terminate()
         text, _ = self._process.communicate(timeout=TIMEOUT_S)
         return Totals(**json.loads(text))
@@ -124,8 +119,8 @@ class CountingSink:
 
     def _ask(self, method: str, path: str) -> Totals:
         self._control.request(method, path, headers={"Content-Length": "0"})
-        with self._control.getresponse() as answer:
-            return Totals(**json.loads(answer.read()))
+        with self._control.getresponse() as response:
+            return Totals(**json.loads(response.read()))
 
 
 def tls_obstacle() -> str | None:
@@ -136,7 +131,7 @@ def tls_obstacle() -> str | None:
             "headers (Debian: apt-get install libssl-dev)"
         )
     if importlib.util.find_spec("cryptography") is None:
-        return "HTTPS is left out: no certificate can be made; pip install cryptography"
+        return "HTTPS is left out because a certificate cannot be made: pip install cryptography"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the plugin costs inside a real Fluent Bit, and whether every record arrives.
+"""The cost of the plugin in a real Fluent Bit, and whether every record arrives.
 
     FLUENT_BIT=/path/to/fluent-bit python benchmarks/fluent_bit.py          some minutes
     ... python benchmarks/fluent_bit.py --megabytes 20 --rounds 1            a quick look
@@ -11,7 +11,7 @@ Two log files of numbered lines (the seed is fixed), one of raw lines and one of
 in JSON, go through Fluent Bit's tail input and an output into a server on loopback that takes
 everything and counts it (benchmarks/sink), over plain HTTP and over TLS. The outputs are `kinesis`,
 which is this package, and `kinesis_streams`, Fluent Bit's own in C; `null`, which throws all away,
-is what reading alone costs. All take turns, `--rounds` times; the figures are medians. CPU is that
+is the cost of reading alone. All take turns, `--rounds` times; the figures are medians. CPU is that
 of the whole process, user and system, from its start to its end, per 10^9 bytes of the log file;
 "net" is what is above `null`; "running" is that without what a start costs more than with `null`,
 which a log file of any size pays once, and has the targets. Wall is from the start until the last
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run everything; the return value is the exit status."""
     options = _parser().parse_args(arguments)
     if not binary():
-        sys.exit("no Fluent Bit here: name one with FLUENT_BIT=/path/to/fluent-bit")
+        sys.exit("Fluent Bit was not found: name one with FLUENT_BIT=/path/to/fluent-bit")
     print(_machine(), flush=True)
     with tempfile.TemporaryDirectory(dir=_memory()) as directory:
         work = Path(directory).resolve()
@@ -155,7 +155,9 @@ def _speaking_plainly() -> list[str]:
     program = os.environ.get(PLAIN_VARIABLE)
     if program:
         return [program]
-    print(f"kinesis_streams over plain HTTP is left out: {PLAIN_VARIABLE} names no Fluent Bit")
+    print(
+        f"kinesis_streams over plain HTTP is left out; {PLAIN_VARIABLE} does not name a Fluent Bit"
+    )
     return []
 
 
@@ -306,13 +308,13 @@ def _faults(run: Run, contender: Contender, log_file: LogFile) -> Iterator[str]:
     if (run.sent.records, run.sent.malformed) != (log_file.n_lines, 0):
         yield f"{run.sent} instead of {log_file.n_lines} records"
     if "[error]" in run.log:
-        yield "there are errors in the log: " + run.log[run.log.index("[error]") :].splitlines()[0]
+        yield "the log has errors: " + run.log[run.log.index("[error]") :].splitlines()[0]
     if contender.name != "kinesis":
         return
     found = ACCOUNT.search(run.log)
     account = tuple(map(int, found.groups())) if found else None
     if account != (log_file.n_lines, log_file.n_lines):
-        yield f"the plugin says it read and delivered {account} of {log_file.n_lines}"
+        yield f"the plugin reports (read, delivered) {account} of {log_file.n_lines}"
 
 
 def _machine() -> str:

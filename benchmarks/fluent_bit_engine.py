@@ -17,7 +17,7 @@ from kinesis_fast.cli.plugin_path import library
 
 READY = b"[engine] Shutdown Grace Period"
 MIB = 1024 * 1024
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 LOG_TAIL = 3000  # bytes that are shown of the log when something is wrong
 POLL_S = 0.02
 
@@ -76,8 +76,8 @@ class FluentBit:
         return time.perf_counter() - self.started_at
 
     def wait_until(self, condition: Callable[[], bool], poll_s: float = POLL_S) -> None:
-        """Wait for something that it should bring about."""
-        deadline = time.monotonic() + PATIENCE_S
+        """Wait until a condition holds; exit when the process ends or hangs."""
+        deadline = time.monotonic() + TIMEOUT_S
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 end = self.log()[-LOG_TAIL:].decode(errors="replace")
@@ -85,12 +85,12 @@ class FluentBit:
             time.sleep(poll_s)
 
     def resident_mib(self) -> float:
-        """The memory that it has now."""
+        """Its resident memory now."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
     def position_in(self, path: Path) -> int:
-        """How far it has read a file, 0 when it is not open."""
+        """Its position in a file, 0 when it is not open."""
         for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):  # closed meanwhile
                 if link.readlink() == path:
@@ -99,12 +99,12 @@ class FluentBit:
         return 0
 
     def peak_mib(self) -> float:
-        """The most memory that it had so far; wait4() would tell that of our own fork instead."""
+        """Its peak memory so far; wait4() would report the peak of our own fork."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
     def end(self) -> tuple[int, float]:
-        """End it as systemd does; return its status and its CPU seconds."""
+        """Stop it as systemd does; return its status and its CPU seconds."""
         self.process.send_signal(signal.SIGTERM)
         _, status, usage = os.wait4(self.process.pid, 0)
         self._has_ended = True

@@ -46,7 +46,7 @@ class LogFile:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """What the sink got, compared with the log file."""
+    """The records that arrived at the sink, compared with the log file."""
 
     n_records: int
     n_different: int
@@ -54,7 +54,7 @@ class Arrivals:
     n_repeated: int
 
     def faults(self, n_lines: int) -> Iterator[str]:
-        """What is not as it should be."""
+        """The faults that were found."""
         counts = {
             f"records instead of {n_lines}": self.n_records if self.n_records != n_lines else 0,
             "records that differ from their lines": self.n_different,

@@ -1,4 +1,4 @@
-"""What runs of Fluent Bit cost, as a table."""
+"""The cost of runs of Fluent Bit, as a table."""
 
 import statistics
 from collections.abc import Iterable, Sequence

@@ -16,7 +16,7 @@ from types import ModuleType
 
 
 def main() -> None:
-    """Fork once for every job; all start from the same state."""
+    """Fork a child for every job, so that all start from the same state."""
     _leave_out_the_rest()
     jobs = json.loads(Path(sys.argv[1]).read_text())
     prepared = [(_pass(Path(path), options), n_passes) for path, options, n_passes in jobs]

@@ -47,7 +47,7 @@ class Job(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is said of one chunk, and whether it is too slow."""
+    """The result for one chunk, and whether it takes too many instructions."""
 
     text: str
     is_fault: bool
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and compare, or record; the return value is the exit status."""
     options = _parser().parse_args(arguments)
     if shutil.which("valgrind") is None:
-        print("no valgrind to count instructions with (Debian: apt-get install valgrind)")
+        print("valgrind is needed to count instructions (Debian: apt-get install valgrind)")
         return 1
     built = built_with()
     counts = measure()
@@ -86,12 +86,12 @@ def report(counts: Mapping[str, int], built: Mapping[str, str], recorded: Mappin
     """Print how the counts compare with the recorded ones; return the exit status."""
     print(f"built here: {_describe(built)}\nrecorded:   {_describe(recorded)}")
     if built["cpu"] != recorded["cpu"]:
-        print("THE GATE IS LEFT OUT: nothing is recorded for this kind of CPU; the counts are")
+        print("THE GATE IS SKIPPED: nothing is recorded for this kind of CPU; the counts are")
         print("\n".join(f"{name:24} {count:14,}" for name, count in counts.items()))
         return 0
     is_same = built["compiler"] == recorded["compiler"]
     tolerance = TOLERANCE if is_same else TOLERANCE_ELSEWHERE
-    print(f"allowed: {tolerance:.0%} more{'' if is_same else ' (it is another compiler)'}")
+    print(f"allowed: {tolerance:.0%} more{'' if is_same else ' (another compiler)'}")
     verdicts = list(judge(counts, recorded["instructions"], tolerance))
     print("\n".join(verdict.text for verdict in verdicts))
     return 1 if any(verdict.is_fault for verdict in verdicts) else 0
@@ -102,7 +102,7 @@ def judge(
 ) -> Iterator[Verdict]:
     """Compare count by count; a chunk that is on one side only is a fault as well."""
     for name in sorted(counts.keys() ^ recorded.keys()):
-        yield Verdict(f"{name}: not measured and recorded both; make bench-gate-update", True)
+        yield Verdict(f"{name}: measured or recorded, but not both; make bench-gate-update", True)
     for name in sorted(counts.keys() & recorded.keys()):
         change = counts[name] / recorded[name] - 1
         text = f"{name:24} {counts[name]:14,} {change:+7.2%}"
@@ -121,7 +121,7 @@ def built_with() -> dict[str, str]:
     assert spec.origin is not None
     found = COMPILER.search(Path(spec.origin).read_bytes())
     if found is None:
-        sys.exit(f"{spec.origin} does not say which compiler it was made by")
+        sys.exit(f"{spec.origin} does not name the compiler that made it")
     gcc, clang = found.groups()
     compiler = f"gcc {gcc.decode()}" if gcc else f"clang {clang.decode()}"
     return {"compiler": compiler, "cpu": _cpu()}

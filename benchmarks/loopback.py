@@ -1,36 +1,37 @@
-"""What a process needs to talk to a sink on loopback, and to nobody else."""
+"""The environment of a process that talks to a sink on loopback and to no other host."""
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from unittest import mock
 
+import counting_sink
 from counting_sink import Certificate
 
-FOREIGN_VARIABLES = ("AWS_", "EKS_POD_EXECUTION_ROLE", "SEND_FAILURE_TIMEOUT")
-LOOPBACK_VARIABLES = {
-    "AWS_ACCESS_KEY_ID": "benchmark",
-    "AWS_SECRET_ACCESS_KEY": "benchmark",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "NO_PROXY": "127.0.0.1",
-    "no_proxy": "127.0.0.1",
-}
+from kinesis_fast.local.kinesis import LocalKinesis
 
 
 def environment(tls: Certificate | None) -> Mapping[str, str]:
-    """This environment without the account, the proxy and the configuration of this machine.
+    """This environment without the AWS account, the proxy and SEND_FAILURE_TIMEOUT.
 
-    tls: the certificate to trust, None where there is none.
+    tls: the certificate to trust, None for plain HTTP.
     """
-    kept = {name: v for name, v in os.environ.items() if not name.startswith(FOREIGN_VARIABLES)}
-    trust = {"AWS_CA_BUNDLE": str(tls.certificate)} if tls else {}
-    return kept | LOOPBACK_VARIABLES | trust
+    environ = LocalKinesis.environment()
+    environ.pop("SEND_FAILURE_TIMEOUT", None)
+    return environ | ({"AWS_CA_BUNDLE": str(tls.certificate)} if tls else {})
 
 
 @contextlib.contextmanager
-def applied(tls: Certificate | None) -> Iterator[None]:
-    """Use environment() for this process as long as the `with` block runs."""
-    with mock.patch.dict(os.environ, environment(tls), clear=True):
-        yield
+def applied() -> Iterator[list[Certificate | None]]:
+    """Use environment() for this process within the `with` block.
+
+    Yields what sinks can serve: None for plain HTTP and, where HTTPS is possible, a certificate.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        certificates: list[Certificate | None] = [None]
+        if counting_sink.tls_obstacle() is None:
+            certificates.append(counting_sink.make_certificate(Path(directory)))
+        with mock.patch.dict(os.environ, environment(certificates[-1]), clear=True):
+            yield certificates

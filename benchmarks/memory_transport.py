@@ -1,4 +1,4 @@
-"""Transports that answer from memory what the service answers when all entries were taken."""
+"""Transports that respond from memory, as the service does when it accepts all entries."""
 
 import functools
 import hashlib
@@ -8,15 +8,15 @@ from kinesis_fast.transport import Response
 
 
 @functools.cache
-def put_records_answer(n_records: int) -> bytes:
-    """The answer of the service when all entries were taken, of the size that it really has."""
+def put_records_response(n_records: int) -> bytes:
+    """The response of the service when it accepts all entries, in its real size."""
     entry = {"SequenceNumber": "4" * 56, "ShardId": "shardId-000000000000"}
-    answer = {"FailedRecordCount": 0, "Records": [entry] * n_records}
-    return json.dumps(answer, separators=(",", ":")).encode()
+    response = {"FailedRecordCount": 0, "Records": [entry] * n_records}
+    return json.dumps(response, separators=(",", ":")).encode()
 
 
 class MemoryTransport:
-    """Answers at once, and remembers what it was given."""
+    """Responds at once and records the number of entries of each request."""
 
     def __init__(self) -> None:
         self.sent: list[int] = []
@@ -24,7 +24,7 @@ class MemoryTransport:
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
         """Take a body of `n_records` entries."""
         self.sent.append(n_records)
-        return Response(200, {}, put_records_answer(n_records))
+        return Response(200, {}, put_records_response(n_records))
 
 
 class HashingTransport(MemoryTransport):

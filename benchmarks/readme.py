@@ -1,8 +1,8 @@
-"""The README's table and chart, made of a JSON file of benchmarks/run.py.
+"""Writes the README's table and chart from a JSON file of benchmarks/run.py.
 
     python benchmarks/readme.py build/bench/results.json
 
-What stands between the two marks in README.md is replaced, and docs/bench.svg is written.
+The text between the two marks in README.md is replaced, and docs/bench.svg is written.
 """
 
 import json
@@ -46,7 +46,7 @@ def rewrite(results: Mapping[str, Any], readme: Path = README, svg: Path = CHART
     """Put the figures of a run into the README, and draw the chart.
 
     Raises:
-        MarkError: there is no place for them; nothing was written.
+        MarkError: the README has no place for them; nothing is written.
     """
     text = replaced(readme.read_text(), "\n".join([*block(results), ""]))
     svg.write_text(draw(results))
@@ -54,7 +54,7 @@ def rewrite(results: Mapping[str, Any], readme: Path = README, svg: Path = CHART
 
 
 def replaced(text: str, block: str) -> str:
-    """A text with what is between the marks replaced."""
+    """The text with a new block between the marks."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise MarkError(f"README.md needs the lines {BEGIN.strip()} and {END.strip()}, each once")
     before, _, rest = text.partition(BEGIN)

@@ -1,4 +1,4 @@
-"""The figures as plain values: the JSON file that the README's table and chart are made of."""
+"""The figures as plain values, for the JSON file behind the README's table and chart."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How fast kinesis_fast is, against what one would write in plain Python, on this machine, now.
+"""How fast kinesis_fast is on this machine, compared with plain Python.
 
     python benchmarks/run.py              some minutes
     python benchmarks/run.py --short      about a minute
@@ -20,7 +20,7 @@ stand the smallest and the largest sample. One thread, CPU time, so that a busy 
 little; even so compare ratios, not the MB/s of different runs. The line "noise" says how steady the
 machine was.
 
-The second table is `KinesisOutput.flush` with a transport that answers from memory. The third is
+The second table is `KinesisOutput.flush` with a transport that responds from memory. The third is
 whole flushes into a server on loopback (benchmarks/sink), which counts what arrives: requests,
 records and bytes in it are the server's, and were compared with what was flushed. CPU is that of
 this process; "less CPU" and "sooner" are against plain boto3, which is msgpack + json and
@@ -110,7 +110,7 @@ def _encode(workloads: list[Workload], effort: Effort) -> list[compare_encode.En
 
 
 def _left_out() -> Iterator[str]:
-    """What cannot be measured here, and what to do about it."""
+    """What cannot be measured here, and how to change that."""
     for name in OPTIONAL:
         if name not in baselines():
             yield f"{name} is left out: pip install {name}"
@@ -137,7 +137,7 @@ def _processor() -> str:
 
 
 def _all_series(results: Results) -> list[Series]:
-    """What was timed without waiting for anything."""
+    """The series that do not wait for responses."""
     return [series for result in results.encode for series in result.series.values()]
 
 

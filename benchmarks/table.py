@@ -1,4 +1,4 @@
-"""The figures as text for people."""
+"""The figures as text tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -46,7 +46,7 @@ def thread_table(rows: Iterable[ThreadRow]) -> str:
 
 
 def noise_line(series: Iterable[Series]) -> str:
-    """How quiet the machine was."""
+    """How steady the machine was."""
     taken = list(series)
     swings = [one.spread.high / one.spread.low for one in taken]
     shares = [one.core_share for one in taken]

@@ -2,7 +2,7 @@
 
 CPU time is what counts where nothing waits: on a busy machine a long sample is interrupted more
 often than a short one, and a ratio of wall times would flatter the faster contender. Wall time is
-taken as well, for what waits for answers or runs in several threads. The cyclic garbage
+taken as well, for work that waits for responses or runs in several threads. The cyclic garbage
 collector is off while a sample runs, which favours the contenders that make many objects.
 """
 

@@ -45,7 +45,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Workload:
-    """A chunk, options that fit its records, and how many times as fast as what to be.
+    """A chunk, options that fit its records, and the targets for its encoding.
 
     targets: name of a baseline, or SHA256 -> the ratio to reach with plain records.
     """
@@ -114,15 +114,6 @@ def all_workloads() -> list[Workload]:
 def captured(name: str) -> bytes:
     """A chunk as Fluent Bit handed it to an output plugin."""
     return (CHUNKS / f"{name}.msgpack").read_bytes()
-
-
-def first_events(chunk: bytes, n_events: int) -> bytes:
-    """The leading events of a chunk, byte for byte."""
-    unpacker = msgpack.Unpacker(strict_map_key=False)
-    unpacker.feed(chunk)
-    for _ in range(n_events):
-        unpacker.skip()
-    return chunk[: unpacker.tell()]
 
 
 def events_of(n_events: int, record_bytes: int) -> bytes:

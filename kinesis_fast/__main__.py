@@ -1,4 +1,4 @@
-"""Lets `python -m kinesis_fast` be the command `kinesis-fast`."""
+"""`python -m kinesis_fast` runs the command `kinesis-fast`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""RecordEncoder: what an OutputConfig makes of a chunk."""
+"""RecordEncoder: turns chunks into PutRecords requests as an OutputConfig says."""
 
 import base64
 import json
@@ -20,14 +20,14 @@ from kinesis_fast.logs import printable
 
 
 class Record(NamedTuple):
-    """One Kinesis record: `data` as the stream holds it, and the key that chooses its shard."""
+    """One Kinesis record: the `data` that the stream stores, and the key that selects its shard."""
 
     data: bytes
     partition_key: str
 
 
 def _tail(stream: str) -> bytes:
-    """What follows the entries in the body of a request."""
+    """Return the text that follows the entries in the body of a request."""
     field = "StreamARN" if stream.startswith("arn:") else "StreamName"
     return f'],"{field}":{json.dumps(stream)}}}'.encode()
 
@@ -59,8 +59,13 @@ def _core_of(config: OutputConfig) -> Encoder:
 class RecordEncoder:
     """Turns chunks into PutRecords requests, or into single records.
 
-    It holds no state of a chunk, so any number of threads may use one encoder at once. ConfigError
-    if this system's strftime does not know the time_key_format.
+    It keeps no state of a chunk, so any number of threads may use one encoder at once.
+
+    Args:
+        config: the options that shape records.
+
+    Raises:
+        ConfigError: the strftime of this system does not support time_key_format.
     """
 
     def __init__(self, config: OutputConfig) -> None:
@@ -69,7 +74,7 @@ class RecordEncoder:
         except ValueError as error:
             raise ConfigError(
                 f"option time_key_format is '{printable(config.time_key_format, 120)}': {error}; "
-                "allowed is what the strftime(3) of this system knows"
+                "allowed: what the strftime(3) of this system supports"
             ) from None
 
     def requests(
@@ -80,19 +85,21 @@ class RecordEncoder:
         settled: bytes | None = None,
         keep_skipped: bool = False,
     ) -> RequestStream:
-        """The finished PutRecords requests of a chunk, one compiled call each, the GIL released.
+        """Return an iterator over the finished PutRecords requests of a chunk.
+
+        Each step is one compiled call that releases the GIL.
 
         Args:
-            chunk: any contiguous bytes-like object, as Fluent Bit hands it over; it is held, not
-                copied, until the stream is exhausted or closed.
-            max_lanes: with partition_key, records go to at most so many lanes, 1 to 32, by a hash
-                of the key, and to no more lanes than there are full requests; see Request.lane.
-            settled: a bit for each event that is left out: bit i % 8 of byte i // 8 is event i.
-            keep_skipped: whether `take_skipped` of the stream is to tell which events were skipped.
+            chunk: msgpack events in any contiguous bytes-like object; it is referenced, not copied,
+                until the iterator is exhausted or closed.
+            max_lanes: the maximum number of lanes, 1 to 32. With partition_key, a hash of the key
+                assigns each record to a lane; there are no more lanes than full requests.
+            settled: one bit for each event; bit i % 8 of byte i // 8 is set if event i is left out.
+            keep_skipped: whether `take_skipped` of the iterator returns the skipped events.
 
         Raises:
             TypeError: the chunk is not bytes-like.
-            MemoryError: during the iteration, a request does not fit into memory.
+            MemoryError: during the iteration, there is no memory for a request.
         """
         return self._core.requests(
             chunk,
@@ -104,22 +111,36 @@ class RecordEncoder:
         )
 
     def records(self, chunk: bytes | bytearray | memoryview) -> Iterator[Record]:
-        """The records of a chunk one by one: convenient, and slower than `requests`."""
-        for request in self.requests(chunk):  # of one lane, so they come in order
+        """Yield the records of a chunk one by one; convenient, but slower than `requests`."""
+        for request in self.requests(chunk):  # one lane, so records keep their order
             for index in range(request.n_records):
                 entry = json.loads(request.entry(index))
                 yield Record(base64.b64decode(entry["Data"]), entry["PartitionKey"])
             request.release()
 
     def count(self, chunk: bytes | bytearray | memoryview, settled: bytes | None = None) -> int:
-        """Number of records in a chunk: every event that is no group marker, those that will be
-        skipped included, and one for a malformed tail; `settled` as for `requests`. Nothing is
-        encoded."""
+        """Return the number of records in a chunk, without encoding it.
+
+        Every event except group markers counts, including events that will be skipped; a malformed
+        end of the chunk counts as one record.
+
+        Args:
+            chunk: as for `requests`.
+            settled: as for `requests`; these events do not count.
+        """
         return self._core.count(chunk, settled)
 
     def span(self, chunk: bytes | bytearray | memoryview, start: int) -> tuple[int, int]:
-        """Where the event that begins at an offset of the chunk ends, and its time.
+        """Return the end of the event that starts at an offset, and the time of the event.
 
-        The time is nanoseconds since 1970, -1 for none. ValueError if there is no whole event.
+        Args:
+            chunk: as for `requests`.
+            start: byte offset of the event in the chunk.
+
+        Returns:
+            The byte offset after the event, and nanoseconds since 1970, -1 if it has no time.
+
+        Raises:
+            ValueError: there is no complete event at this offset.
         """
         return self._core.span(chunk, start)

@@ -1,12 +1,15 @@
-"""The exceptions of this package; all of them are a KinesisFastError."""
+"""The exceptions of this package; each is a KinesisFastError."""
 
 
 class KinesisFastError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """The base class of every exception that this package raises on purpose."""
 
 
 class ConfigError(KinesisFastError, ValueError):
-    """An option or variable is wrong; the text names it, its value and what is allowed."""
+    """An option or environment variable is wrong.
+
+    The message names it, its value and what is allowed.
+    """
 
 
 class ClosedError(KinesisFastError):
@@ -14,20 +17,20 @@ class ClosedError(KinesisFastError):
 
 
 class SendFailureTimeout(KinesisFastError):
-    """No record was acknowledged for SEND_FAILURE_TIMEOUT while there was something to send."""
+    """No record was acknowledged for SEND_FAILURE_TIMEOUT while there were records to send."""
 
 
 class TransportError(KinesisFastError):
-    """A request got no answer: no connection, a time-out, no credentials. It may have arrived."""
+    """A request got no response: no connection, a timeout, no credentials. It may have arrived."""
 
 
 class StorageError(KinesisFastError):
-    """Something on disk cannot be written or read; the text says what, why and what to do."""
+    """A file or directory cannot be read or written; the message says why and what to do."""
 
 
 class SpoolFull(StorageError):
-    """The spool holds spool_max_bytes; the chunk was not taken."""
+    """The spool holds spool_max_bytes; the chunk was not stored."""
 
 
 class DamagedChunk(StorageError):
-    """A spooled chunk is not what was written; its file was set aside, not deleted."""
+    """A spooled chunk differs from what was written; its file was set aside, not deleted."""

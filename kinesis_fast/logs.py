@@ -1,7 +1,7 @@
 """The logger "kinesis_fast": its level from FLB_LOG_LEVEL, Fluent Bit's line layout, safe text.
 
-A program that imports this package decides itself where log lines go: only to_stderr() adds a
-handler. The level of TRACE, which the logging module lacks, is 5.
+The program that imports this package decides where log lines go: only to_stderr() adds a handler.
+TRACE is level 5, which the logging module does not define.
 """
 
 import logging
@@ -37,20 +37,20 @@ _MAX_UTF8_BYTES: Final = 4
 
 
 class _Configured:
-    """What configure() did last, so that it neither repeats itself nor overrules the program."""
+    """What configure() did last, so that it does not repeat itself or override the program."""
 
     text: str | None = None
     level: int = logging.NOTSET
 
 
 def configure(environ: Mapping[str, str] | None = None) -> None:
-    """Set the logger's level from FLB_LOG_LEVEL; calling it again with the same value does nothing.
+    """Set the logger's level from FLB_LOG_LEVEL; a second call with the same value does nothing.
 
-    Without the variable the level is info, unless the program has set one itself. An unknown value
-    gives one warning and info.
+    Without the variable the level is info, unless the program has set a level. An unknown value
+    logs one warning and sets info.
 
     Args:
-        environ: where to look the variable up, os.environ by default.
+        environ: the environment variables, os.environ by default.
     """
     text = (os.environ if environ is None else environ).get(_VARIABLE, "")
     if not text:
@@ -61,7 +61,7 @@ def configure(environ: Mapping[str, str] | None = None) -> None:
         _apply(text, logging.INFO if level is None else level)
         if level is None:
             LOGGER.warning(
-                "%s has the unknown value '%s', info is used; allowed are %s",
+                "%s has the unknown value '%s', using info; allowed: %s",
                 _VARIABLE,
                 printable(text, 40),
                 ", ".join(_LEVELS),
@@ -75,14 +75,14 @@ def _apply(text: str, level: int) -> None:
 
 
 def for_instance(number: int) -> logging.LoggerAdapter[logging.Logger]:
-    """Return the logger for one of several outputs in a process: its lines say [kinesis:number]."""
+    """Return the logger of one of several outputs in a process; its lines say [kinesis:number]."""
     return logging.LoggerAdapter(LOGGER, {"instance": number})
 
 
 def to_stderr() -> None:
-    """Write the log to stderr in Fluent Bit's layout, one line a call; for programs of our own.
+    """Write the log to stderr in Fluent Bit's layout, one line a call; for our own programs.
 
-    Idempotent. Lines no longer reach the handlers of the root logger, which would repeat them.
+    Idempotent. Lines no longer reach the handlers of the root logger, which could repeat them.
     """
     if not any(isinstance(handler, _StderrHandler) for handler in LOGGER.handlers):
         handler = _StderrHandler()
@@ -92,11 +92,11 @@ def to_stderr() -> None:
 
 
 def printable(value: str | bytes, limit: int) -> str:
-    r"""Return text for a log line or error message: control characters escaped, cut when long.
+    r"""Return text that is safe in a log line or error: control characters escaped, long text cut.
 
     Args:
-        value: text or bytes; bytes that are no UTF-8 appear as \xNN.
-        limit: characters of the result, at least 3; a result that was cut ends with "...".
+        value: text or bytes; bytes that are not UTF-8 appear as \xNN.
+        limit: characters of the result, at least 3; a cut result ends with "...".
     """
     text = value[: limit + 1] if isinstance(value, str) else _decoded(value, limit)
     whole = _escaped(text)
@@ -112,7 +112,7 @@ def printable(value: str | bytes, limit: int) -> str:
 
 
 def _decoded(value: bytes, limit: int) -> str:
-    # The last character may be cut in two here; it is one too many for the result anyway.
+    # The last character may be incomplete; the result has no room for it anyway.
     return value[: (limit + 1) * _MAX_UTF8_BYTES].decode("utf-8", "backslashreplace")
 
 
@@ -130,12 +130,12 @@ def _escape(match: re.Match[str]) -> str:
 class FluentBitFormatter(logging.Formatter):
     """Fluent Bit's layout: [2026/11/23 14:54:37.123] [ info] [kinesis:0] text.
 
-    Everything in the text is escaped, tracebacks as well, so that a call is always one line. An
-    output that is not the only one of its process names itself with for_instance().
+    Everything in the text is escaped, including tracebacks, so each call writes one line. Several
+    outputs in a process use for_instance() for their number.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Return the line without its newline."""
         seconds, milliseconds = divmod(int(record.created * 1000), 1000)
         when = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(seconds))
         extra: dict[str, Any] = record.__dict__
@@ -152,7 +152,7 @@ def _level_name(number: int) -> str:
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to whatever sys.stderr is at that moment, each line in one piece."""
+    """Writes each line at once to the current sys.stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -21,7 +21,7 @@ from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import ClosedError
 from kinesis_fast.limits import CLOSE_TIMEOUT_S
-from kinesis_fast.stats import Stats
+from kinesis_fast.stats import Counters, Stats
 from kinesis_fast.storage.dead_letters import DeadLetters
 from kinesis_fast.storage.spool import Spool
 from kinesis_fast.transport import Transport
@@ -127,8 +127,8 @@ class KinesisOutput:
         finally:
             self._end_call()
 
-    def stats(self) -> dict[str, int]:
-        """Return the counters as they are now; `kinesis_fast.stats` says what they count."""
+    def stats(self) -> Stats:
+        """Return the counters as they are now; see Stats."""
         return self._stats.snapshot()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -163,7 +163,7 @@ class KinesisOutput:
         """Forget counters, locks, connections and all that is in flight, without touching them."""
         self._changed = threading.Condition(threading.Lock())
         self._n_calls = 0
-        self._stats = Stats()
+        self._stats = Counters()
         self._parts: _Parts | None = None
 
     def _begin_call(self) -> Mode:

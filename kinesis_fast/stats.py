@@ -1,78 +1,86 @@
-"""The account: in = delivered + skipped + dead + pending + returned, at any moment.
-
-What `Stats.snapshot` counts, all of it since the output was made:
-
-=====================  ============================================================================
-in                     records of the chunks; as far as a chunk was read while its flush goes on
-delivered              acknowledged by the service
-skipped                cannot be sent, by reason:
-skipped_not_map        the event's body is no map
-skipped_too_deep       nested too deeply
-skipped_no_log_key     without the key that log_key names
-skipped_bad_key        a map or an array as a key of a map
-skipped_malformed      the tail of a chunk that is no msgpack; one record whatever it held
-dead                   refused by the service, or given up after experimental_concurrency_retries
-pending                encoded and not settled, or taken over by a delivery in the background
-returned               given back to the host with RETRY, not acknowledged
-truncated              cut to max_record_size
-bad_times              got the current time, because their own is impossible
-nan_values             NaN and infinities that became null (values, not records)
-random_keys            got a random partition key, because the configured one is missing
-group_markers          events that are no records and count nowhere else
-resumed                not sent again, because they were settled when their chunk came before; these
-                       stand in the account of that flush, not in `in` of this one
-retried                records sent again; one that is sent again twice counts twice
-requests               PutRecords requests, attempts included
-throttles              answers that told to slow down, for the whole request or for some entries
-bytes_in               bytes of the chunks
-bytes_delivered        data and partition keys that were acknowledged, before base64
-=====================  ============================================================================
-"""
+"""The account of an output: in = delivered + skipped + dead + pending + returned, at any moment."""
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from kinesis_fast._core.tally import Tally
 
-SKIP_REASONS: Final = (
+SkipReason = Literal[
     "skipped_not_map",
     "skipped_too_deep",
     "skipped_no_log_key",
     "skipped_bad_key",
     "skipped_malformed",
-)
-REMARKS: Final = (
-    *("truncated", "bad_times", "nan_values", "random_keys", "group_markers", "resumed"),
-)
-COUNTERS: Final = (
-    *("in", "delivered", "skipped", *SKIP_REASONS, "dead", "pending", "returned"),
-    *(*REMARKS, "retried", "requests", "throttles", "bytes_in", "bytes_delivered"),
-)
+]
+Remark = Literal[
+    "truncated", "bad_times", "nan_values", "random_keys", "group_markers", "resumed"
+]  # fmt: skip
+CounterName = Literal[
+    "in", "delivered", "skipped", SkipReason, "dead", "pending", "returned",
+    Remark, "retried", "requests", "throttles", "bytes_in", "bytes_delivered",
+]  # fmt: skip
+SKIP_REASONS: Final[tuple[SkipReason, ...]] = get_args(SkipReason)
+REMARKS: Final[tuple[Remark, ...]] = get_args(Remark)
+COUNTERS: Final[tuple[CounterName, ...]] = get_args(CounterName)
 
 
-class Stats:
-    """Counters that change together or not at all; every method may be called by any thread.
+class Stats(dict[str, int]):
+    """The counters of an output since it was made, as they were at one moment.
 
-    A change makes new counters and puts them into place at once: an exception in between, out of a
-    signal handler for instance, changes nothing.
+    Counters:
+        in: records of the chunks; while a flush runs, the records read so far.
+        delivered: records that the service acknowledged.
+        skipped: records that cannot be sent, the sum of the five reasons below.
+        skipped_not_map: the body of the event is not a map.
+        skipped_too_deep: the record is nested too deeply.
+        skipped_no_log_key: the record lacks the key that log_key names.
+        skipped_bad_key: a map or an array is the key of a map.
+        skipped_malformed: the end of a chunk is not msgpack; it counts as one record.
+        dead: records that the service refused, or that were given up after
+            experimental_concurrency_retries.
+        pending: records that are encoded and not settled, or taken over by a delivery in the
+            background.
+        returned: records that went back to the host with RETRY, not acknowledged.
+        truncated: records that were cut to max_record_size.
+        bad_times: records that got the current time because their own time is impossible.
+        nan_values: NaN and infinities that became null; values, not records.
+        random_keys: records that got a random partition key because they lack the configured one.
+        group_markers: events that are not records; no other counter includes them.
+        resumed: records that were not sent again because they were settled when their chunk came
+            before; `in` counts them in that earlier flush, not in this one.
+        retried: records that were sent again; one that was sent again twice counts twice.
+        requests: PutRecords requests, retries included.
+        throttles: responses that asked to slow down, for the request or for some of its entries.
+        bytes_in: bytes of the chunks.
+        bytes_delivered: bytes of data and partition keys that were acknowledged, before base64.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # a misspelt counter is a type error, and Stats still is a dict[str, int]
+
+        def __getitem__(self, name: CounterName, /) -> int: ...  # type: ignore[override]
+
+
+class Counters:
+    """Counts for Stats; changes that belong together happen together, from any thread.
+
+    A change makes new counters and puts them into place at once. So an exception in between, out of
+    a signal handler for instance, changes nothing.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counters = dict.fromkeys(COUNTERS, 0)
+        self._counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
-    def snapshot(self) -> dict[str, int]:
+    def snapshot(self) -> Stats:
         """Return a copy of all counters as they were at one moment."""
-        return dict(self._counters)
+        return Stats(self._counters)
 
     def chunk(self, n_bytes: int) -> None:
         """Count the bytes of a chunk that a flush call brought."""
         self.add({"bytes_in": n_bytes})
-
-    def refused(self, n_records: int) -> None:
-        """Count the records of a chunk that goes back to the host without having been read."""
-        self.add({"in": n_records, "returned": n_records})
 
     def add(self, changes: dict[str, int], account: "ChunkAccount | None" = None) -> None:
         """Change counters, and the share that a chunk has in them, in one step."""
@@ -92,7 +100,7 @@ class ChunkAccount:
     """The share of one chunk in the counters, from the first record until it is closed.
 
     Args:
-        stats: the counters.
+        counters: of the output.
         n_records: records of a chunk that was taken over: all of them are pending at once. None:
             they count from when they are encoded.
 
@@ -101,9 +109,9 @@ class ChunkAccount:
         n_pending: records of the chunk that `pending` counts.
     """
 
-    def __init__(self, stats: Stats, n_records: int | None = None) -> None:
+    def __init__(self, counters: Counters, n_records: int | None = None) -> None:
         self.n_in = self.n_pending = 0
-        self._stats = stats
+        self._counters = counters
         self._is_taken_over = n_records is not None
         self._is_closed = False
         if n_records:
@@ -120,7 +128,8 @@ class ChunkAccount:
 
     def skipped(self, tally: "Tally") -> None:
         """Count all that the encoder found where it skipped or changed records."""
-        changes = {name: getattr(tally, name) for name in (*SKIP_REASONS, *REMARKS)}
+        names = (*SKIP_REASONS, *REMARKS)
+        changes: dict[str, int] = {name: getattr(tally, name) for name in names}
         del changes["resumed"]  # `resumed` counts them
         skipped = sum(changes[reason] for reason in SKIP_REASONS)
         if self._is_taken_over:
@@ -168,4 +177,4 @@ class ChunkAccount:
             self._is_closed = True
 
     def _add(self, changes: dict[str, int]) -> None:
-        self._stats.add(changes, self)
+        self._counters.add(changes, self)

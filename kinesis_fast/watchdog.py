@@ -1,41 +1,28 @@
-"""SEND_FAILURE_TIMEOUT: what happens when nothing arrives for too long."""
+"""SEND_FAILURE_TIMEOUT: detects that no record was acknowledged for too long."""
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from kinesis_fast.config.duration import parse_duration
 from kinesis_fast.errors import ConfigError, SendFailureTimeout
 from kinesis_fast.logs import LOGGER, Log, printable
 
 VARIABLE: Final = "SEND_FAILURE_TIMEOUT"
 
-_UNITS_NS: Final = {
-    "ns": 1,
-    "us": 1_000,
-    "\u00b5s": 1_000,  # micro sign
-    "\u03bcs": 1_000,  # Greek letter mu
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-_MAX_NS: Final = 2**63 - 1
-_MAX_DURATION_LENGTH: Final = 100  # characters, far beyond any duration that fits into 63 bits
-_PART: Final = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?([^0-9.]+)")
-_LINE_WAIT_S: Final = 1.0  # a log handler that is stuck must not keep the process alive
+_LINE_WAIT_S: Final = 1.0  # a blocked log handler must not keep the process alive
 
 
 def send_failure_timeout(environ: Mapping[str, str] | None = None) -> float | None:
-    """Return SEND_FAILURE_TIMEOUT in seconds, None when it is not set, empty or zero.
+    """Return SEND_FAILURE_TIMEOUT in seconds; None if it is not set, empty or zero.
 
     Args:
-        environ: where to look the variable up, os.environ by default.
+        environ: the environment variables, os.environ by default.
 
     Raises:
-        ConfigError: the value is no duration as Go writes them, or negative.
+        ConfigError: the value is negative or not a duration in the syntax of Go.
     """
     text = (os.environ if environ is None else environ).get(VARIABLE, "")
     if not text:
@@ -46,54 +33,10 @@ def send_failure_timeout(environ: Mapping[str, str] | None = None) -> float | No
             raise ValueError("it is negative")
     except ValueError as error:
         raise ConfigError(
-            f"environment variable {VARIABLE} is '{printable(text, 60)}': {error}; allowed is a "
-            "duration such as 5m30s, 1.5h or 300ms (units ns, us, ms, s, m, h), 0 switches it off"
+            f"environment variable {VARIABLE} is '{printable(text, 60)}': {error}; allowed: a "
+            "duration such as 5m30s, 1.5h or 300ms (units ns, us, ms, s, m, h), or 0 for no timeout"
         ) from None
     return nanoseconds / 1e9 if nanoseconds else None
-
-
-def parse_duration(text: str) -> int:
-    """Return the nanoseconds of a duration in the syntax of Go's time.ParseDuration.
-
-    Args:
-        text: an optional sign, then numbers with optional fractions, each with a unit; or "0".
-
-    Raises:
-        ValueError: what is wrong with the text.
-    """
-    digits = text[1:] if text[:1] in {"+", "-"} else text
-    if digits == "0":
-        return 0
-    if not digits:
-        raise ValueError("there is no number")
-    if len(digits) > _MAX_DURATION_LENGTH:
-        raise ValueError("it is too long")
-    negative = text.startswith("-")
-    total = position = 0
-    while position < len(digits):
-        part = _PART.match(digits, position)
-        if part is None:
-            raise ValueError(_what_is_wrong(digits[position:]))
-        total += _part_ns(*part.groups(default=""))
-        position = part.end()
-    # As in Go the one value below -_MAX_NS exists with a minus sign only.
-    if total > _MAX_NS + negative:
-        raise ValueError("it is out of range (about 292 years)")
-    return -total if negative else total
-
-
-def _part_ns(whole: str, fraction: str, unit: str) -> int:
-    scale = _UNITS_NS.get(unit)
-    if scale is None:
-        raise ValueError(f"the unit '{printable(unit, 20)}' is unknown")
-    denominator = int("1" + "0" * len(fraction))
-    return int(whole or "0") * scale + int(fraction or "0") * scale // denominator
-
-
-def _what_is_wrong(rest: str) -> str:
-    if re.fullmatch(r"(?=\.?[0-9])[0-9]*\.?[0-9]*", rest):
-        return f"'{rest}' has no unit"
-    return f"'{printable(rest, 20)}' is no number with a unit"
 
 
 def exit_process(
@@ -102,12 +45,12 @@ def exit_process(
     """Log one error line and end the process with status 1, without destructors or exit handlers.
 
     Args:
-        message: why.
-        log: where the line goes.
-        exit_now: takes the status; os._exit by default.
+        message: the reason.
+        log: the logger of the line.
+        exit_now: called with the status; os._exit by default.
     """
     line = threading.Thread(
-        target=log.error, args=("%s; the process ends now with status 1", message), daemon=True
+        target=log.error, args=("%s; exiting with status 1", message), daemon=True
     )
     line.start()
     line.join(_LINE_WAIT_S)
@@ -115,19 +58,19 @@ def exit_process(
 
 
 class Watchdog:
-    """Notices that no record was acknowledged for too long while there was something to send.
+    """Detects that no record was acknowledged for too long while there were records to send.
 
-    The time starts with the first begin(), and anew with every progress(). It goes on while the
-    host holds records that were returned to it, but not when the host came back with nothing for
-    longer than the time-out: then it has dropped them, or has been idle. All methods may be called
-    from any thread. After a fork the child needs a Watchdog of its own.
+    The first begin() starts the time, and each progress() restarts it. The time continues while the
+    host holds records that were returned to it. If no delivery begins for longer than the timeout,
+    the host has dropped these records or was idle, and the next begin() restarts the time. All
+    methods may be called from any thread. After a fork the child needs its own Watchdog.
 
     Args:
-        timeout_s: seconds, more than 0; None switches everything off.
-        clock: seconds that never go back, time.monotonic by default.
-        on_expired: called once, with the reason, before check() raises. With it a daemon thread
-            watches as well, because a request that hangs never comes to check(). None: only check()
-            acts. exit_process is what a host process wants.
+        timeout_s: seconds, more than 0; None disables the watchdog.
+        clock: returns seconds that never decrease, time.monotonic by default.
+        on_expired: called once, with the reason, before check() raises. A daemon thread then also
+            watches the time, because a request that hangs never reaches check(). If None, only
+            check() acts. A host process passes exit_process.
     """
 
     def __init__(
@@ -144,14 +87,14 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._active = 0
         self._host_holds = False
-        self._waiting_since: float | None = None  # since when an acknowledgement is overdue
+        self._waiting_since: float | None = None  # start of the time without an acknowledgement
         self._active_since = 0.0
         self._idle_since = 0.0
         self._fired = False
         self._closed = False
 
     def begin(self) -> None:
-        """Say that a delivery starts: there is something to send until its end()."""
+        """Start a delivery: until its end() there are records to send."""
         if self._timeout_s is None:
             return
         with self._changed:
@@ -168,11 +111,14 @@ class Watchdog:
             self._active += 1
 
     def end(self, *, returned: bool) -> None:
-        """Say that a delivery is over.
+        """End a delivery.
 
         Args:
-            returned: whether it gave records back to the host (RETRY), which keeps the time
-                running; False when all of its records are delivered, skipped or dead.
+            returned: whether it returned records to the host (RETRY), so that the time continues;
+                False if all of its records are delivered, skipped or dead.
+
+        Raises:
+            RuntimeError: there is no delivery to end.
         """
         if self._timeout_s is None:
             return
@@ -187,17 +133,17 @@ class Watchdog:
                     self._waiting_since = None
 
     def progress(self) -> None:
-        """Say that at least one record was acknowledged: the time starts anew."""
+        """Restart the time: at least one record was acknowledged."""
         if self._timeout_s is None:
             return
         with self._changed:
             self._waiting_since = self._clock()
 
     def check(self) -> None:
-        """Look at the time; to be called after each attempt that failed.
+        """Check the time; call it after each failed attempt.
 
         Raises:
-            SendFailureTimeout: the time is up, and stays so until progress().
+            SendFailureTimeout: the time is over; each call raises it until progress() is called.
         """
         if self._timeout_s is None:
             return
@@ -211,7 +157,7 @@ class Watchdog:
             raise SendFailureTimeout(message)
 
     def close(self) -> None:
-        """End the thread, if there is one; idempotent."""
+        """Stop the thread if there is one; idempotent."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -237,10 +183,10 @@ class Watchdog:
         self._fire(message)
 
     def _left_s(self) -> float | None:
-        """Return the seconds until a delivery under way counts as stuck, None when there is none.
+        """Return the seconds until the running delivery has lasted too long; None if none runs.
 
-        A delivery that begins late, after a RETRY, is first left to fail or to succeed: check()
-        judges the failure, this thread only a delivery that itself has lasted too long.
+        A delivery that starts late, after a RETRY, first gets the chance to succeed. If it fails,
+        check() looks at the whole time; this thread only looks at the time of the delivery.
         """
         if self._active == 0 or self._waiting_since is None or self._timeout_s is None:
             return None
@@ -248,8 +194,8 @@ class Watchdog:
 
     def _reason(self, waited_s: float) -> str:
         return (
-            f"no record was acknowledged for {waited_s:.1f} s while there was something to send "
-            f"({VARIABLE} allows {self._timeout_s:g} s)"
+            f"no record was acknowledged for {waited_s:.1f} s while there were records to send "
+            f"({VARIABLE} is {self._timeout_s:g} s)"
         )
 
     def _fire(self, message: str) -> None:

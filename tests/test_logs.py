@@ -93,8 +93,8 @@ def test_an_unknown_level_is_one_warning_and_info(caplog: pytest.LogCaptureFixtu
     assert LOGGER.level == logging.INFO
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert caplog.records[0].getMessage() == (
-        "FLB_LOG_LEVEL has the unknown value 'loud\\n\\x1b[31m', info is used; "
-        "allowed are trace, debug, info, warn, error, off"
+        "FLB_LOG_LEVEL has the unknown value 'loud\\n\\x1b[31m', using info; "
+        "allowed: trace, debug, info, warn, error, off"
     )
 
 
@@ -183,7 +183,7 @@ def test_no_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     configure({})
     to_stderr()
     monkeypatch.setattr(sys, "stderr", None)
-    LOGGER.error("nobody reads this")
+    LOGGER.error("text")
 
 
 @pytest.mark.parametrize(

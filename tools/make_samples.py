@@ -1,7 +1,7 @@
 """Make the demo's samples: slices of captured chunks, and the records a stream should hold of them.
 
 The expected records come from what the Go plugin made of the same chunks (tests/data/golden) and
-from the differences listed below. The encoder of this package has no part in it.
+from the differences listed below. The encoder of this package is not used.
 
     python tools/make_samples.py [DIRECTORY]      # default: kinesis_fast/samples
 """
@@ -121,7 +121,7 @@ def slice_of(sample: Sample) -> bytes:
 
 
 def expected_data(sample: Sample, golden: dict[str, Any]) -> str:
-    """Return the data of a record as the stream should hold it, whatever the order of its keys."""
+    """Return the data of a record as the stream should hold it; the order of keys may differ."""
     different = DIFFERENT_DATA.get((sample.chunk, golden["i"]))
     if different is not None:
         return different + "\n"

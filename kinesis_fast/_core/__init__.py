@@ -1,7 +1,7 @@
-"""The compiled half of kinesis_fast: from msgpack chunks to request bodies, without the GIL.
+"""The compiled part of kinesis_fast: encodes msgpack chunks into request bodies without the GIL.
 
-Importing it raises an ImportError that says how to mend the installation when a compiled module
-is missing or does not load; there is no slower replacement in Python.
+If a compiled module is missing or does not load, importing this package raises an ImportError that
+says how to repair the installation. There is no slower replacement in Python.
 """
 
 import importlib
@@ -35,9 +35,9 @@ def _how_to_mend(directory: Path, nothing_built: bool) -> str:
         return f"Reinstall the package: {_REINSTALL}"
     if nothing_built:
         return (
-            f"{source_tree} is a source tree, which has no compiled modules and hides an installed "
-            f"kinesis-fast while it stands on sys.path: start Python in another directory, or as "
-            f"`python -P`; to install what is here: pip install {source_tree}"
+            f"{source_tree} is a source tree without compiled modules, and it hides an installed "
+            f"kinesis-fast while it is on sys.path. Start Python in another directory or as "
+            f"`python -P`. To install this source tree: pip install {source_tree}"
         )
     return f"Build it again: pip install --force-reinstall --no-deps {source_tree}"
 
@@ -63,7 +63,7 @@ def _load() -> None:
     for module in _MODULES:
         try:
             importlib.import_module(f"{__name__}.{module}")
-        # Cython reports modules of different builds side by side as TypeError or ValueError.
+        # Cython raises TypeError or ValueError if the modules come from different builds.
         except (ImportError, TypeError, ValueError) as cause:
             raise _explain(module, cause) from cause
 

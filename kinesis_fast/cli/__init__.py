@@ -1,4 +1,4 @@
-"""The command `kinesis-fast`; each of its commands is a module of that name, loaded when used."""
+"""The command `kinesis-fast`; each subcommand is a module of that name, imported when used."""
 
 import importlib
 import os
@@ -7,33 +7,24 @@ import traceback
 from argparse import REMAINDER
 from collections.abc import Sequence
 
-from kinesis_fast.cli.common import (
-    EXIT_BROKEN_PIPE,
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_WRONG_USE,
-    Parser,
-    UsageError,
-    complain,
-    prepare_output,
-)
+from kinesis_fast.cli.common import Exit, Parser, UsageError, complain, prepare_output
 from kinesis_fast.errors import ConfigError, KinesisFastError
 from kinesis_fast.version import VERSION
 
 COMMANDS = {
-    "demo": "play captured Fluent Bit chunks into a local Kinesis, read them back and compare",
-    "send": "send a file or a pipe into a stream",
-    "preview": "show the records that would be sent, without any network",
-    "spool": "list, replay, export or purge what outputs keep on disk: chunks and dead letters",
+    "demo": "send sample Fluent Bit chunks to a local Kinesis, read them back and compare",
+    "send": "send a file or a pipe to a stream",
+    "preview": "show the records that would be sent, without a network",
+    "spool": "list, replay, export or purge spooled chunks and dead letters",
     "plugin-path": "print the path of the library that Fluent Bit loads",
-    "doctor": "tell what is missing: Python, Fluent Bit, credentials, stream, permissions",
+    "doctor": "check Python, Fluent Bit, credentials, stream and permissions",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    argv: the arguments after the command's name, sys.argv's by default.
+    argv: the arguments after the command's name; sys.argv by default.
     """
     prepare_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -42,14 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except SystemExit as stop:  # argparse: --help, --version, wrong arguments
-        return stop.code if isinstance(stop.code, int) else EXIT_WRONG_USE
+        return stop.code if isinstance(stop.code, int) else Exit.WRONG_USE
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain again when it closes stdout.
+        # The reader of the pipe has gone. Python would report it again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_BROKEN_PIPE
+        return Exit.BROKEN_PIPE
     except KeyboardInterrupt:
         complain("interrupted")
-        return EXIT_INTERRUPTED
+        return Exit.INTERRUPTED
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -60,22 +51,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     if not arguments:
         _parser().print_help(sys.stderr)
-        return EXIT_WRONG_USE
+        return Exit.WRONG_USE
     parsed = _parser().parse_args(arguments)
     command = importlib.import_module(f"{__name__}.{parsed.command.replace('-', '_')}")
     return int(command.run(command.parser().parse_args(parsed.arguments)))
 
 
 def _failed(error: Exception, debug: bool) -> int:
-    if isinstance(error, (UsageError, ConfigError)):
-        complain(str(error))
-        return EXIT_WRONG_USE
     if isinstance(error, (KinesisFastError, ImportError)):
         complain(str(error))
-        return EXIT_FAILED
-    hint = "" if debug else "; --debug shows where"
-    complain(f"unexpected {type(error).__name__}: {error}{hint}")
-    return EXIT_FAILED
+    else:
+        hint = "" if debug else "; --debug shows where"
+        complain(f"unexpected {type(error).__name__}: {error}{hint}")
+    return Exit.WRONG_USE if isinstance(error, (UsageError, ConfigError)) else Exit.FAILED
 
 
 def _parser() -> Parser:
@@ -83,18 +71,20 @@ def _parser() -> Parser:
     parser = Parser(
         prog="kinesis-fast",
         usage="kinesis-fast [--version] [--debug] COMMAND ...",
-        description="Fluent Bit chunks, JSON or plain lines into Amazon Kinesis Data Streams.",
+        description="Send Fluent Bit chunks, JSON or plain lines to Amazon Kinesis Data Streams.",
         epilog="commands:\n"
         + "".join(f"  {name:{width}}  {text}\n" for name, text in COMMANDS.items())
-        + "\n`kinesis-fast COMMAND --help` tells more about a command.\n"
+        + "\n`kinesis-fast COMMAND --help` describes a command.\n"
         "\nexit codes:\n"
-        "  0  everything was delivered, or is as it should be\n"
-        "  1  something was not; the last lines say what\n"
-        "  2  wrong use: an argument or an option\n"
-        "  130  Ctrl-C",
+        "  0    success: everything was delivered, nothing is wrong\n"
+        "  1    failure; the last lines say what failed\n"
+        "  2    wrong use: an argument or an option\n"
+        "  130  interrupted with Ctrl-C",
     )
     parser.add_argument("--version", action="version", version=f"kinesis-fast {VERSION}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
+    parser.add_argument(
+        "command", metavar="COMMAND", choices=COMMANDS, help="one of the commands below"
+    )
     parser.add_argument("arguments", nargs=REMAINDER, metavar="...", help="its arguments")
     return parser

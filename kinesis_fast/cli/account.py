@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kinesis_fast.cli.common import counted, megabytes
+from kinesis_fast.cli.common import counted, megabytes, reason_counts
 from kinesis_fast.stats import SKIP_REASONS
 
 
@@ -12,11 +12,11 @@ class Account:
     """in = delivered + skipped + bad lines + dead + unknown + not sent.
 
     Attributes:
-        stats: the counters of the output, after its end.
+        stats: the counters of the output, after it was closed.
         n_bytes: bytes of the input that were read.
-        n_bad_lines: lines of the input that are no record.
-        n_unsent: records that were read and not taken by the output.
-        unread_from: byte of the input from which nothing was read, None when all was.
+        n_bad_lines: lines of the input that are not records.
+        n_unsent: records that were read but not taken by the output.
+        unread_from: byte of the input where reading stopped, None when all of it was read.
     """
 
     stats: Mapping[str, int]
@@ -27,25 +27,25 @@ class Account:
 
     @property
     def n_records(self) -> int:
-        """Records that were read; what the output gave back was counted when it was taken."""
+        """Records that were read; those that the output returned were taken again later."""
         taken = self.stats["in"] - self.stats["returned"]
         return taken + self.n_bad_lines + self.n_unsent
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the input arrived, save for records that the options leave out."""
+        """Whether all of the input was delivered, except records that the options leave out."""
         lost = self.stats["dead"] + self.stats["pending"] + self.stats["skipped_malformed"]
         return not (lost or self.n_bad_lines or self.n_unsent or self.unread_from is not None)
 
     def lines(self) -> Iterator[str]:
-        """Yield the account, line by line; rows of nothing are left out."""
+        """Yield the account line by line; rows of zero are left out."""
         stats = self.stats
         yield _row("in", self.n_records, f"{megabytes(self.n_bytes)} read")
         yield _row("delivered", stats["delivered"], self._about_delivery())
         rows = (
-            ("skipped", stats["skipped"], self._skip_reasons()),
+            ("skipped", stats["skipped"], reason_counts({n: stats[n] for n in SKIP_REASONS})),
             ("bad lines", self.n_bad_lines, "not sent"),
-            ("dead", stats["dead"], "refused by the service or given up after retries"),
+            ("dead", stats["dead"], "refused by the service, or given up after retries"),
             ("unknown", stats["pending"], "in flight at the end; they may have arrived"),
             ("not sent", self.n_unsent, "read, but not handed to the service"),
         )
@@ -53,7 +53,7 @@ class Account:
         if stats["truncated"]:
             yield f"cut to max_record_size: {counted(stats['truncated'], 'record')}"
         if self.unread_from is not None:
-            yield f"the input from byte {self.unread_from:,} on was not read"
+            yield f"the input was not read from byte {self.unread_from:,} on"
         yield f"delivered {stats['delivered']} of {self.n_records}"
 
     def _about_delivery(self) -> str:
@@ -62,15 +62,8 @@ class Account:
         if stats["retried"]:
             text += f", {stats['retried']:,} sent again"
         if stats["throttles"]:
-            text += f", {counted(stats['throttles'], 'answer')} to slow down"
+            text += f", {counted(stats['throttles'], 'throttling response')}"
         return text
-
-    def _skip_reasons(self) -> str:
-        return ", ".join(
-            f"{self.stats[reason]:,} {reason.removeprefix('skipped_').replace('_', ' ')}"
-            for reason in SKIP_REASONS
-            if self.stats[reason]
-        )
 
 
 def _row(name: str, number: int, remark: str) -> str:

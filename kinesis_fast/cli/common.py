@@ -1,4 +1,4 @@
-"""What the commands share: arguments, exit codes, and how things are written for a person."""
+"""What the commands share: arguments, exit codes, signals, and output for a person to read."""
 
 import argparse
 import io
@@ -6,30 +6,35 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+from collections.abc import Callable, Sequence, Set
+from enum import IntEnum
+from typing import Final, NoReturn, Self
 
 from kinesis_fast import logs
 from kinesis_fast.errors import KinesisFastError
 
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_WRONG_USE: Final = 2
-EXIT_SIGNAL: Final = 128  # + number of the signal that ended it, as a shell reports it
-EXIT_INTERRUPTED: Final = EXIT_SIGNAL + signal.SIGINT
-EXIT_BROKEN_PIPE: Final = EXIT_SIGNAL + signal.SIGPIPE
-
 MAX_COMPLAINT: Final = 2000  # characters
 MB: Final = 1_000_000
 
-# Where to send and as whom: what a command with its own local Kinesis decides itself.
+# Where to send and as whom: a command with its own local Kinesis decides that itself.
 TARGET_OPTIONS: Final = frozenset(
     {"endpoint", "profile", "role_arn", "external_id", "sts_endpoint"}
 )
 
 
+class Exit(IntEnum):
+    """Exit codes; a signal ends with SIGNAL + its number, as a shell reports it."""
+
+    OK = 0
+    FAILED = 1
+    WRONG_USE = 2
+    SIGNAL = 128
+    INTERRUPTED = SIGNAL + signal.SIGINT
+    BROKEN_PIPE = SIGNAL + signal.SIGPIPE
+
+
 class UsageError(KinesisFastError):
-    """The command was called with something that cannot be done; the text says what would be."""
+    """The command was called wrongly; the text says what is allowed."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,7 +52,38 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with one line on stderr and the exit code for wrong use."""
-        self.exit(EXIT_WRONG_USE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(Exit.WRONG_USE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class Interrupts:
+    """Notices Ctrl-C and SIGTERM: the first asks the command to stop, the second stops it."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether a signal has come."""
+        return self._first is not None
+
+    def __enter__(self) -> Self:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._notice) for number in signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def exit_code(self, *, is_complete: bool) -> int:
+        """Return the exit code of a command that may have been interrupted."""
+        if self._first is not None:
+            return Exit.SIGNAL + self._first
+        return Exit.OK if is_complete else Exit.FAILED
+
+    def _notice(self, number: int, _frame: object) -> None:
+        if self._first is not None:
+            raise KeyboardInterrupt
+        self._first = number
 
 
 def command_parser(name: str, description: str, epilog: str) -> Parser:
@@ -71,7 +107,7 @@ def add_common_arguments(parser: Parser) -> None:
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:
-    """Return an argparse type for whole numbers from a minimum on."""
+    """Return an argparse type for whole numbers of at least a minimum."""
 
     def parse(text: str) -> int:
         try:
@@ -79,7 +115,7 @@ def whole_number(minimum: int) -> Callable[[str], int]:
         except ValueError:
             number = minimum - 1
         if number < minimum:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {minimum} on")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {minimum}")
         return number
 
     return parse
@@ -94,20 +130,20 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
         if not equals or not name:
             raise UsageError(f"-p {pair}: write it as -p option=value")
         if name in options:
-            raise UsageError(f"-p {pair}: {name} was already set to {options[name]!r}")
+            raise UsageError(f"-p {pair}: {name} is already set to {options[name]!r}")
         options[name] = value
     return options
 
 
-def refuse_target_options(options: dict[str, str], who: str) -> None:
-    """Raise UsageError when an option says where to send, while a local Kinesis is that place."""
-    given = sorted(TARGET_OPTIONS & options.keys())
+def refuse_options(options: dict[str, str], refused: Set[str], who: str) -> None:
+    """Raise UsageError when an option is given that a local Kinesis decides."""
+    given = sorted(refused & options.keys())
     if given:
         raise UsageError(f"{who} sends to its own local Kinesis: leave out -p {given[0]}")
 
 
 def log_to_stderr(level: int, debug: bool) -> None:
-    """Show log lines from a level on, or as FLB_LOG_LEVEL says, or with --debug nearly all."""
+    """Show log lines of at least a level; --debug and then FLB_LOG_LEVEL take precedence."""
     logs.to_stderr()
     logs.configure()  # now, so that an output finds it done and leaves the level as set below
     if debug:
@@ -117,23 +153,28 @@ def log_to_stderr(level: int, debug: bool) -> None:
 
 
 def prepare_output() -> None:
-    """Let stdout and stderr take any text, wherever it goes.
+    """Let stdout and stderr accept any text.
 
-    A stream that was closed leads nowhere from now on; a character that the encoding of stdout
-    lacks is written as an escape, as on stderr.
+    A closed stream is replaced by /dev/null. Characters that stdout cannot encode are written as
+    escapes, as on stderr.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.set_inheritable(nowhere, True)  # its number is the stream's: for children too
+            os.set_inheritable(nowhere, True)  # it has the stream's number: for children too
             setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def complain(text: str) -> None:
-    """Write one line to stderr, with whatever control characters it holds escaped."""
+    """Write one line to stderr, with control characters escaped."""
     print(f"kinesis-fast: {logs.printable(text, MAX_COMPLAINT)}", file=sys.stderr, flush=True)
+
+
+def record_bytes(data: bytes, partition_key: str) -> int:
+    """Return the size of a record as the service counts it."""
+    return len(data) + len(partition_key.encode())
 
 
 def megabytes(n_bytes: int) -> str:
@@ -144,3 +185,12 @@ def megabytes(n_bytes: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return "1 record" or "2,000 records"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def reason_counts(counters: dict[str, int]) -> str:
+    """Return the counters that are not zero, such as "8 not map, 3 no log key"."""
+    return ", ".join(
+        f"{number:,} {name.removeprefix('skipped_').replace('_', ' ')}"
+        for name, number in counters.items()
+        if number
+    )

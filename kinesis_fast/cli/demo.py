@@ -1,4 +1,4 @@
-"""`kinesis-fast demo`: captured chunks into a local Kinesis, read back and compared."""
+"""`kinesis-fast demo`: send sample chunks to a local Kinesis, read them back and compare."""
 
 import itertools
 import logging
@@ -11,19 +11,20 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from kinesis_fast import logs
+from kinesis_fast.cli.awaited_output import CLOSE_TIMEOUT_S, GivenUp
 from kinesis_fast.cli.common import (
-    EXIT_FAILED,
-    EXIT_OK,
     MB,
+    TARGET_OPTIONS,
+    Exit,
     Parser,
-    UsageError,
     command_parser,
     complain,
     counted,
     log_to_stderr,
     megabytes,
     parse_options,
-    refuse_target_options,
+    record_bytes,
+    refuse_options,
     whole_number,
 )
 from kinesis_fast.cli.expectation import (
@@ -35,8 +36,7 @@ from kinesis_fast.cli.expectation import (
     load_samples,
 )
 from kinesis_fast.config import OutputConfig
-from kinesis_fast.errors import KinesisFastError
-from kinesis_fast.local.kinesis import LocalKinesis, LocalRecord
+from kinesis_fast.local.kinesis import LocalKinesis
 from kinesis_fast.output import FlushResult, KinesisOutput
 
 STREAM: Final = "demo"
@@ -44,12 +44,10 @@ SHARDS: Final = 4
 DEFAULT_RECORDS: Final = 10_000
 RETRY_PAUSE_S: Final = 0.05
 RETRY_FOR_S: Final = 30.0
-CLOSE_TIMEOUT_S: Final = 30.0
 SHOWN_DIFFERENCES: Final = 5
 SHOWN_CHARACTERS: Final = 300
 
-# The options that make records what they are. With others than the samples' own, the packaged
-# records say nothing any more.
+# The options that change records. When -p sets one of them, the packaged records do not apply.
 SHAPING_OPTIONS: Final = (
     *("partition_key", "data_keys", "log_key", "replace_dots", "append_newline"),
     *("time_key", "time_key_format", "max_record_size"),
@@ -57,48 +55,41 @@ SHAPING_OPTIONS: Final = (
 
 
 class Play(NamedTuple):
-    """A sample, or its first events, and what should arrive of it."""
+    """A sample or its first events, and the records that should arrive."""
 
     sample: Sample
     chunk: bytes
     expected: list[Expected]
 
 
-class DeliveryFailed(KinesisFastError):
-    """A chunk was not taken although the service is a local one."""
-
-
 def parser() -> Parser:
     """Return the parser of this command."""
     parser = command_parser(
         "demo",
-        "Play chunks captured from Fluent Bit into a Kinesis on this machine (moto's server, for\n"
-        "the time of the demo), read the stream back with plain boto3, and compare every record\n"
-        "with what the Go plugin made of the same chunks.",
+        "Start a local Kinesis (moto's server), send chunks captured from Fluent Bit to it, read\n"
+        "the stream back with plain boto3, and compare every record with the output of the Go\n"
+        "plugin for the same chunks.",
         "example:\n  kinesis-fast demo --records 50000 -p experimental_concurrency=2\n\n"
-        "Each sample has options of its own; -p changes them for all. When that changes the\n"
-        "records, they are compared with what the encoder of this package yields instead.\n"
-        "Times are written in UTC. No AWS account is used, and no credentials are read.\n"
-        "\nexit code 1: a record is missing, extra or different",
+        "Each sample has its own options; -p overrides them for all samples. If that changes the\n"
+        "records, they are compared with the output of this package's encoder instead.\n"
+        "Times are written in UTC. The demo uses no AWS account and reads no credentials.\n"
+        "\nexit code 1: a record is missing, unexpected or different",
     )
     parser.add_argument(
         "--records",
         type=whole_number(1),
         default=DEFAULT_RECORDS,
         metavar="N",
-        help=f"play the samples over and over up to N records (default: {DEFAULT_RECORDS:,})",
+        help=f"repeat the samples up to N records (default: {DEFAULT_RECORDS:,})",
     )
     return parser
 
 
 def run(arguments: Namespace) -> int:
-    """Play, read back, compare, and return the exit code."""
+    """Send, read back, compare, and return the exit code."""
     log_to_stderr(logging.ERROR, arguments.debug)
     changes = parse_options(arguments.options)
-    refuse_target_options(changes, "the demo")
-    taken = sorted({"region", "stream"} & changes.keys())
-    if taken:
-        raise UsageError(f"the demo has a {taken[0]} of its own: leave out -p {taken[0]}")
+    refuse_options(changes, TARGET_OPTIONS | {"region", "stream"}, "the demo")
     samples = load_samples()
     configs = {sample.name: config_of(sample, changes, None) for sample in samples}
     max_record_size = max(config.max_record_size for config in configs.values())
@@ -115,17 +106,17 @@ def run(arguments: Namespace) -> int:
         demo.play(plays)
         demo.read_back()
     demo.report(is_packaged)
-    return EXIT_OK if demo.comparison.is_equal else EXIT_FAILED
+    return Exit.OK if demo.comparison.is_equal else Exit.FAILED
 
 
 def config_of(sample: Sample, changes: dict[str, str], endpoint: str | None) -> OutputConfig:
-    """Return the configuration for a sample; an endpoint of None is good for a look only."""
+    """Return the configuration for a sample; without an endpoint it is not for sending."""
     target = {"region": "us-east-1", "stream": STREAM, "endpoint": endpoint or ""}
     return OutputConfig.from_options(target | sample.options | changes)
 
 
 def has_own_shape(sample: Sample, config: OutputConfig) -> bool:
-    """Whether records come out as the sample's own options make them."""
+    """Whether a configuration makes the same records as the sample's own options."""
     own = config_of(sample, {}, None)
     return all(getattr(own, name) == getattr(config, name) for name in SHAPING_OPTIONS)
 
@@ -133,9 +124,12 @@ def has_own_shape(sample: Sample, config: OutputConfig) -> bool:
 def plays_of(
     samples: list[Sample], n_records: int, configs: dict[str, OutputConfig] | None
 ) -> Iterator[Play]:
-    """Yield the samples over and over until so many records are reached.
+    """Yield the samples again and again up to n_records records.
 
-    configs: of the samples, to expect what the encoder makes; None to expect what is packaged.
+    Args:
+        samples: what to play.
+        n_records: at least 1.
+        configs: by sample, to expect the encoder's output; None to expect the packaged records.
     """
     for sample in itertools.cycle(samples):
         number = min(n_records, len(sample.expected))
@@ -152,7 +146,7 @@ def plays_of(
 
 @contextmanager
 def utc() -> Iterator[None]:
-    """Let local time be UTC, as it was when the packaged records were made."""
+    """Set local time to UTC, as it was when the packaged records were made."""
     before = os.environ.get("TZ")
     os.environ["TZ"] = "UTC"
     time.tzset()
@@ -166,12 +160,12 @@ def utc() -> Iterator[None]:
 
 
 class Demo:
-    """One run: what was played, what came back, and how they compare.
+    """One run of the demo.
 
     Args:
         local: where to send to and read from.
-        samples: what plays may come from.
-        changes: options that replace the samples' own.
+        samples: the samples that are played.
+        changes: options that override those of the samples.
     """
 
     def __init__(self, local: LocalKinesis, samples: list[Sample], changes: dict[str, str]) -> None:
@@ -186,7 +180,7 @@ class Demo:
         self._seconds = 0.0
 
     def play(self, plays: list[Play]) -> None:
-        """Send chunks, each through the output of its sample."""
+        """Send each chunk through the output of its sample."""
         outputs = {
             sample.name: KinesisOutput(config_of(sample, self._changes, self._local.endpoint))
             for sample in self._samples
@@ -203,27 +197,28 @@ class Demo:
             self._seconds = time.monotonic() - started
 
     def read_back(self) -> None:
-        """Read the stream and compare what it holds."""
+        """Read the stream and compare its records with the expected ones."""
         for record in self._local.read_all(STREAM):
             self._shard_records[record.shard_id] += 1
-            self._shard_bytes[record.shard_id] += n_bytes_of(record)
+            n_bytes = record_bytes(record.data, record.partition_key)
+            self._shard_bytes[record.shard_id] += n_bytes
             sample = self.comparison.arrive(record.data, record.partition_key)
             if sample is not None:
-                self._sample_bytes[sample] += n_bytes_of(record)
+                self._sample_bytes[sample] += n_bytes
 
     def report(self, is_packaged: bool) -> None:
-        """Print the tables, the differences, and what it comes to."""
+        """Print the tables, the differences and the result."""
         self._print_samples()
         self._print_shards()
         self._print_differences()
-        origin = "the Go plugin made of the same chunks (packaged)"
+        origin = "the packaged output of the Go plugin for the same chunks"
         if not is_packaged:
-            origin = "RecordEncoder yields: -p changes the records, so no packaged ones fit"
-        print(f"compared with what {origin}")
+            origin = "the output of RecordEncoder, because -p changes the records"
+        print(f"compared with {origin}")
         rate = self._totals["bytes_delivered"] / self._seconds / MB
         print(
             f"{megabytes(self._totals['bytes_delivered'])} in {self._seconds:.2f} s:"
-            f" {rate:.1f} MB/s, moto being the slow end"
+            f" {rate:.1f} MB/s, limited by moto"
         )
         expected = self.comparison.expected.total()
         print(f"delivered {self.comparison.delivered.total()} of {expected}")
@@ -237,7 +232,7 @@ class Demo:
             n_bytes = self._sample_bytes[sample.name]
             print(f"{sample.name:<12}{sent:>10,}{delivered:>12,}{n_bytes:>14,}   {options}")
         if self._totals["skipped"]:
-            print(f"skipped, as the options have it: {counted(self._totals['skipped'], 'record')}")
+            print(f"skipped as the options say: {counted(self._totals['skipped'], 'record')}")
 
     def _print_shards(self) -> None:
         print(f"\n{'shard':<24}{'records':>10}{'bytes':>14}")
@@ -258,17 +253,14 @@ class Demo:
 
 
 def deliver(output: KinesisOutput, play: Play) -> None:
-    """Flush a chunk; again while the output asks for that, but not for ever."""
+    """Flush a chunk; retry for RETRY_FOR_S."""
     give_up_at = time.monotonic() + RETRY_FOR_S
-    while (result := output.flush(play.chunk, play.sample.name)) is not FlushResult.OK:
-        if result is FlushResult.ERROR or time.monotonic() > give_up_at:
-            raise DeliveryFailed(f"sample {play.sample.name!r}: the flush ended with {result.name}")
+    while output.flush(play.chunk, play.sample.name) is not FlushResult.OK:
+        if time.monotonic() > give_up_at:
+            raise GivenUp(
+                f"sample {play.sample.name!r} was not delivered within {RETRY_FOR_S:.0f} s"
+            )
         time.sleep(RETRY_PAUSE_S)
-
-
-def n_bytes_of(record: LocalRecord) -> int:
-    """Return the size of a record as the service counts it."""
-    return len(record.data) + len(record.partition_key.encode())
 
 
 def _short(content: str | bytes) -> str:

@@ -1,6 +1,7 @@
-"""What the demo plays, what a stream should hold afterwards, and what of that it does hold."""
+"""The samples of the demo, and the comparison of expected records with those that arrived."""
 
 import gzip
+import itertools
 import json
 import re
 from collections import Counter
@@ -8,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Final, NamedTuple
 
-import msgpack
-
+from kinesis_fast.cli.sources import events
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.limits import RANDOM_KEY_LENGTH
@@ -18,14 +18,14 @@ RANDOM_KEY: Final = re.compile(f"[a-zA-Z0-9]{{{RANDOM_KEY_LENGTH}}}")
 
 
 class Expected(NamedTuple):
-    """A record that the stream should hold; a partition key of None stands for a random one."""
+    """A record that the stream should hold; a partition key of None means a random one."""
 
     data: bytes
     partition_key: str | None
 
 
 class Sample(NamedTuple):
-    """A captured chunk, the options it is played with, and what should become of its events."""
+    """A captured chunk, the options it is sent with, and the records that should arrive."""
 
     name: str
     options: dict[str, str]
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """What two records have in common that differ only in the order of their JSON keys."""
+    """The same for two records that differ only in the order of their JSON keys."""
 
     content: str | bytes
     has_newline: bool
@@ -42,7 +42,7 @@ class Signature(NamedTuple):
 
 
 def load_samples() -> list[Sample]:
-    """Load the samples of the package; tools/make_samples.py made them."""
+    """Load the packaged samples, which tools/make_samples.py wrote."""
     directory = files("kinesis_fast") / "samples"
     index = json.loads((directory / "index.json").read_text("utf-8"))
     return [
@@ -63,18 +63,14 @@ def _read_expected(content: bytes) -> Iterator[Expected]:
 
 
 def first_events(chunk: bytes, number: int) -> bytes:
-    """Return the first events of a chunk that holds at least as many."""
-    unpacker = msgpack.Unpacker()
-    unpacker.feed(chunk)
-    for _ in range(number):
-        unpacker.skip()
-    return chunk[: unpacker.tell()]
+    """Return the first events of a chunk, byte for byte."""
+    return b"".join(itertools.islice(events(chunk), number))
 
 
 def expected_of_encoder(config: OutputConfig, chunk: bytes) -> list[Expected]:
-    """Return what the encoder itself makes of a chunk, for options without packaged records.
+    """Return the encoder's own output for a chunk, for options without packaged records.
 
-    A partition key that differs between two encodings is a random one.
+    A partition key that differs between two encodings is random.
     """
     encoder = RecordEncoder(config)
     twice = zip(encoder.records(chunk), encoder.records(chunk), strict=True)
@@ -87,11 +83,11 @@ def expected_of_encoder(config: OutputConfig, chunk: bytes) -> list[Expected]:
 
 
 def signature(data: bytes, partition_key: str | None) -> Signature:
-    """Return the signature of a record; data that is no JSON is compared byte by byte."""
+    """Return the signature of a record; data that is not JSON is compared byte by byte."""
     has_newline = data.endswith(b"\n")
     text = data[:-1] if has_newline else data
     try:
-        # Digits count as they are written: 100 is not 1e2, and 0.1 not 0.10.
+        # Numbers are compared as they are written: 100 differs from 1e2, and 0.1 from 0.10.
         parsed = json.loads(text, parse_int=_digits, parse_float=_digits)
     except ValueError:
         return Signature(text, has_newline, partition_key)
@@ -103,7 +99,7 @@ def _digits(text: str) -> dict[str, str]:
 
 
 class Comparison:
-    """Which of the expected records have arrived, and what has arrived besides."""
+    """Which of the expected records have arrived, and which unexpected ones."""
 
     def __init__(self) -> None:
         self._open: dict[Signature, Counter[str]] = {}
@@ -118,7 +114,7 @@ class Comparison:
             self._open.setdefault(signature(*record), Counter())[sample] += 1
 
     def arrive(self, data: bytes, partition_key: str) -> str | None:
-        """Compare a record that has arrived; returns the sample it is of, None if nobody waits."""
+        """Match a record that arrived; returns its sample, None if it was not expected."""
         keys = (partition_key, None) if RANDOM_KEY.fullmatch(partition_key) else (partition_key,)
         for key in keys:
             waiting = self._open.get(signature(data, key))

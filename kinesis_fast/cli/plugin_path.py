@@ -1,11 +1,11 @@
-"""`kinesis-fast plugin-path`: where the library lies that Fluent Bit loads."""
+"""`kinesis-fast plugin-path`: the path of the library that Fluent Bit loads."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
 from kinesis_fast import host
-from kinesis_fast.cli.common import EXIT_FAILED, EXIT_OK, Parser, complain
+from kinesis_fast.cli.common import Exit, Parser, complain
 
 LIBRARY: Final = "out_kinesis.so"
 REINSTALL: Final = (
@@ -30,12 +30,12 @@ def run(arguments: Namespace) -> int:
     """Print the path and return the exit code."""
     path = library()
     if not path.is_file():
-        complain(f"the plugin for Fluent Bit is not at {path}: {REINSTALL}")
-        return EXIT_FAILED
+        complain(f"the Fluent Bit plugin is missing at {path}: {REINSTALL}")
+        return Exit.FAILED
     print(path)
-    return EXIT_OK
+    return Exit.OK
 
 
 def library() -> Path:
-    """Return where the library is, or would be."""
+    """Return where the library is installed, whether or not it is there."""
     return Path(host.__file__).with_name(LIBRARY)

@@ -13,12 +13,12 @@ CLEAR_LINE: Final = "\r\x1b[K"
 
 
 class Progress:
-    """How much of the input is through.
+    """How much of the input has been sent.
 
     Args:
-        stream: where to draw; nothing is drawn when it is no terminal.
-        total_bytes: of the input, None when nobody knows.
-        clock: returns seconds, for the rate.
+        stream: where to draw; nothing is drawn unless it is a terminal.
+        total_bytes: size of the input, None when it is unknown.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Progress:
         self._is_visible = False
 
     def show(self, n_bytes: int, n_records: int) -> None:
-        """Draw the line for input and records that are through, at most ten times a second."""
+        """Draw the line for input bytes and delivered records, at most ten times a second."""
         now = self._clock()
         if not self._is_on or now - self._drawn < REDRAW_S:
             return
@@ -47,7 +47,7 @@ class Progress:
         self._is_visible = True
 
     def clear(self) -> None:
-        """Take the line away, so that something else can be written in its place."""
+        """Remove the line, so that something else can be written in its place."""
         if self._is_visible:
             self._write(CLEAR_LINE)
             self._is_visible = False

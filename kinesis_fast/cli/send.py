@@ -1,4 +1,4 @@
-"""`kinesis-fast send`: a file or a pipe into a stream."""
+"""`kinesis-fast send`: send a file or a pipe to a stream."""
 
 import logging
 from argparse import Namespace
@@ -8,15 +8,15 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from kinesis_fast.cli.common import (
-    EXIT_FAILED,
-    EXIT_OK,
+    TARGET_OPTIONS,
+    Exit,
     Parser,
     UsageError,
     command_parser,
     counted,
     log_to_stderr,
     parse_options,
-    refuse_target_options,
+    refuse_options,
 )
 from kinesis_fast.cli.sending import Sending
 from kinesis_fast.cli.sources import FORMATS, FORMATS_HELP, opened
@@ -31,31 +31,31 @@ def parser() -> Parser:
     width = max(len(option.name) for option in OPTIONS)
     parser = command_parser(
         "send",
-        "Send a file or a pipe into a stream. Every record is accounted for at the end.",
+        "Send a file or a pipe to a stream, and account for every record at the end.",
         "examples:\n"
         "  kinesis-fast send --format lines --local /var/log/dpkg.log\n"
         "  tail -F app.jsonl | kinesis-fast send --format jsonl -p region=eu-west-1 -p stream=app\n"
         "\n"
         + FORMATS_HELP
-        + "\noptions of the output (-p), region and stream are needed:\n"
-        + "".join(f"  {option.name:{width}}  {option.help}\n" for option in OPTIONS)
-        + "\nDelivery goes on in the background, one chunk of 1 MB at a time unless\n"
-        "experimental_concurrency is higher. A chunk that fails is tried again\n"
-        "experimental_concurrency_retries times, without the records that have arrived; when\n"
-        "nothing of a chunk can be delivered, sending stops.\n"
-        "Ctrl-C finishes what is in flight and tells what was not sent; a second one stops at\n"
-        "once. Lines that are no record are named, counted and left out.\n"
-        "\nexit codes: 0 all delivered (or skipped, as the options have it), 1 something was not,\n"
-        "2 wrong use, 130 Ctrl-C",
+        + "\noptions of the output (-p); region and stream are required:\n"
+        + "".join(f"  {option.name:{width}}  {option.summary}\n" for option in OPTIONS)
+        + "\nChunks of 1 MB are delivered in the background, experimental_concurrency (at least\n"
+        "1) at a time. A chunk that fails is retried experimental_concurrency_retries times,\n"
+        "without the records that have arrived. When no record of a chunk can be delivered,\n"
+        "sending stops.\n"
+        "Ctrl-C finishes the records in flight and reports what was not sent; a second Ctrl-C\n"
+        "stops immediately. Lines that are not records are reported, counted and left out.\n"
+        "\nexit codes: 0 all records were delivered (or skipped as the options say), 1 some were\n"
+        "not, 2 wrong use, 130 Ctrl-C",
     )
     parser.add_argument(
         "file", metavar="FILE", nargs="?", default="-", help="what to send, - for stdin (default)"
     )
-    parser.add_argument("--format", choices=FORMATS, required=True, help="of the input")
+    parser.add_argument("--format", choices=FORMATS, required=True, help="format of the input")
     parser.add_argument(
         "--local",
         action="store_true",
-        help="send to a local Kinesis, started for this, and tell what arrived there",
+        help="start a local Kinesis, send to it, and report what arrived there",
     )
     return parser
 
@@ -69,7 +69,7 @@ def run(arguments: Namespace) -> int:
         options["experimental_concurrency"] = at_least_one(options)
         if not arguments.local:
             return Sending(OutputConfig.from_options(options), file, arguments.format).run()
-        refuse_target_options(options, "--local")
+        refuse_options(options, TARGET_OPTIONS, "--local")
         options = {"region": REGION, "stream": "local"} | options
         local = stack.enter_context(started(OutputConfig.from_options(options)))
         config = OutputConfig.from_options(options | {"endpoint": local.endpoint})
@@ -80,10 +80,10 @@ def run(arguments: Namespace) -> int:
 
 
 def at_least_one(options: dict[str, str]) -> str:
-    """Return the number of deliveries in the background: as given, but not none.
+    """Return experimental_concurrency as given, but at least 1.
 
-    A flush that delivers within its call would give a failed chunk back as a whole, and what had
-    arrived of it would be sent twice.
+    Without background deliveries a failed chunk would be retried as a whole, and the records that
+    had arrived would be sent twice.
     """
     given = options.get("experimental_concurrency", "")
     return "1" if given.strip() in {"", "0"} else given
@@ -91,7 +91,7 @@ def at_least_one(options: dict[str, str]) -> str:
 
 @contextmanager
 def started(config: OutputConfig) -> Iterator[LocalKinesis]:
-    """Run a local Kinesis with the stream of a configuration, and use no real credentials."""
+    """Run a local Kinesis with the configured stream, and use no real credentials."""
     if config.stream.startswith("arn:"):
         raise UsageError("--local creates the stream: give its name, not an ARN")
     with (
@@ -103,10 +103,10 @@ def started(config: OutputConfig) -> Iterator[LocalKinesis]:
 
 
 def report_arrivals(local: LocalKinesis, stream: str, n_delivered: int) -> int:
-    """Read the stream back, tell what is in it, and return the exit code."""
+    """Read the stream back, print what it holds, and return the exit code."""
     arrived = local.read_all(stream)
     shards = Counter(record.shard_id for record in arrived)
     for shard_id, number in sorted(shards.items()):
         print(f"{shard_id}{number:>12,}")
     print(f"arrived in the local Kinesis: {counted(len(arrived), 'record')}")
-    return EXIT_OK if len(arrived) == n_delivered else EXIT_FAILED
+    return Exit.OK if len(arrived) == n_delivered else Exit.FAILED

@@ -1,9 +1,10 @@
-"""What the service itself says about a configuration, without writing a record."""
+"""Checks a configuration against the service, without writing a record."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,8 +19,8 @@ from kinesis_fast.transport import Response
 from kinesis_fast.transport.client import make_client, open_session
 from kinesis_fast.transport.errors import NO_CREDENTIALS, explain
 
-PATIENCE_S: Final = 10.0  # for one question to the service
-# Hosts that are known to heed DryRun. Others may ignore it and write the record.
+TIMEOUT_S: Final = 10.0  # for one request to the service
+# Hosts that are known to respect DryRun. Others may ignore it and write the record.
 AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 SHOWN_OF_KEY: Final = 4  # characters of the access key's id
 USABLE: Final = ("ACTIVE", "UPDATING")
@@ -29,15 +30,15 @@ PROBE_KEY: Final = "kinesis-fast-doctor"
 
 
 class State(Enum):
-    """How a line of the report is to be taken."""
+    """The mark of a line of the report."""
 
     OK = "ok"
     BAD = "bad"
-    UNKNOWN = "-"  # could not be tried, or is none of our business; no reason to worry
+    UNKNOWN = "-"  # could not be checked, or is only worth knowing
 
 
 class Finding(NamedTuple):
-    """One line of the report; advice is what to do when it is red."""
+    """One line of the report; advice says what to do when it is bad."""
 
     state: State
     subject: str
@@ -45,113 +46,105 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
+good: Final = partial(Finding, State.OK)
+bad: Final = partial(Finding, State.BAD)
+unknown: Final = partial(Finding, State.UNKNOWN)
+
+
 def service_findings(config: OutputConfig) -> Iterator[Finding]:
-    """Yield what is found, one by one; after a failure the questions that need it are left out."""
-    config = replace(config, http_request_timeout=PATIENCE_S)
+    """Yield what is found; a failure ends the checks that depend on it."""
+    config = replace(config, http_request_timeout=TIMEOUT_S)
     try:
         client = make_client(config)
     except ConfigError as error:
-        yield Finding(State.BAD, "client", str(error))
+        yield bad("client", str(error))
         return
     except NO_CREDENTIALS as error:
-        yield Finding(State.BAD, "credentials", str(explain(error)))
+        yield bad("credentials", str(explain(error)))
         return
     credentials = _credentials(config)
     yield credentials
-    yield Finding(State.OK, "endpoint", f"{client.meta.endpoint_url} (region {config.region})")
+    yield good("endpoint", f"{client.meta.endpoint_url} (region {config.region})")
     if credentials.state is State.OK:
         yield from _stream(client, config)
 
 
 def _credentials(config: OutputConfig) -> Finding:
-    """Where they come from, and the end of the key's id, never the secret."""
+    """Where the credentials come from, and the end of the key's id, never the secret."""
     try:
         credentials = open_session(config).get_credentials()
         if credentials is None:
             raise NoCredentialsError
         key = credentials.get_frozen_credentials().access_key
     except (*NO_CREDENTIALS, ClientError) as error:
-        return Finding(State.BAD, "credentials", str(explain(error)))
+        return bad("credentials", str(explain(error)))
     text = f"from {credentials.method}, access key ...{key[-SHOWN_OF_KEY:]}"
-    return Finding(State.OK, "credentials", text)
+    return good("credentials", text)
 
 
 def _stream(client: Any, config: OutputConfig) -> Iterator[Finding]:
     target = {"StreamARN" if config.stream.startswith("arn:") else "StreamName": config.stream}
     try:
-        answer = client.describe_stream_summary(**target)
+        summary = client.describe_stream_summary(**target)
     except ClientError as error:
         yield (denied := _description_refused(error))
         if denied.state is State.BAD:
             return
     except BotoCoreError as error:
-        yield Finding(State.BAD, "stream", str(explain(error)))
+        yield bad("stream", str(explain(error)))
         return
     else:
-        yield from _about_stream(answer["StreamDescriptionSummary"], config)
+        yield from _about_stream(summary["StreamDescriptionSummary"], config)
     yield _put_records(client, target)
 
 
 def _description_refused(error: ClientError) -> Finding:
     if error.response["Error"]["Code"] in NOT_ALLOWED:
-        return Finding(
-            State.UNKNOWN,
-            "stream",
-            "these credentials may not look at it (kinesis:DescribeStreamSummary); sending does "
-            "not need that",
-        )
+        text = "kinesis:DescribeStreamSummary is not allowed; sending does not need it"
+        return unknown("stream", text)
     return _refused("stream", error)
 
 
 def _about_stream(summary: dict[str, Any], config: OutputConfig) -> Iterator[Finding]:
     status = summary["StreamStatus"]
+    text = f"{config.stream} is {status}, {summary['OpenShardCount']} open shards"
     usable = status in USABLE
-    yield Finding(
-        State.OK if usable else State.BAD,
-        "stream",
-        f"{config.stream} is {status}, {summary['OpenShardCount']} open shards",
-        "" if usable else HINTS["ResourceInUseException"],
-    )
+    yield good("stream", text) if usable else bad("stream", text, HINTS["ResourceInUseException"])
     allowed = summary.get("MaxRecordSizeInKiB", 0) * KIB
     if allowed and config.max_record_size > allowed:
-        yield Finding(
-            State.BAD,
-            "record size",
-            f"max_record_size is {config.max_record_size}, the stream takes {allowed} bytes",
-            "lower the option, or raise the limit of the stream",
-        )
+        text = f"max_record_size is {config.max_record_size}, the stream takes {allowed} bytes"
+        yield bad("record size", text, "lower the option, or raise the limit of the stream")
 
 
 def _put_records(client: Any, target: dict[str, str]) -> Finding:
-    """Ask for a dry run, and only where it is sure to be one."""
-    cannot = "cannot be tried without writing a record: "
+    """Request a dry run, but only from a host that is known to support it."""
+    cannot = "cannot be checked without writing a record: "
     if "DryRun" not in client.meta.service_model.operation_model("PutRecords").input_shape.members:
-        text = f"{cannot}botocore {botocore.__version__} has no DryRun for it, a newer one has"
-        return Finding(State.UNKNOWN, "PutRecords", text)
+        text = f"botocore {botocore.__version__} does not support DryRun; install a newer one"
+        return unknown("PutRecords", cannot + text)
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     if not host.endswith(AWS_HOSTS):
-        text = f"{cannot}nobody knows whether {host} heeds DryRun"
-        return Finding(State.UNKNOWN, "PutRecords", text)
+        return unknown("PutRecords", f"{cannot}{host} may ignore DryRun")
     probe = {"Data": b"", "PartitionKey": PROBE_KEY}
     try:
         client.put_records(Records=[probe], DryRun=True, **target)
     except ClientError as error:
         if error.response["Error"]["Code"] == IS_DRY_RUN:
-            return Finding(State.OK, "PutRecords", "allowed (dry run, nothing was written)")
+            return good("PutRecords", "allowed (dry run, nothing was written)")
         return _refused("PutRecords", error)
     except BotoCoreError as error:
-        return Finding(State.BAD, "PutRecords", str(explain(error)))
-    text = "allowed; the answer was that of a real request, an empty record may have been written"
-    return Finding(State.OK, "PutRecords", text)
+        return bad("PutRecords", str(explain(error)))
+    text = "allowed; DryRun was ignored, so an empty record may have been written"
+    return good("PutRecords", text)
 
 
 def _refused(subject: str, error: ClientError) -> Finding:
     verdict = _verdict(error)
-    return Finding(State.BAD, subject, verdict.reason, verdict.hint)
+    return bad(subject, verdict.reason, verdict.hint)
 
 
 def _verdict(error: ClientError) -> Verdict:
-    """What delivery would make of the same answer."""
+    """How a delivery would classify the same response."""
     said = error.response["Error"]
     body = json.dumps({"__type": said["Code"], "message": said["Message"]}).encode()
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]

@@ -1,7 +1,7 @@
 """What `send` and `preview` read: files and pipes of several formats, as chunks of events.
 
-A reader is fed the blocks of its input as they come and gives out chunks that end between two
-events. It holds at most one chunk, one block and one unfinished event.
+A reader is fed the blocks of its input and returns chunks of whole events. It holds at most one
+chunk, one block and one unfinished event.
 """
 
 import codecs
@@ -11,10 +11,11 @@ import select
 import struct
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final
 
 import msgpack
 
@@ -22,10 +23,10 @@ from kinesis_fast.cli.common import UsageError
 from kinesis_fast.errors import KinesisFastError
 
 BLOCK_BYTES: Final = 256 * 1024
-CHUNK_BYTES: Final = 1024 * 1024  # a chunk is handed out as soon as it holds this much
+CHUNK_BYTES: Final = 1024 * 1024  # a chunk is taken as soon as it is this large
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-IDLE_S: Final = 0.2  # how long to wait for a pipe before looking after other things
+IDLE_S: Final = 0.2  # how long to wait for a pipe before yielding an empty block
 NS: Final = 1_000_000_000
 
 # msgpack arrays (fixarray of two elements, array 16, array 32): what an event may begin with.
@@ -35,85 +36,86 @@ BadLine = Callable[[int, str], None]
 
 
 class InputError(KinesisFastError):
-    """The input cannot be read on; the text says from where on, and why."""
+    """Reading the input failed; the text says at which byte and why."""
 
 
-class Reader(Protocol):
-    """A format: it turns blocks of bytes into chunks of events."""
+class Reader(ABC):
+    """An input format: turns blocks of bytes into chunks of events.
 
-    position: int  # in the input, behind the last event handed out
-    broken_at: int | None  # position from which on nothing can be read, None while all is well
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the events that are ready."""
-
-    def feed(self, block: bytes) -> None:
-        """Take the next block of the input."""
-
-    def finish(self) -> None:
-        """Take the end of the input."""
-
-    def take(self) -> bytes:
-        """Hand out the events that are ready, as a chunk."""
-
-
-class MsgpackReader:
-    """A file of Fluent Bit events, one after the other, as in a chunk."""
+    Attributes:
+        position: in the input, after the last event that was taken.
+        broken_at: position from which on the input cannot be read, None while it can.
+        n_bytes: bytes of the events that are ready.
+    """
 
     def __init__(self) -> None:
         self.position = 0
         self.broken_at: int | None = None
-        self._raw = bytearray()
-        self._n_ready = 0  # bytes of _raw that are whole events
+        self.n_bytes = 0
+
+    @abstractmethod
+    def feed(self, block: bytes) -> None:
+        """Take the next block of the input and find the events in it."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Take the end of the input."""
+
+    @abstractmethod
+    def take(self) -> bytes:
+        """Return the events that are ready, as a chunk."""
+
+
+class MsgpackReader(Reader):
+    """Reads Fluent Bit events that follow each other, as in a chunk.
+
+    When the input is malformed or ends within an event, the last chunk includes the rest, so that
+    it is counted as malformed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._raw = bytearray()  # its first n_bytes are whole events
         self._unpacker = msgpack.Unpacker(max_buffer_size=MAX_EVENT_BYTES)
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the events that are ready."""
-        return self._n_ready
-
     def feed(self, block: bytes) -> None:
-        """Take the next block of the input and find the ends of the events in it."""
         self._raw += block
         try:
             self._unpacker.feed(block)
-            while self._n_ready < len(self._raw):
-                if self._raw[self._n_ready] not in EVENT_FIRST_BYTES:
+            while self.n_bytes < len(self._raw):
+                if self._raw[self.n_bytes] not in EVENT_FIRST_BYTES:
                     raise msgpack.FormatError
                 self._unpacker.skip()
-                self._n_ready = self._unpacker.tell() - self.position
+                self.n_bytes = self._unpacker.tell() - self.position
         except msgpack.OutOfData:
             return
         except (msgpack.UnpackException, ValueError):
             self._break()
 
     def finish(self) -> None:
-        """Let the chunk end with what is left, so that it is counted as what it is: malformed."""
-        if self._n_ready < len(self._raw):
+        if self.n_bytes < len(self._raw):
             self._break()
 
     def take(self) -> bytes:
-        """Hand out the events that are ready, as a chunk."""
-        chunk = bytes(self._raw[: self._n_ready])
-        del self._raw[: self._n_ready]
-        self.position += self._n_ready
-        self._n_ready = 0
+        chunk = bytes(self._raw[: self.n_bytes])
+        del self._raw[: self.n_bytes]
+        self.position += self.n_bytes
+        self.n_bytes = 0
         return chunk
 
     def _break(self) -> None:
-        self.broken_at = self.position + self._n_ready
-        self._n_ready = len(self._raw)
+        self.broken_at = self.position + self.n_bytes
+        self.n_bytes = len(self._raw)
 
 
-class LineReader:
-    """Text, each line an event of now.
+class LineReader(Reader):
+    """Reads text; each line becomes an event with the current time.
 
     Args:
-        body_of: returns the body of a line's event; a ValueError says why there is none, and a
-            line of which it returns None is passed over.
+        body_of: returns the body of a line's event, or None to skip the line; raises ValueError
+            with the reason when the line cannot be sent.
         unicode_errors: how surrogates in the body become bytes.
-        on_bad_line: is told the number of a line that cannot be sent, and why.
+        on_bad_line: called with the number of a line that cannot be sent, and the reason.
     """
 
     def __init__(
@@ -122,8 +124,7 @@ class LineReader:
         unicode_errors: str,
         on_bad_line: BadLine,
     ) -> None:
-        self.position = 0
-        self.broken_at: int | None = None
+        super().__init__()
         self._body_of = body_of
         self._on_bad_line = on_bad_line
         self._events = bytearray()
@@ -133,13 +134,7 @@ class LineReader:
         self._read_to = 0
         self._pack = msgpack.Packer(unicode_errors=unicode_errors).pack
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the events that are ready."""
-        return len(self._events)
-
     def feed(self, block: bytes) -> None:
-        """Take the next block of the input and make events of the lines that are complete."""
         *lines, self._unfinished = (self._unfinished + block).split(b"\n")
         for line in lines:
             self._add(line, len(line) + 1)
@@ -149,15 +144,14 @@ class LineReader:
             self._is_too_long = True
 
     def finish(self) -> None:
-        """Make an event of a last line without a line end."""
-        if self._unfinished or self._is_too_long:
+        if self._unfinished or self._is_too_long:  # a last line without a line end
             self._add(self._unfinished, len(self._unfinished))
             self._unfinished = b""
 
     def take(self) -> bytes:
-        """Hand out the events that are ready, as a chunk."""
         chunk = bytes(self._events)
         self._events.clear()
+        self.n_bytes = 0
         self.position = self._read_to
         return chunk
 
@@ -171,8 +165,24 @@ class LineReader:
             body = self._body_of(line)
             if body is not None:
                 self._events += self._pack([event_time(time.time_ns()), body])
+                self.n_bytes = len(self._events)
         except (ValueError, OverflowError, RecursionError) as error:
             self._on_bad_line(self._n_lines, str(error))
+
+
+def events(payload: bytes) -> Iterator[bytes]:
+    """Yield each event of a chunk, then the rest when it is malformed."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(MAX_EVENT_BYTES, len(payload)))
+    unpacker.feed(payload)
+    begin = 0
+    while begin < len(payload):
+        try:
+            unpacker.skip()
+            end = unpacker.tell()
+        except (msgpack.UnpackException, ValueError):
+            end = len(payload)
+        yield payload[begin:end]
+        begin = end
 
 
 def event_time(time_ns: int) -> msgpack.ExtType:
@@ -181,32 +191,29 @@ def event_time(time_ns: int) -> msgpack.ExtType:
 
 
 def body_of_text(line: bytes) -> dict[str, Any]:
-    """Return the body for a line of plain text; bytes that are no UTF-8 stay what they are."""
+    """Return the body for a line of plain text; bytes that are not UTF-8 are kept."""
     return {"log": line.removesuffix(b"\r").decode("utf-8", "surrogateescape")}
 
 
 def body_of_json(line: bytes) -> dict[str, Any] | None:
-    """Return the object that a line of JSON holds, None for an empty line.
-
-    A byte order mark, which begins the files of some editors, is passed over.
-    """
+    """Return the object in a line of JSON, None for an empty line; a byte order mark is ignored."""
     if not line.removeprefix(codecs.BOM_UTF8).strip():
         return None
     try:
         text = line.decode().removeprefix("\ufeff")
         body = json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise ValueError(f"no UTF-8 at byte {error.start + 1} of the line") from None
+        raise ValueError(f"not UTF-8 at byte {error.start + 1} of the line") from None
     except json.JSONDecodeError as error:
         problem = error.msg.removesuffix(" at")
-        raise ValueError(f"no JSON: {problem} at character {error.pos + 1} of the line") from None
+        raise ValueError(f"not JSON: {problem} at character {error.pos + 1} of the line") from None
     if not isinstance(body, dict):
-        raise ValueError(f"a JSON object is needed, this is {_json_name(body)}")
+        raise ValueError(f"not a JSON object but {_json_name(body)}")
     return body
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"no JSON: {name} is no number there")
+    raise ValueError(f"not JSON: {name} is not a JSON number")
 
 
 def _json_name(value: Any) -> str:
@@ -220,16 +227,16 @@ FORMATS: Final[dict[str, Callable[[BadLine], Reader]]] = {
     "lines": lambda on_bad_line: LineReader(body_of_text, "surrogateescape", on_bad_line),
 }
 FORMATS_HELP: Final = (
-    "formats (the time of a line is the time of reading it):\n"
-    "  msgpack  Fluent Bit events: [time, record] or [[time, metadata], record], end to end\n"
-    "  jsonl    a JSON object on each line; empty lines are passed over\n"
+    "formats (the time of a line is the time when it is read):\n"
+    "  msgpack  Fluent Bit events: [time, record] or [[time, metadata], record], concatenated\n"
+    "  jsonl    a JSON object on each line; empty lines are skipped\n"
     '  lines    any text; a line becomes {"log": line}\n'
 )
 
 
 @contextmanager
 def opened(name: str) -> Iterator[BinaryIO]:
-    """Open a file for reading, "-" being stdin, which stays open."""
+    """Open a file for reading; "-" is stdin, which stays open."""
     if name == "-":
         if sys.stdin is None:
             raise UsageError("stdin is closed")
@@ -237,7 +244,7 @@ def opened(name: str) -> Iterator[BinaryIO]:
         return
     path = Path(name)
     if path.is_dir():
-        raise UsageError(f"{name} is a directory, a file or - for stdin is needed")
+        raise UsageError(f"{name} is a directory; give a file, or - for stdin")
     try:
         file = path.open("rb", buffering=0)
     except OSError as error:
@@ -252,10 +259,10 @@ def size_of(file: BinaryIO) -> int | None:
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
-    """Yield what a file or pipe gives as it comes, and b"" whenever a pipe is idle.
+    """Yield blocks of a file or pipe as they come, and b"" whenever a pipe is idle.
 
     Raises:
-        InputError: the system reports an error instead of the next bytes.
+        InputError: the system reports an error.
     """
     descriptor = file.fileno()
     n_read = 0
@@ -264,7 +271,9 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
         try:
             block = os.read(descriptor, BLOCK_BYTES) if ready else b""
         except OSError as error:
-            raise InputError(f"cannot read on from byte {n_read:,}: {error.strerror}") from error
+            raise InputError(
+                f"cannot read the input from byte {n_read:,} on: {error.strerror}"
+            ) from error
         if ready and not block:
             return
         n_read += len(block)

@@ -1,4 +1,4 @@
-"""Parsers for the texts of options: each returns the value or raises ValueError with the reason."""
+"""Parsers of option texts: each returns the value or raises ValueError with the reason."""
 
 import ipaddress
 import re
@@ -12,14 +12,14 @@ from kinesis_fast.limits import MAX_NESTING
 from kinesis_fast.logs import printable
 
 MAX_SECONDS: Final = 86_400
-MIN_SECONDS: Final = 0.001  # shorter ones would act as if no answer could ever come in time
+MIN_SECONDS: Final = 0.001  # no response arrives in less time, so every request would fail
 
 _BOOLEANS: Final = {
     **dict.fromkeys(("true", "on", "yes", "1"), True),
     **dict.fromkeys(("false", "off", "no", "0"), False),
 }
-_COMPRESSIONS_TO_COME: Final = frozenset({"gzip", "zlib", "zstd", "snappy"})
-_MAX_DIGITS: Final = 18  # longer numbers are out of every range here
+_UNSUPPORTED_COMPRESSIONS: Final = frozenset({"gzip", "zlib", "zstd", "snappy"})
+_MAX_DIGITS: Final = 18  # a longer number is out of every range below
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:([KMG])B?)?", re.IGNORECASE | re.ASCII)
 _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
@@ -40,52 +40,52 @@ _EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 
 
 def text(value: str) -> str:
-    """Take any text."""
+    """Accept any text."""
     return value
 
 
 def boolean(value: str) -> bool:
     """Parse true/on/yes/1 and false/off/no/0 in any case."""
     if value.lower() not in _BOOLEANS:
-        raise ValueError("it is no boolean")
+        raise ValueError("it is not a boolean")
     return _BOOLEANS[value.lower()]
 
 
 def no_aggregation(value: str) -> bool:
-    """Parse a boolean that can only be false so far."""
+    """Parse a boolean; only false is supported."""
     if boolean(value):
         raise ValueError("aggregation is not supported yet")
     return False
 
 
 def no_compression(value: str) -> str:
-    """Take "none", in any case."""
+    """Accept "none", in any case."""
     name = value.lower()
-    if name in _COMPRESSIONS_TO_COME:
+    if name in _UNSUPPORTED_COMPRESSIONS:
         raise ValueError(f"compression with {name} is not supported yet")
     if name != "none":
-        raise ValueError("it is no known compression")
+        raise ValueError("it is not a known compression")
     return name
 
 
 def one_of(names: tuple[str, ...]) -> Callable[[str], str]:
-    """Return a parser for one of a few names, in any case."""
+    """Return a parser that accepts one of these names, in any case."""
 
     def parse(value: str) -> str:
         name = value.lower()
         if name not in names:
-            raise ValueError("it is no known choice")
+            raise ValueError("it is not one of the allowed values")
         return name
 
     return parse
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """Return a parser for plain decimal digits from low to high, both included."""
+    """Return a parser for decimal digits whose value is from low to high, both included."""
 
     def parse(value: str) -> int:
         if not re.fullmatch("-?[0-9]+", value):
-            raise ValueError("it is no whole number")
+            raise ValueError("it is not a whole number")
         number = int(value) if len(value) <= _MAX_DIGITS else None
         if number is None or not low <= number <= high:
             raise ValueError("it is out of range")
@@ -95,15 +95,16 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def size(low: int, high: int) -> Callable[[str], int]:
-    """Return a parser for bytes from low to high, both included: plain, or with K, M or G.
+    """Return a parser for a number of bytes from low to high, both included.
 
-    As in Fluent Bit: K is 1000, a B may follow it, upper or lower case, and a fraction is fine.
+    As in Fluent Bit, the number may have a fraction and a unit in any case: K (1000), M or G, or
+    KB, MB, GB.
     """
 
     def parse(value: str) -> int:
         match = _SIZE.fullmatch(value)
         if not match:
-            raise ValueError("it is no size")
+            raise ValueError("it is not a size")
         number = Decimal(match[1]) if len(value) <= _MAX_DIGITS else Decimal(-1)
         n_bytes = int(number * _UNITS[(match[2] or "").upper()])
         if not low <= n_bytes <= high:
@@ -113,19 +114,26 @@ def size(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def size_text(n_bytes: int) -> str:
+    """Return the shortest text that size() parses to this number of bytes."""
+    units = (unit for unit in "GMK" if n_bytes % _UNITS[unit] == 0)
+    unit = next(units, "") if n_bytes else ""
+    return f"{n_bytes // _UNITS[unit]}{unit}"
+
+
 def directory(value: str) -> str:
-    """Take the absolute path of a directory; slashes at its end do not count."""
+    """Accept the absolute path of a directory; slashes at its end are removed."""
     if not value.startswith("/"):
-        raise ValueError("it is no absolute path, which starts with /")
+        raise ValueError("it is not an absolute path, which starts with /")
     if "\0" in value:
-        raise ValueError("it holds a NUL, which no path may hold")
+        raise ValueError("it contains a NUL character")
     return value.rstrip("/") or "/"
 
 
 def seconds(value: str) -> float:
-    """Parse seconds in plain decimal digits, 0 for none."""
+    """Parse seconds in decimal digits with an optional fraction; 0 means no limit."""
     if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
-        raise ValueError("it is no decimal number")
+        raise ValueError("it is not a decimal number")
     number = float(value) if len(value) <= _MAX_DIGITS else -1.0
     if number != 0 and not MIN_SECONDS <= number <= MAX_SECONDS:
         raise ValueError("it is out of range")
@@ -133,30 +141,30 @@ def seconds(value: str) -> float:
 
 
 def region(value: str) -> str:
-    """Take what can be a part of a host name, as a region is."""
+    """Accept any label of a host name, because a region becomes part of one."""
     return _matching(_REGION, value, "it cannot be the name of a region")
 
 
 def stream(value: str) -> str:
-    """Take the name or the ARN of a stream."""
+    """Accept the name or the ARN of a stream."""
     if value.startswith("arn:"):
-        return _matching(_STREAM_ARN, value, "it is no ARN of a stream")
+        return _matching(_STREAM_ARN, value, "it is not the ARN of a stream")
     return _matching(_STREAM_NAME, value, "it cannot be the name of a stream")
 
 
 def region_of_arn(value: str) -> str | None:
-    """Return the region in a stream's ARN, None when the stream is given by its name."""
+    """Return the region in a stream's ARN; None if the stream is given by its name."""
     match = _STREAM_ARN.fullmatch(value)
     return match["region"] if match else None
 
 
 def role_arn(value: str) -> str:
-    """Take the ARN of an IAM role."""
-    return _matching(_ROLE_ARN, value, "it is no ARN of a role")
+    """Accept the ARN of an IAM role."""
+    return _matching(_ROLE_ARN, value, "it is not the ARN of a role")
 
 
 def external_id(value: str) -> str:
-    """Take what STS takes as an external id."""
+    """Accept what STS accepts as an external id."""
     return _matching(_EXTERNAL_ID, value, "its length or one of its characters is not allowed")
 
 
@@ -167,10 +175,10 @@ def _matching(pattern: re.Pattern[str], value: str, otherwise: str) -> str:
 
 
 def key_path(value: str) -> tuple[str, ...]:
-    """Split a partition key's path at "->"; nothing is trimmed, as in the Go plugin."""
+    """Split the path of partition_key at "->"; spaces are kept, as in the Go plugin."""
     if value == "log":
         raise ValueError(
-            "the text of a log line is no key that groups records; the Go plugin refuses it too"
+            "log lines differ, so they cannot group records; the Go plugin refuses it too"
         )
     names = tuple(value.split("->"))
     if "" in names:
@@ -181,21 +189,21 @@ def key_path(value: str) -> tuple[str, ...]:
 
 
 def key_names(value: str) -> tuple[str, ...]:
-    """Split at commas and trim; empty names, as after a comma at the end, do not count."""
+    """Split at commas and remove spaces around the names; empty and repeated names are dropped."""
     names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
     if not names:
-        raise ValueError("it names no key")
+        raise ValueError("it contains no key")
     return names
 
 
 def time_format(value: str) -> str:
-    """Take a format that split_subseconds() understands, unchanged."""
+    """Accept a format that split_subseconds() understands."""
     split_subseconds(value)
     return value
 
 
 def endpoint(value: str) -> str:
-    """Check an http or https URL without query; a missing scheme becomes https."""
+    """Accept an http or https URL without a query; a missing scheme becomes https."""
     scheme, separator, rest = value.partition("://")
     if not separator:
         scheme, rest = "https", value
@@ -205,7 +213,7 @@ def endpoint(value: str) -> str:
     authority, _, path = rest.partition("/")
     user_info, _, address = authority.rpartition("@")
     if not _URL_PATH.fullmatch(path) or not _USER_INFO.fullmatch(user_info):
-        raise ValueError("it holds a query, a fragment or a character that no URL may hold")
+        raise ValueError("it contains a query, a fragment or a character that no URL may contain")
     _check_address(address)
     return f"{scheme}://{rest}"
 
@@ -216,9 +224,9 @@ def _check_address(address: str) -> None:
     if not host:
         raise ValueError("it has no host")
     if not _is_host(host):
-        raise ValueError(f"'{printable(host, 60)}' cannot be a host")
+        raise ValueError(f"'{printable(host, 60)}' is not a host")
     if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= _MAX_PORT):
-        raise ValueError(f"'{printable(port, 20)}' is no port from 1 to {_MAX_PORT}")
+        raise ValueError(f"'{printable(port, 20)}' is not a port from 1 to {_MAX_PORT}")
 
 
 def _is_host(host: str) -> bool:
@@ -231,12 +239,12 @@ def _is_host(host: str) -> bool:
 
 
 def without_user_info(value: str) -> str:
-    """Return a URL, even a malformed one, with everything between scheme and @ replaced."""
+    """Return a URL, even a malformed one, with all text between the scheme and @ masked."""
     return re.sub(r"\A([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1***@", value, flags=re.DOTALL)
 
 
 def is_open_to_others(url: str | None) -> bool:
-    """Tell whether what goes to a URL is unencrypted and leaves this machine."""
+    """Tell whether traffic to a URL is unencrypted and leaves this machine."""
     if url is None or not url.startswith("http://"):
         return False
     host = (urlsplit(url).hostname or "").removesuffix(".")

@@ -1,11 +1,11 @@
-"""The text of time_key_format: which specifiers exist, and where the sub-second digits go."""
+"""The format of time_key_format: its specifiers, and the places of the sub-second digits."""
 
 import re
 from typing import Final
 
 from kinesis_fast.limits import MAX_TIME_FORMAT_LENGTH
 
-SUBSECOND_MARK: Final = "\x01"  # stands for one digit in the text that split_subseconds returns
+SUBSECOND_MARK: Final = "\x01"  # one digit, in the format that split_subseconds returns
 
 # strftime(3): conversions by modifier. POSIX.1-2024 added %Ob, %OB and %Oh.
 _CONVERSIONS: Final = {
@@ -21,7 +21,7 @@ _SPECIFIER: Final = re.compile(r"%[_\-0^#]*([0-9]*)([EO]?)(.?)", re.DOTALL)
 
 
 def split_subseconds(time_format: str) -> tuple[str, tuple[int, ...]]:
-    r"""Return the format for strftime, and how many sub-second digits belong where.
+    r"""Return the format for strftime, and the number of sub-second digits at each place.
 
     Args:
         time_format: strftime(3) with the modifiers E and O, glibc's flags _ - 0 ^ # and a width of
@@ -29,17 +29,18 @@ def split_subseconds(time_format: str) -> tuple[str, tuple[int, ...]]:
             most 256 characters.
 
     Returns:
-        The format in which every sub-second specifier is a run of \x01, one for each digit, and the
-        lengths of these runs in order: "%H.%L" gives ("%H.\x01\x01\x01", (3,)).
+        The format, in which each sub-second specifier is replaced by one \x01 per digit, and the
+        lengths of these runs, in order: "%H.%L" gives ("%H.\x01\x01\x01", (3,)).
 
     Raises:
-        ValueError: which specifier is unknown, and its position in characters counted from 1.
+        ValueError: a specifier is unknown or incomplete, or the format is too long. The message
+            names the position, in characters from 1.
     """
     if len(time_format) > MAX_TIME_FORMAT_LENGTH:
         raise ValueError(f"it is longer than {MAX_TIME_FORMAT_LENGTH} characters")
     for forbidden in ("\x00", SUBSECOND_MARK):
         if forbidden in time_format:
-            raise ValueError(f"the character \\x{ord(forbidden):02x} is not allowed in it")
+            raise ValueError(f"the character \\x{ord(forbidden):02x} is not allowed")
     digits: list[int] = []
 
     def rewritten(match: re.Match[str]) -> str:
@@ -58,7 +59,7 @@ def _check(match: re.Match[str]) -> None:
     width, modifier, conversion = match.groups()
     where = f"at position {match.start() + 1}"
     if not conversion:
-        raise ValueError(f"'{match.group()}' {where} is incomplete; a percent sign is written %%")
+        raise ValueError(f"'{match.group()}' {where} is incomplete; write %% for a percent sign")
     if conversion not in _CONVERSIONS[modifier]:
         raise ValueError(f"the specifier '{match.group()}' {where} is unknown")
     if len(width) > _MAX_WIDTH_DIGITS:

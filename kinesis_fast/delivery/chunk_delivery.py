@@ -89,10 +89,11 @@ class ChunkDelivery:
         Raises:
             SendFailureTimeout: the watchdog's time is up.
         """
+        is_done = False
         try:
-            self._work()
+            is_done = self._work()
         finally:
-            self._wait_for_workers()
+            self._wait_for_workers(is_done)
         if self._failure is not None:
             raise self._failure
         self._is_complete = self._settlement.is_complete(self._stream)
@@ -125,20 +126,20 @@ class ChunkDelivery:
 
     # --- the threads ---
 
-    def _work(self) -> None:
-        """Write and send until nothing is left for this thread; never raises."""
-        is_done = False
+    def _work(self) -> bool:
+        """Write and send until nothing is left for this thread. Returns False after a failure."""
+        with self._lock:
+            if not self._workers.join():
+                return True
         try:
             while (job := self._next_job()) is not None:
                 job()
-            is_done = True
+            return True
         except BaseException as error:
             self._failure = self._failure or error
+            return False
         finally:
             with self._lock:
-                if not is_done:
-                    self._is_stopped = True
-                    self._stopped.notify_all()
                 self._workers.leave()
 
     def _next_job(self) -> Job | None:
@@ -212,23 +213,33 @@ class ChunkDelivery:
         except RuntimeError as error:  # the system has no more threads: this one does everything
             self._context.log.debug("chunk '%s': no helping thread: %s", self.tag, error)
             with self._lock:
-                self._workers.cancel_join()
+                self._workers.start_up()
 
     def _help(self) -> None:
-        with self._lock:
-            self._workers.join()
-        self._work()
+        is_done = False
+        try:
+            with self._lock:
+                self._workers.start_up()
+            is_done = self._work()
+        finally:
+            # Once more: an exception in the last lines of _work must not leave the others waiting.
+            if not is_done:
+                self.stop()
+            with self._lock:
+                self._workers.leave()
 
-    def _wait_for_workers(self) -> None:
+    def _wait_for_workers(self, is_done: bool) -> None:
         """Wait for the other threads, even if interrupted: they read the host's memory."""
         while True:
             try:
+                if not is_done:
+                    self.stop()
                 with self._lock:
                     self._workers.wait_for_all()
                     return
             except BaseException as error:  # KeyboardInterrupt, for instance
                 self._failure = self._failure or error
-                self._is_stopped = True
+                is_done = False
 
     # --- writing and sending requests ---
 

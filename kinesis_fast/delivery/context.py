@@ -12,7 +12,7 @@ from kinesis_fast.delivery.protocols import DeadLetters, Encoder
 from kinesis_fast.delivery.resume import ResumeMemory
 from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.logs import Log
-from kinesis_fast.stats import Stats
+from kinesis_fast.stats import Counters
 from kinesis_fast.transport import Transport
 from kinesis_fast.watchdog import Watchdog
 
@@ -61,7 +61,7 @@ class DeliveryContext:
     concurrency: AdaptiveConcurrency
     threads: ThreadPool
     resume: ResumeMemory
-    stats: Stats
+    stats: Counters
     watchdog: Watchdog
     timing: Timing
     log: Log

@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 NO_THREAD: Final = 0
+LOOK_S: Final = 1.0  # between two looks whether a thread has died without leaving
 PATIENCE_S: Final = 0.002  # before another thread takes over; a handover costs 0.1 ms of CPU time
 
 
@@ -25,7 +26,9 @@ class LeaderFollowers:
         self._max_workers = max_workers
         self._woken = threading.Condition(lock)
         self._all_left = threading.Condition(lock)
-        self._n_workers = 1  # the thread that made this
+        self._workers: dict[int, threading.Thread] = {}
+        self._n_starting = 0  # threads that `want_watcher` asked for and that have not joined
+        self._is_closed = False
         self._n_waiting = 0  # followers that wait until they are woken
         self._has_watcher = False  # a follower looks after the leader, or is on its way
         self._leader = NO_THREAD
@@ -64,7 +67,7 @@ class LeaderFollowers:
         """Wake one follower that takes over if this leader does not return in time.
 
         Returns:
-            Whether a new thread has to start for it; `join` or `cancel_join` must follow then.
+            Whether a new thread has to start for it, which calls `start_up` and `join`.
         """
         if self._has_watcher:
             return False
@@ -73,10 +76,10 @@ class LeaderFollowers:
             self._n_waiting -= 1
             self._woken.notify()
             return False
-        if self._n_workers >= self._max_workers:
+        if len(self._workers) + self._n_starting >= self._max_workers:
             return False
         self._has_watcher = True
-        self._n_workers += 1
+        self._n_starting += 1
         return True
 
     def wake_all(self) -> None:
@@ -84,21 +87,27 @@ class LeaderFollowers:
         self._n_waiting = 0
         self._woken.notify_all()
 
-    def join(self) -> None:
-        """Count this thread in: `want_watcher` asked for it, and it has started."""
+    def start_up(self) -> None:
+        """End the request of `want_watcher`: the new thread has started, or could not."""
         self._has_watcher = False
+        self._n_starting -= 1
 
-    def cancel_join(self) -> None:
-        """Take the request of `want_watcher` back: the new thread could not start."""
-        self._has_watcher = False
-        self._n_workers -= 1
+    def join(self) -> bool:
+        """Count this thread in. Returns False if it comes too late, after `wait_for_all`."""
+        if not self._is_closed:
+            self._workers[threading.get_ident()] = threading.current_thread()
+        return not self._is_closed
 
     def leave(self) -> None:
-        """Count this thread out: it begins no more jobs."""
-        self._n_workers -= 1
+        """Count this thread out: it begins no more jobs. A second call does nothing."""
+        self._workers.pop(threading.get_ident(), None)
         self.wake_all()
         self._all_left.notify_all()
 
     def wait_for_all(self) -> None:
-        """Wait until every thread has left."""
-        self._all_left.wait_for(lambda: self._n_workers == 0)
+        """Wait until every other thread has left or died; no thread can join any more."""
+        self._is_closed = True
+        self.leave()
+        while self._workers:
+            self._all_left.wait(LOOK_S)
+            self._workers = {i: each for i, each in self._workers.items() if each.is_alive()}

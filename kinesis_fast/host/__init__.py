@@ -1,1 +1,1 @@
-"""What Fluent Bit loads: the shared library beside this file, and the Python that it calls."""
+"""The shared library that Fluent Bit loads, and the Python functions that the library calls."""

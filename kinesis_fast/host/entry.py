@@ -1,7 +1,7 @@
-"""What the shared library calls for Fluent Bit; any host that embeds Python may use it as well.
+"""The functions that the shared library calls for Fluent Bit; other hosts may call them as well.
 
-None of these functions raises: they log one line and return Fluent Bit's codes, 0 ERROR, 1 OK and
-2 RETRY. Any thread may call them.
+Any thread may call them. They never raise: they log an error and return Fluent Bit's code for it.
+The codes are 0 ERROR, 1 OK and 2 RETRY.
 """
 
 import gc
@@ -18,7 +18,7 @@ from kinesis_fast.output import FlushResult, KinesisOutput
 from kinesis_fast.watchdog import exit_process
 
 NO_HANDLE: Final = 0
-ACCOUNT: Final = ("in", "delivered", "skipped", "dead", "pending", "returned")
+COUNTERS: Final = ("in", "delivered", "skipped", "dead", "pending", "returned")
 
 
 class _Instance(NamedTuple):
@@ -32,14 +32,14 @@ _numbers = itertools.count()
 
 
 def option_names() -> list[str]:
-    """Return the names of the options to ask the host for."""
+    """Return the names of all options that a host may pass to init()."""
     return config.option_names()
 
 
 def log_to(descriptor: int) -> None:
-    """Write the log to this file descriptor from now on, which stays open.
+    """Write the log to a file descriptor from now on, and never close the descriptor.
 
-    The host may close its standard error, and open something else under that number.
+    The host may close standard error, and another file may then get the number 2.
     """
     sys.stderr = os.fdopen(
         descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
@@ -47,11 +47,13 @@ def log_to(descriptor: int) -> None:
 
 
 def init(options: dict[str, str]) -> int:
-    """Make an output of options as Fluent Bit passes them, absent ones left out.
+    """Create an output.
+
+    Args:
+        options: names and values as Fluent Bit passes them, without the options that are not set.
 
     Returns:
-        A handle for the other calls, at least 1; 0 after an error line, when the options or the
-        environment are wrong.
+        A handle for the other calls, at least 1; 0 if the options or the environment are wrong.
     """
     logs.to_stderr()
     number = next(_numbers)
@@ -64,7 +66,7 @@ def init(options: dict[str, str]) -> int:
         log.error("%s", error)
         return NO_HANDLE
     except Exception:
-        log.exception("the output cannot be made")
+        log.exception("cannot create the output")
         return NO_HANDLE
     with _lock:
         _instances[number + 1] = instance
@@ -75,44 +77,45 @@ def flush(handle: int, chunk: memoryview, tag: str) -> int:
     """Deliver one chunk.
 
     Args:
-        handle: what init returned.
-        chunk: bytes-like, unchanged until this returns; nothing looks at it afterwards.
-        tag: Fluent Bit's name for the source.
+        handle: what init() returned.
+        chunk: bytes-like. It must not change until this returns; it is not read afterwards.
+        tag: Fluent Bit's name for the source of the chunk.
 
     Returns:
-        OK, RETRY, or ERROR for a handle that is not there.
+        OK, RETRY, or ERROR for an unknown handle.
     """
     instance = _instances.get(handle)
     if instance is None:
-        logs.LOGGER.error("flush for an output that is not there (handle %d)", handle)
+        logs.LOGGER.error("flush called with unknown handle %d", handle)
         return FlushResult.ERROR
     try:
         return instance.output.flush(chunk, tag)
     except (KinesisFastError, MemoryError) as error:
-        instance.log.error("%s; the chunk is given back", str(error) or "no memory")
+        reason = str(error) or "out of memory"
+        instance.log.error("%s; returning the chunk to Fluent Bit (RETRY)", reason)
     except Exception:
-        instance.log.exception("unexpected failure; the chunk is given back")
+        instance.log.exception("unexpected error; returning the chunk to Fluent Bit (RETRY)")
     return FlushResult.RETRY
 
 
 def exit(handle: int) -> int:
-    """Wait up to 5 s for what is in flight, log the account, and forget the output.
+    """Close an output: wait up to 5 s for requests in flight, then log the counters.
 
     Returns:
-        OK, or ERROR for a handle that is not there.
+        OK, or ERROR for an unknown handle.
     """
     with _lock:
         instance = _instances.pop(handle, None)
     if instance is None:
-        logs.LOGGER.error("exit for an output that is not there (handle %d)", handle)
+        logs.LOGGER.error("exit called with unknown handle %d", handle)
         return FlushResult.ERROR
     try:
         instance.output.close()
     except Exception:
-        instance.log.exception("the output cannot be closed in order")
+        instance.log.exception("cannot close the output properly")
     stats = instance.output.stats()
-    instance.log.info("records: %s", " ".join(f"{name}={stats[name]}" for name in ACCOUNT))
-    # botocore's clients are cycles: after many hot reloads the old ones would pile up.
+    instance.log.info("records: %s", " ".join(f"{name}={stats[name]}" for name in COUNTERS))
+    # botocore's clients are reference cycles, which would pile up over many hot reloads.
     del instance
     gc.collect()
     return FlushResult.OK

@@ -1,8 +1,8 @@
 """Finds the shared library of the Python that runs this file.
 
-Run as a script by the plugin's library, with the interpreter of the environment that the package is
-installed in; imports nothing of the package. Prints `libpython=PATH`; or says what is missing and
-how to get it, and exits with status 1.
+The plugin's library runs this script with the interpreter of the environment that the package is
+installed in. It imports nothing of the package. It prints `libpython=PATH`; or it says what is
+missing and how to install it, and exits with status 1.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ OLDEST = (3, 11)
 
 
 def candidates() -> Iterator[Path]:
-    """Where the library may lie, the likeliest first.
+    """Yield the paths where the library may be, the most likely first.
 
-    LIBDIR is what this Python was configured with; one that was moved has its library beside its
-    prefix. Distributions have a directory for each architecture.
+    LIBDIR is the directory that this Python was configured with. A Python that was moved has its
+    library below its prefix. Distributions use a subdirectory per architecture.
     """
     architecture = sysconfig.get_config_var("MULTIARCH") or ""
     name = sysconfig.get_config_var("INSTSONAME") or ""
-    if ".so" not in name:  # a static build; its distribution may have the library separately
+    if ".so" not in name:  # a static build; the distribution may package the library separately
         version = sysconfig.get_config_var("LDVERSION") or sysconfig.get_python_version()
         name = f"libpython{version}.so.1.0"
     for directory in (sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix, "lib")):
@@ -33,7 +33,7 @@ def candidates() -> Iterator[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file for this user; False as well where it may not be looked for."""
+    """Return whether this is a file that the user may access."""
     try:
         return path.is_file()
     except PermissionError:
@@ -41,26 +41,26 @@ def is_file(path: Path) -> bool:
 
 
 def libpython() -> Path | None:
-    """The shared library of this Python, None when it is not installed."""
+    """Return the path of the shared library of this Python, or None if it is not installed."""
     return next(filter(is_file, candidates()), None)
 
 
 def how_to_get() -> str:
-    """What to do when it is not there."""
+    """Return what is missing and how to install it."""
     version = sysconfig.get_python_version()
     looked_for = ", ".join(dict.fromkeys(map(str, candidates())))
     return (
         f"Python {version} has no shared library here (looked for {looked_for}). "
-        f"On Debian and Ubuntu: apt-get install libpython{version}; on Fedora and Red Hat: "
-        f"dnf install python{version}-libs; a Python of your own has to be configured with "
-        "--enable-shared. Or name the file with the option libpython"
+        f"On Debian and Ubuntu: apt-get install libpython{version}. On Fedora and Red Hat: "
+        f"dnf install python{version}-libs. If you build Python yourself: configure it with "
+        "--enable-shared. Or set the option libpython to the path of the library"
     )
 
 
 def main() -> int:
-    """Print the answer; the exit status is 1 when it is an error."""
+    """Print the path or the error; return the exit status, 1 after an error."""
     if sys.version_info < OLDEST:
-        print(f"Python {sysconfig.get_python_version()} is too old: 3.11 or later is needed")
+        print(f"Python {sysconfig.get_python_version()} is too old: 3.11 or later is required")
         return 1
     path = libpython()
     print(f"libpython={path}" if path else how_to_get())

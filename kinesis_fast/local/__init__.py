@@ -1,1 +1,1 @@
-"""A Kinesis on this machine, for the demo and the tests."""
+"""A local Kinesis, for the demo, `send --local` and the tests."""

@@ -1,6 +1,4 @@
-"""A Kinesis on this machine, for trying and testing: moto's server in a child process."""
-
-from __future__ import annotations
+"""A local Kinesis for trials and tests: moto's server in a child process."""
 
 import importlib.util
 import json
@@ -11,16 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import boto3
 import botocore.session
 from botocore.config import Config
 
 from kinesis_fast.errors import KinesisFastError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 REGION = "us-east-1"
 START_TIMEOUT_S = 60.0
@@ -32,11 +27,11 @@ _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
 class LocalKinesisError(KinesisFastError):
-    """The local Kinesis could not be started, or ended early."""
+    """The local Kinesis could not be started, or is not running."""
 
 
 class LocalRecord(NamedTuple):
-    """A record as it was read back from a shard."""
+    """A record read from a shard."""
 
     shard_id: str
     partition_key: str
@@ -45,14 +40,14 @@ class LocalRecord(NamedTuple):
 
 
 class LocalKinesis:
-    """A Kinesis for one process: started on entering the `with` block, gone with it or its parent.
+    """A Kinesis server that runs within a `with` block, and ends when this process dies.
 
     Args:
-        region: the region in which create_stream() and read_all() work.
-        max_record_size: bytes (data + partition key) a stream takes a record, 1 MiB to 10 MiB.
+        region: the region of create_stream() and read_all().
+        max_record_size: largest record (data + partition key) in bytes, 1 MiB to 10 MiB.
 
     Raises:
-        LocalKinesisError: on entering, when moto is not installed or its server does not come up.
+        LocalKinesisError: on entering, when moto is not installed or its server does not start.
     """
 
     def __init__(self, region: str = REGION, max_record_size: int = 1024 * 1024) -> None:
@@ -84,7 +79,7 @@ class LocalKinesis:
             stdout=subprocess.PIPE,
             text=True,
             env=self.environment(),
-            process_group=0,  # Ctrl-C at the terminal is for the parent, who still has to send
+            process_group=0,  # Ctrl-C must not end it: the parent still sends to it
         )
         try:
             self._port = self._read_port(self._process)
@@ -94,14 +89,14 @@ class LocalKinesis:
         return self
 
     def stop(self) -> None:
-        """Stop the server and wait for its end; may be called twice."""
+        """Stop the server and wait until it has ended; a second call does nothing."""
         client, self._cached_client = self._cached_client, None
         if client is not None:
             client.close()
         process, self._process = self._process, None
         if process is None:
             return
-        with process:  # closes the pipes, which the server takes as its end, and waits
+        with process:  # closes the pipes and waits
             if process.stdin is not None:
                 process.stdin.close()
             try:
@@ -112,29 +107,24 @@ class LocalKinesis:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def create_stream(self, name: str, shards: int = 1) -> None:
-        """Create a provisioned stream with that many shards."""
+        """Create a provisioned stream and wait until it exists."""
         self._client.create_stream(StreamName=name, ShardCount=shards)
         self._client.get_waiter("stream_exists").wait(StreamName=name)
 
     def read_all(self, name: str) -> list[LocalRecord]:
-        """Read a stream from its beginning, shard by shard, each shard in its order."""
+        """Read a stream from its beginning, shard after shard, each in order."""
         shards = self._client.list_shards(StreamName=name)["Shards"]
         return [record for shard in shards for record in self._read_shard(name, shard["ShardId"])]
 
     @staticmethod
     def environment() -> dict[str, str]:
-        """Return this process's environment, with made-up AWS credentials instead of its own.
+        """Return this process's environment with made-up AWS credentials.
 
-        Every AWS variable is taken out, so are the config files and a proxy for the loopback.
+        It has no other AWS variables, uses no AWS config files and no proxy for 127.0.0.1.
         """
         kept = {
             name: value
@@ -155,7 +145,7 @@ class LocalKinesis:
     @classmethod
     @contextmanager
     def applied_environment(cls) -> Iterator[None]:
-        """Use environment() for this process as long as the `with` block runs."""
+        """Use environment() for this process within the `with` block."""
         before, during = dict(os.environ), cls.environment()
         os.environ.clear()
         os.environ.update(during)
@@ -181,14 +171,14 @@ class LocalKinesis:
             StreamName=name, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
         while True:
-            answer = self._client.get_records(ShardIterator=position, Limit=READ_LIMIT)
-            if not answer["Records"]:
+            response = self._client.get_records(ShardIterator=position, Limit=READ_LIMIT)
+            if not response["Records"]:
                 return
-            for record in answer["Records"]:
+            for record in response["Records"]:
                 yield LocalRecord(
                     shard_id, record["PartitionKey"], record["Data"], record["SequenceNumber"]
                 )
-            position = answer["NextShardIterator"]
+            position = response["NextShardIterator"]
 
     def _read_port(self, process: subprocess.Popen[str]) -> int:
         assert process.stdout is not None  # for the type checker: it was opened with a pipe
@@ -200,13 +190,13 @@ class LocalKinesis:
         line = process.stdout.readline()
         if not line:
             raise LocalKinesisError(
-                f"the local Kinesis ended at its start with status {process.wait()}"
+                f"the local Kinesis exited with status {process.wait()} while starting"
             )
         return int(json.loads(line)["port"])
 
 
 def check_installed() -> None:
-    """Raise LocalKinesisError when what the server needs is not installed."""
+    """Raise LocalKinesisError when a package that the server needs is not installed."""
     missing = [name for name in ("moto", "flask") if importlib.util.find_spec(name) is None]
     if missing:
         raise LocalKinesisError(
@@ -216,7 +206,7 @@ def check_installed() -> None:
 
 
 def plain_client(endpoint: str, region: str) -> Any:
-    """Return a boto3 Kinesis client for a local endpoint that looks at nobody's settings."""
+    """Return a boto3 Kinesis client for a local endpoint that reads no AWS settings."""
     nothing = {
         "profile": (None, None, None, None),
         "config_file": (None, None, os.devnull, None),

@@ -1,8 +1,8 @@
 """The child process behind LocalKinesis: moto's server on a free loopback port.
 
-Run as a file (``python -P server.py``), so that the child imports moto and nothing of this
-package. It tells its parent the port in one JSON line on stdout and ends when its stdin closes,
-which also happens when the parent dies.
+It runs as a file (``python -P server.py``), so that the child imports moto but not this package.
+It prints the port as one line of JSON on stdout, and ends when its stdin is closed, which also
+happens when the parent dies.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class OneAtATime:
-    """WSGI middleware that lets one request at a time into moto, which is not made for threads.
+    """WSGI middleware that passes one request at a time to moto, which is not thread-safe.
 
-    Two PutRecords at once would give two records one sequence number, and one record would vanish.
+    Two concurrent PutRecords could give two records the same sequence number; one would be lost.
     """
 
     def __init__(self, app: WsgiApp) -> None:
@@ -54,14 +54,14 @@ class OneAtATime:
 
 
 def last_sequence_number(shard: Any) -> int:
-    """Return what moto's Shard.get_max_sequence_number returns, without copying all keys."""
+    """Replace moto's Shard.get_max_sequence_number, which copies all keys."""
     return next(reversed(shard.records), 0)
 
 
 def put_records_up_to(max_record_size: int, moto_put_records: Callable[..., Any]) -> Any:
-    """Return a put_records for moto's backend that takes records of up to max_record_size bytes.
+    """Return a put_records for moto's backend that accepts records of up to max_record_size bytes.
 
-    Whatever is larger is left to moto's own, which refuses it as the service does.
+    Larger requests go to moto's own put_records, which rejects them as the service does.
     """
 
     def put_records(
@@ -89,7 +89,7 @@ def put_records_up_to(max_record_size: int, moto_put_records: Callable[..., Any]
 
 class QuietHandler(MotoRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Write nothing: one line for each request would drown what matters."""
+        """Log nothing: a line for each request would hide the messages that matter."""
 
 
 def serve(max_record_size: int) -> None:
@@ -112,5 +112,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--max-record-size", type=int, default=MOTO_RECORD_LIMIT)
     serve(parser.parse_args().max_record_size)
-    # Handler threads may hold connections open; there is nothing in here worth waiting for.
+    # Handler threads may still hold connections open; there is no need to wait for them.
     os._exit(0)

@@ -15,13 +15,13 @@
 #include "log.h"
 
 #define LIBRARY_NAME "out_kinesis.so"
-#define ANSWER_MAX 4096
+#define OUTPUT_MAX 4096
 #define ENVIRONMENT_VARIABLE "KINESIS_FAST_PYTHON"
-#define ANSWER_PREFIX "libpython="
+#define OUTPUT_PREFIX "libpython="
 
 extern char **environ;
 
-static const char anchor; /* its address tells where this library lies */
+static const char anchor; /* dladdr() finds this library by its address */
 
 static bool cut_last_part(char *path)
 {
@@ -50,11 +50,11 @@ bool kf_find_packages(char packages[PATH_MAX])
     strcpy(packages, own_path);
     if (cut_last_part(packages) && cut_last_part(packages) && cut_last_part(packages))
         return true;
-    kf_log_error("the library of the plugin does not find itself in the file system");
+    kf_log_error("cannot determine the path of the plugin's library");
     return false;
 }
 
-/* A copy has another path; it may have been opened by a relative one. */
+/* A copy has a different path. Paths are resolved because the host may use relative ones. */
 static int look_at_object(struct dl_phdr_info *object, size_t size, void *found)
 {
     static const char name[] = "/" LIBRARY_NAME;
@@ -82,8 +82,8 @@ static bool is_set(const char *text)
     return text != NULL && *text != '\0';
 }
 
-/* The nearest bin/python3 above the packages. A link there stays one: it leads out of the virtual
- * environment. */
+/* Finds the nearest bin/python3 above the packages. Links are not resolved: the target of a link
+ * may lie outside the virtual environment. */
 static bool find_interpreter_above(const char *packages, char python[PATH_MAX])
 {
     char directory[PATH_MAX];
@@ -94,8 +94,8 @@ static bool find_interpreter_above(const char *packages, char python[PATH_MAX])
             && access(python, X_OK) == 0)
             return true;
     } while (cut_last_part(directory));
-    kf_log_error("no bin/python3 above %s; name the interpreter with the option python or with the "
-                 "variable " ENVIRONMENT_VARIABLE, packages);
+    kf_log_error("no bin/python3 above %s; set the option python or the environment variable "
+                 ENVIRONMENT_VARIABLE " to the path of an interpreter", packages);
     return false;
 }
 
@@ -107,15 +107,15 @@ static bool find_interpreter(const struct kf_python_options *options,
     if (!is_set(named))
         return find_interpreter_above(place->packages, place->python);
     if (strlen(named) >= PATH_MAX || access(named, X_OK) != 0) {
-        kf_log_error("the interpreter %s, named with the option python or with the variable "
-                     ENVIRONMENT_VARIABLE ", cannot be run", named);
+        kf_log_error("cannot run the interpreter %s, which the option python or the environment "
+                     "variable " ENVIRONMENT_VARIABLE " names", named);
         return false;
     }
     strcpy(place->python, named);
     return true;
 }
 
-/* Starts `python script` with its output and its errors going into the pipe. */
+/* Starts `python script`; its standard output and standard error go to the descriptor `output`. */
 static bool spawn(const char *python, const char *script, int output, pid_t *child)
 {
     char *const arguments[] = {(char *)python, (char *)script, NULL};
@@ -138,40 +138,40 @@ static bool spawn(const char *python, const char *script, int output, pid_t *chi
     return started;
 }
 
-/* What is more than fits is read and thrown away, so that the child does not block. */
-static void read_all(int input, char answer[ANSWER_MAX])
+/* Reads to the end, so that the child does not block, and keeps as much as fits. */
+static void read_all(int input, char output[OUTPUT_MAX])
 {
-    char rest[ANSWER_MAX];
+    char rest[OUTPUT_MAX];
     size_t n = 0;
     ssize_t got;
 
     do {
-        got = n < ANSWER_MAX - 1 ? read(input, answer + n, ANSWER_MAX - 1 - n)
+        got = n < OUTPUT_MAX - 1 ? read(input, output + n, OUTPUT_MAX - 1 - n)
                                  : read(input, rest, sizeof rest);
-        if (got > 0 && n < ANSWER_MAX - 1)
+        if (got > 0 && n < OUTPUT_MAX - 1)
             n += (size_t)got;
     } while (got > 0);
-    answer[n] = '\0';
+    output[n] = '\0';
 }
 
-static bool ask(const char *python, const char *script, char answer[ANSWER_MAX])
+static bool run_script(const char *python, const char *script, char output[OUTPUT_MAX])
 {
     int ends[2];
     pid_t child;
     int status;
     bool started;
 
-    answer[0] = '\0';
+    output[0] = '\0';
     if (pipe2(ends, O_CLOEXEC) != 0)
         return false;
     started = spawn(python, script, ends[1], &child);
     close(ends[1]);
     if (started)
-        read_all(ends[0], answer);
+        read_all(ends[0], output);
     close(ends[0]);
     if (!started)
         return false;
-    /* Where SIGCHLD is ignored the child leaves no status behind; its answer has to do. */
+    /* If the host ignores SIGCHLD there is no exit status; then the output has to suffice. */
     return waitpid(child, &status, 0) != child
            || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
@@ -185,23 +185,23 @@ static const char *last_line(char *text)
     return strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text;
 }
 
-/* The script answers with the line "libpython=PATH", or with an error in its last line. */
-static bool ask_for_libpython(struct kf_python_place *place)
+/* The script's last line is "libpython=PATH" or an error. */
+static bool query_libpython(struct kf_python_place *place)
 {
-    char script[PATH_MAX], answer[ANSWER_MAX];
+    char script[PATH_MAX], output[OUTPUT_MAX];
     const char *line;
     bool succeeded;
 
     if (snprintf(script, sizeof script, "%s/kinesis_fast/host/locate.py", place->packages)
         >= (int)sizeof script)
         return false;
-    succeeded = ask(place->python, script, answer);
-    line = last_line(answer);
-    if (!succeeded || strncmp(line, ANSWER_PREFIX, strlen(ANSWER_PREFIX)) != 0) {
-        kf_log_error("%s: %s", place->python, *line ? line : "the interpreter does not start");
+    succeeded = run_script(place->python, script, output);
+    line = last_line(output);
+    if (!succeeded || strncmp(line, OUTPUT_PREFIX, strlen(OUTPUT_PREFIX)) != 0) {
+        kf_log_error("%s: %s", place->python, *line ? line : "cannot start the interpreter");
         return false;
     }
-    strcpy(place->libpython, line + strlen(ANSWER_PREFIX));
+    strcpy(place->libpython, line + strlen(OUTPUT_PREFIX));
     return true;
 }
 
@@ -210,9 +210,9 @@ bool kf_find_python(const struct kf_python_options *options, struct kf_python_pl
     if (!kf_find_packages(place->packages) || !find_interpreter(options, place))
         return false;
     if (!is_set(options->libpython))
-        return ask_for_libpython(place);
+        return query_libpython(place);
     if (strlen(options->libpython) >= PATH_MAX) {
-        kf_log_error("the option libpython is no path: it is too long");
+        kf_log_error("the option libpython is too long for a path");
         return false;
     }
     strcpy(place->libpython, options->libpython);

@@ -1,4 +1,4 @@
-/* Where Python is: which interpreter belongs to this library, and what it says of itself. */
+/* Finds the Python interpreter that belongs to this library, and its shared library. */
 #ifndef KF_FIND_PYTHON_H
 #define KF_FIND_PYTHON_H
 
@@ -8,21 +8,21 @@
 #include "python.h"
 
 struct kf_python_place {
-    char python[PATH_MAX];      /* the interpreter, links not resolved; empty if not known */
+    char python[PATH_MAX];      /* the interpreter, links not resolved */
     char libpython[PATH_MAX];   /* its shared library */
     char packages[PATH_MAX];    /* the directory that holds the package kinesis_fast */
 };
 
-/* False: an error line was logged. */
+/* Fills in `place`; returns false after logging an error. */
 bool kf_find_python(const struct kf_python_options *options, struct kf_python_place *place);
 
-/* Notes where this library lies; before the host may change its working directory. */
+/* Remembers the path of this library. Call it before the host can change its working directory. */
 void kf_find_library(void);
 
-/* Another copy of this library in the process, which has Python for itself. */
+/* Finds another copy of this library in the process: Python can serve only one copy. */
 bool kf_find_other_copy(char path[PATH_MAX]);
 
-/* Only `packages`, from where this library lies. */
+/* Finds the packages directory from the path of this library; returns false after logging an error. */
 bool kf_find_packages(char packages[PATH_MAX]);
 
 #endif

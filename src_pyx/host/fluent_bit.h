@@ -1,5 +1,5 @@
 /*
- * The contract of Fluent Bit's plugin proxy, as of 5.1: what the host calls and hands over.
+ * The interface of Fluent Bit's plugin proxy, as of 5.1.
  * Source: fluent-bit src/flb_plugin_proxy.c, include/fluent-bit/flb_api.h, flb_plugin_proxy.h.
  */
 #ifndef KF_FLUENT_BIT_H
@@ -21,7 +21,7 @@ struct flb_definition {
     void *config_map;
 };
 
-/* The head of the host's table of functions; the rest is of no use here. */
+/* The start of the host's table of functions; the plugin does not use the rest. */
 struct flb_api {
     const char *(*output_get_property)(const char *key, void *instance);
 };

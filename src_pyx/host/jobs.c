@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-/* As much as a main thread has; only what is used of it takes memory. */
+/* The usual size for a main thread. Pages that are never touched take no memory. */
 #define STACK_BYTES ((size_t)8 << 20)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -64,7 +64,7 @@ static void *work_forever(void *unused)
     return NULL;
 }
 
-/* The host's signals are for the host's threads. */
+/* The new thread blocks all signals: the host's own threads have to handle them. */
 static bool start_thread(void)
 {
     pthread_attr_t attributes;
@@ -86,7 +86,8 @@ static bool start_thread(void)
     return !failed;
 }
 
-/* The lock is held. A job that finds no idle thread gets a new one, or waits for those there are. */
+/* The caller holds the lock. If no thread is idle, starts one; if that fails, the job waits for a
+ * running thread. */
 static bool enqueue(struct kf_job *job)
 {
     if (n_queued >= n_idle && !start_thread() && n_threads == 0)
@@ -121,7 +122,7 @@ void kf_jobs_hooks(const struct kf_job_hooks *wanted)
     pthread_mutex_unlock(&lock);
 }
 
-/* Runs with the hooks around it, so Python is held while this waits. */
+/* The hooks run around this job too, so this thread holds Python while it waits. */
 static void stay_parked(struct kf_job *job)
 {
     (void)job;

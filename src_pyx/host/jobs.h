@@ -1,6 +1,6 @@
 /*
- * Work that a caller hands over and waits for. It runs on threads that belong to this library, have
- * a stack of their own, and are used again; so any number of callers go on side by side.
+ * Runs jobs on threads of this library while their callers wait. The threads have full-size stacks
+ * and are reused. Any number of callers may wait at the same time.
  */
 #ifndef KF_JOBS_H
 #define KF_JOBS_H
@@ -15,22 +15,22 @@ struct kf_job {
     bool is_finished;
 };
 
-/* What each thread does around its jobs; all may be NULL until kf_jobs_hooks() was called. */
+/* What each thread does around its jobs; all are NULL until kf_jobs_hooks() is called. */
 struct kf_job_hooks {
-    void *(*enter)(void);           /* on a thread's first job: attach to Python, keep nothing held */
+    void *(*enter)(void);           /* before a thread's first job: attach to Python, then release it */
     void (*begin)(void *attached);  /* before each job */
     void (*end)(void *attached);    /* after each job */
 };
 
-/* Runs the job on another thread and returns when it is done. The job lives on the caller's stack.
- * False if no thread could be had; then the job has not run. */
+/* Runs the job on another thread and returns when it is done. The job may live on the caller's
+ * stack. Returns false, without running the job, if there is no thread to run it. */
 bool kf_run_job(struct kf_job *job);
 
-/* From now on jobs run with these hooks around them. To be called from within a job. */
+/* From now on, these hooks run around each job. Call this from within a job. */
 void kf_jobs_hooks(const struct kf_job_hooks *hooks);
 
-/* One more library thread enters Python and keeps hold of it, so that no other thread can run
- * Python until kf_jobs_release(). Both may be called again and again. */
+/* Makes a library thread enter Python and hold it, so that no other thread can run Python until
+ * kf_jobs_release(). Repeated calls of either function are harmless. */
 bool kf_jobs_park(void);
 void kf_jobs_release(void);
 

@@ -21,7 +21,7 @@ int kf_log_descriptor(void)
     return descriptor < 0 ? STDERR_FILENO : descriptor;
 }
 
-/* The text of an error may come from elsewhere: it stays one line whatever it holds. */
+/* Error texts from other sources may contain control characters; the log entry must stay one line. */
 static void escape_controls(char *text)
 {
     for (; *text; text++)

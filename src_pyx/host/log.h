@@ -1,14 +1,14 @@
 /*
- * Lines in Fluent Bit's layout on what was standard error when the library was registered. A host
- * that becomes a daemon closes it, and the number 2 then belongs to something else.
+ * Writes lines in Fluent Bit's layout to a duplicate of standard error, made at registration. A host
+ * that becomes a daemon closes descriptor 2, which another file may then get.
  */
 #ifndef KF_LOG_H
 #define KF_LOG_H
 
-/* Keeps hold of standard error as it is now; a second call does nothing. */
+/* Duplicates the current standard error; a second call does nothing. */
 void kf_log_open(void);
 
-/* The file descriptor that lines go to. */
+/* The file descriptor for log lines. */
 int kf_log_descriptor(void);
 
 __attribute__((format(printf, 1, 2))) void kf_log_error(const char *format, ...);

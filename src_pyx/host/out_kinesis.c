@@ -1,15 +1,16 @@
 #define _GNU_SOURCE
 /*
- * The shared library that Fluent Bit opens. It registers the output "kinesis" and hands each call
- * of the host over to kinesis_fast.host.entry.
+ * The shared library that Fluent Bit opens. It registers the output "kinesis" and forwards each call
+ * of the host to kinesis_fast.host.entry.
  *
- * Python never runs on the caller's stack: a flush comes on a coroutine stack of 64 KiB without a
- * guard page. The caller enters a job, waits, and uses a few hundred bytes meanwhile.
+ * Python never runs on the caller's stack, because Fluent Bit calls flush on a coroutine stack of
+ * 64 KiB without a guard page. The caller queues a job and waits for it, which takes a few hundred
+ * bytes of stack.
  *
- * No Python.h, and no libpython at link time: one library serves every Python from 3.11 on. What is
- * called belongs to the stable ABI and is found with dlsym. Nothing of Python happens before the
- * first Init, for the host may fork between Register and Init; Python is never ended, for the host
- * may come back.
+ * The library uses neither Python.h nor libpython at link time, so it works with every Python from
+ * 3.11 on: it looks up functions of the stable ABI with dlsym. It does not touch Python before the
+ * first Init, because the host may fork between Register and Init. It never finalizes Python,
+ * because the host may call Init again.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,7 +28,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_uint n_outputs; /* changed with the lock only */
+static atomic_uint n_outputs; /* written only under the lock */
 
 struct start_job {
     struct kf_job job;
@@ -95,7 +96,7 @@ static const char *property(const struct flb_plugin *plugin, const char *name)
     return plugin->api->output_get_property(name, plugin->output_instance);
 }
 
-/* The names of all options, NULL after an error line. */
+/* Returns the names of all options, or NULL after logging an error. */
 static const char *const *start_python(const struct flb_plugin *plugin)
 {
     struct start_job starting = {.job.run = start,
@@ -104,7 +105,7 @@ static const char *const *start_python(const struct flb_plugin *plugin)
     struct names_job reading = {.job.run = read_names};
 
     if (!kf_run_job(&starting.job)) {
-        kf_log_error("the system has no thread to run Python in");
+        kf_log_error("cannot start a thread to run Python in");
         return NULL;
     }
     if (starting.is_running)
@@ -112,7 +113,7 @@ static const char *const *start_python(const struct flb_plugin *plugin)
     return reading.names;
 }
 
-/* A handle > 0, or 0 after an error line. */
+/* Returns a handle > 0, or 0 after logging an error. */
 static long make_output(const struct flb_plugin *plugin)
 {
     const char *const *names = start_python(plugin);
@@ -146,7 +147,7 @@ EXPORT int FLBPluginRegister(struct flb_definition *definition)
     return definition->name && definition->description ? 0 : -1;
 }
 
-/* Without an output Python has to stand still: the host may call exit() next. */
+/* Without outputs no Python thread may run, because the host may call exit() next. */
 static void park_if_idle(void)
 {
     if (n_outputs == 0)
@@ -179,7 +180,7 @@ EXPORT int FLBPluginFlushCtx(void *context, const void *data, size_t n, const ch
                             .tag = tag,
                             .code = FLB_RETRY};
 
-    if (n_outputs == 0) /* Python stands still */
+    if (n_outputs == 0) /* Python is parked */
         return FLB_ERROR;
     kf_run_job(&job.job);
     return job.code;

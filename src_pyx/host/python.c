@@ -19,7 +19,7 @@ static kf_object *entry_option_names, *entry_init, *entry_flush, *entry_exit;
 static char **option_names;
 static bool is_running;
 
-/* Logs what Python raised, as one line after `doing`, and forgets it. */
+/* Logs the current Python exception as one line that starts with `doing`, and clears it. */
 static void log_raised(const char *doing)
 {
     kf_object *type, *value, *traceback, *text;
@@ -38,7 +38,7 @@ static void log_raised(const char *doing)
     kf_py.Py_DecRef(traceback);
 }
 
-/* The result of a call as a number; the call's failure, which is logged, as `otherwise`. */
+/* Converts the result of a call to a number; if the call failed, logs that and returns `otherwise`. */
 static long number_of(kf_object *result, long otherwise, const char *doing)
 {
     long number = otherwise;
@@ -60,7 +60,7 @@ static bool is_new_enough(void)
 
     if (sscanf(version, "%d.%d", &major, &minor) == 2 && major == 3 && minor >= OLDEST_MINOR)
         return true;
-    kf_log_error("Python %.20s is too old: 3.%d or later is needed", version, OLDEST_MINOR);
+    kf_log_error("Python %.20s is too old: 3.%d or later is required", version, OLDEST_MINOR);
     return false;
 }
 
@@ -70,7 +70,7 @@ static bool load_api(void *library, const char *what)
 
     if (missing == NULL)
         return is_new_enough();
-    kf_log_error("%s is no Python 3.%d or later: it has no %s", what, OLDEST_MINOR, missing);
+    kf_log_error("%s is not Python 3.%d or later: it lacks %s", what, OLDEST_MINOR, missing);
     return false;
 }
 
@@ -83,19 +83,19 @@ static bool runs_already(void)
     return symbol != NULL && is_initialized();
 }
 
-/* RTLD_GLOBAL: compiled modules of Python look for its symbols in the process. */
+/* RTLD_GLOBAL, because Python's compiled modules look up its symbols in the process. */
 static bool open_libpython(const struct kf_python_place *place)
 {
     void *library = dlopen(place->libpython, RTLD_NOW | RTLD_GLOBAL);
 
     if (library == NULL) {
-        kf_log_error("libpython cannot be opened: %s", dlerror());
+        kf_log_error("cannot open libpython: %s", dlerror());
         return false;
     }
     return load_api(library, place->libpython);
 }
 
-/* In the locale C, which a service without LANG has, files of the configuration may be UTF-8 still. */
+/* A service without LANG runs in the C locale, but its configuration files may still be UTF-8. */
 static void prefer_utf8(void)
 {
     static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
@@ -108,7 +108,7 @@ static void prefer_utf8(void)
         *mode = 1;
 }
 
-/* The program's name leads Python to the virtual environment and its packages. */
+/* Python finds the virtual environment and its packages by the program name. */
 static void initialize(const char *python)
 {
     wchar_t *name;
@@ -116,12 +116,12 @@ static void initialize(const char *python)
     prefer_utf8();
     name = kf_py.Py_DecodeLocale(python, NULL);
     if (name)
-        kf_py.Py_SetProgramName(name); /* and keeps it */
-    kf_py.Py_InitializeEx(0);          /* 0: the host's signal handlers stay */
+        kf_py.Py_SetProgramName(name); /* which keeps the pointer */
+    kf_py.Py_InitializeEx(0);          /* 0: keep the host's signal handlers */
 }
 
-/* Behind all other places, for a package that was installed outside of them. Without it the import
- * fails, and says so. */
+/* Appends to sys.path, for a package that is installed outside the usual directories. If this fails,
+ * the import fails later and logs an error. */
 static void add_to_path(const char *packages)
 {
     kf_object *path = kf_py.PySys_GetObject("path");
@@ -132,7 +132,7 @@ static void add_to_path(const char *packages)
     kf_py.Py_DecRef(text);
 }
 
-/* Python's own standard error goes where the library's lines go. */
+/* Makes Python write its log to the library's log descriptor. */
 static bool open_log(kf_object *entry)
 {
     kf_object *log_to = kf_py.PyObject_GetAttrString(entry, "log_to");
@@ -158,7 +158,7 @@ static bool import_entry(void)
     kf_py.Py_DecRef(module);
     if (entry_option_names && entry_init && entry_flush && entry_exit)
         return true;
-    log_raised("kinesis_fast cannot be imported");
+    log_raised("cannot import kinesis_fast");
     return false;
 }
 
@@ -173,23 +173,23 @@ static void hold_python(void *attached)
     kf_py.PyEval_RestoreThread(attached);
 }
 
-static void let_go_of_python(void *attached)
+static void release_python(void *attached)
 {
     (void)attached;
     kf_py.PyEval_SaveThread();
 }
 
-static const struct kf_job_hooks python_hooks = {attach_thread, hold_python, let_go_of_python};
+static const struct kf_job_hooks python_hooks = {attach_thread, hold_python, release_python};
 
-/* Afterwards this thread holds Python. */
+/* After success this thread holds Python. */
 static bool enter_python(const struct kf_python_options *options)
 {
     struct kf_python_place place;
     char other[PATH_MAX];
 
     if (kf_find_other_copy(other)) {
-        kf_log_error("another copy of the library is in this process, %s: restart the host instead "
-                     "of reloading it", other);
+        kf_log_error("this process has already opened another copy of the library, %s: restart the "
+                     "host instead of reloading it", other);
         return false;
     }
     if (runs_already()) {
@@ -200,7 +200,7 @@ static bool enter_python(const struct kf_python_options *options)
     } else {
         if (!kf_find_python(options, &place) || !open_libpython(&place))
             return false;
-        if (kf_py.Py_IsInitialized()) /* opened by somebody else, out of sight of runs_already() */
+        if (kf_py.Py_IsInitialized()) /* opened by other code without RTLD_GLOBAL */
             kf_py.PyGILState_Ensure();
         else
             initialize(place.python);
@@ -253,7 +253,7 @@ const char *const *kf_python_option_names(void)
     if (option_names == NULL) {
         list = kf_py.PyObject_CallFunction(entry_option_names, NULL);
         if (!keep_names(list)) {
-            log_raised("the names of the options cannot be read");
+            log_raised("cannot read the names of the options");
             option_names = NULL;
         }
         kf_py.Py_DecRef(list);
@@ -261,7 +261,7 @@ const char *const *kf_python_option_names(void)
     return (const char *const *)option_names;
 }
 
-/* Bytes that are no UTF-8 become surrogates, which the check of the option refuses by name. */
+/* Bytes that are not UTF-8 become surrogates; the check of the options rejects those. */
 static bool put_option(kf_object *options, const char *name, const char *value)
 {
     kf_object *text = kf_py.PyUnicode_DecodeUTF8(value, (long)strlen(value), "surrogateescape");
@@ -282,17 +282,17 @@ long kf_python_init(const char *const *values)
     if (complete)
         result = kf_py.PyObject_CallFunction(entry_init, "(O)", options);
     kf_py.Py_DecRef(options);
-    return number_of(result, 0, "the output cannot be made");
+    return number_of(result, 0, "cannot create the output");
 }
 
-/* The host frees its memory after the call: from here on nothing in Python may look at it. */
+/* The host frees its memory after the call: Python must not read it from here on. */
 static void release_view(kf_object *view)
 {
     kf_object *release = kf_py.PyObject_GetAttrString(view, "release");
     kf_object *none = release ? kf_py.PyObject_CallFunction(release, NULL) : NULL;
 
     if (none == NULL)
-        log_raised("a view of the host's memory is still in use after the flush");
+        log_raised("the host's memory is still in use after the flush");
     kf_py.Py_DecRef(none);
     kf_py.Py_DecRef(release);
 }
@@ -317,5 +317,5 @@ int kf_python_flush(long handle, const void *data, size_t n, const char *tag)
 int kf_python_exit(long handle)
 {
     return (int)number_of(kf_py.PyObject_CallFunction(entry_exit, "l", handle), FLB_ERROR,
-                          "the output cannot be closed");
+                          "cannot close the output");
 }

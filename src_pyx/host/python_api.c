@@ -6,7 +6,7 @@
 
 struct kf_python_api kf_py;
 
-/* A pointer to data becomes one to a function, which POSIX promises and ISO C does not. */
+/* memcpy turns a data pointer into a function pointer, which POSIX allows and ISO C does not. */
 static bool load(void *library, const char *name, void *target)
 {
     void *symbol = dlsym(library, name);

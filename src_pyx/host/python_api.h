@@ -1,4 +1,4 @@
-/* The functions of Python's stable ABI that are used, found with dlsym. */
+/* The functions of Python's stable ABI that the library uses, found with dlsym. */
 #ifndef KF_PYTHON_API_H
 #define KF_PYTHON_API_H
 
@@ -47,8 +47,8 @@ struct kf_python_api {
 
 extern struct kf_python_api kf_py;
 
-/* Fills kf_py from an opened library, or from the process (RTLD_DEFAULT). Returns the name of the
- * first function that is missing, or NULL. */
+/* Fills kf_py from an open library, or from the process (RTLD_DEFAULT). Returns the name of the
+ * first missing function, or NULL. */
 const char *kf_python_api_load(void *library);
 
 #endif

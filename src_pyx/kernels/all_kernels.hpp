@@ -1,4 +1,4 @@
-// All kernels that this build has, by level of CPU.
+// All kernels of this build, by CPU level.
 #ifndef KF_ALL_KERNELS_HPP
 #define KF_ALL_KERNELS_HPP
 
@@ -12,7 +12,7 @@
 #include "blocks_ssse3.hpp"
 #endif
 
-// `level` is at most the best one of this CPU.
+// `level` must not exceed the best level of this CPU.
 static inline kf_kernel_table kf_kernels_of(kf_level level)
 {
 #ifdef KF_X86_BLOCKS

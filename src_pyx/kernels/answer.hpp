@@ -1,4 +1,4 @@
-// Plain text inside a JSON string: ASCII, nothing escaped, nothing that would have to be.
+// Plain text inside a JSON string: printable ASCII without escapes, quotes and backslashes.
 #ifndef KF_ANSWER_HPP
 #define KF_ANSWER_HPP
 
@@ -15,13 +15,13 @@ static inline bool kf_is_plain(uint8_t byte)
     return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\';
 }
 
-// Returns the first byte at or behind p that is not plain, or end.
+// Returns the first byte from p on that is not plain, or end.
 static inline const uint8_t *kf_plain_end(const uint8_t *p, const uint8_t *end)
 {
 #ifdef KF_ANSWER_SSE2
     for (; end - p >= 16; p += 16) {
         const __m128i block = _mm_loadu_si128((const __m128i *)p);
-        // As signed bytes, all from 0x80 on are below 0x20 as well.
+        // The comparison is signed, so bytes from 0x80 on count as below 0x20, too.
         const __m128i low = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
         const __m128i del = _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7F));
         const __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));

@@ -16,7 +16,7 @@
 static const char kf_base64_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-// Overwrites what stands for the zeros behind the last n % 3 bytes; returns the end of the text.
+// Overwrites the characters that encode no input with '='; returns the end of the text.
 static inline uint8_t *kf_base64_pad(uint8_t *text, size_t n)
 {
     uint8_t *end = text + kf_base64_length(n);
@@ -52,9 +52,9 @@ static uint8_t *kf_base64_scalar(uint8_t *out, const uint8_t *src, size_t n,
 
 #ifdef KF_X86_BLOCKS
 // Both block kernels work the same way. A shuffle puts the three bytes abc of each group into one
-// 32-bit lane as b a c b; two multiplications move the four 6-bit fields to the low end of the four
-// bytes; the ASCII code is field + offset, the offset depending only on the field's range:
-// 0-25 'A', 26-51 'a', 52-61 '0', 62 '+', 63 '/'. The last, partial block is filled up with zeros.
+// 32-bit lane as b a c b. Two multiplications move the four 6-bit fields to the low end of the four
+// bytes. The ASCII code is field + offset; the offset depends only on the range of the field:
+// 0-25 'A', 26-51 'a', 52-61 '0', 62 '+', 63 '/'. Zeros fill the last, partial block.
 __attribute__((target("ssse3"))) static inline __m128i kf_base64_block(__m128i raw)
 {
     const __m128i spread = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);

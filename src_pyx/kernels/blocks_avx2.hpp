@@ -1,4 +1,4 @@
-// 32 bytes at a time for CPUs with AVX2; see json_escape_blocks.hpp for what is done with them.
+// Operations on blocks of 32 bytes for CPUs with AVX2; json_escape_blocks.hpp uses them.
 #ifndef KF_BLOCKS_AVX2_HPP
 #define KF_BLOCKS_AVX2_HPP
 
@@ -55,7 +55,7 @@ KF_TARGET static inline Block smaller(Block a, Block b)
     return _mm256_min_epu8(a, b);
 }
 
-// a - b, 0 where b is larger.
+// a - b, or 0 where b is larger.
 KF_TARGET static inline Block above(Block a, Block b)
 {
     return _mm256_subs_epu8(a, b);
@@ -73,14 +73,14 @@ KF_TARGET static inline Block look_up(const uint8_t *table, Block indexes)
     return _mm256_shuffle_epi8(wide, indexes);
 }
 
-// Each byte gets the value of the byte N places before it, the first N get 0.
+// Each byte gets the value of the byte N places before it; the first N bytes get 0.
 template <int N> KF_TARGET static inline Block before(Block block)
 {
     const __m256i lower_half_above = _mm256_permute2x128_si256(block, block, 0x08);
     return _mm256_alignr_epi8(block, lower_half_above, 16 - N);
 }
 
-// One bit for each byte: its highest.
+// The highest bit of each byte.
 KF_TARGET static inline uint32_t high_bits(Block block)
 {
     return (uint32_t)_mm256_movemask_epi8(block);

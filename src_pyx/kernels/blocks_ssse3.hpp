@@ -1,4 +1,4 @@
-// 16 bytes at a time for CPUs with SSSE3; see json_escape_blocks.hpp for what is done with them.
+// Operations on blocks of 16 bytes for CPUs with SSSE3; json_escape_blocks.hpp uses them.
 #ifndef KF_BLOCKS_SSSE3_HPP
 #define KF_BLOCKS_SSSE3_HPP
 
@@ -55,7 +55,7 @@ KF_TARGET static inline Block smaller(Block a, Block b)
     return _mm_min_epu8(a, b);
 }
 
-// a - b, 0 where b is larger.
+// a - b, or 0 where b is larger.
 KF_TARGET static inline Block above(Block a, Block b)
 {
     return _mm_subs_epu8(a, b);
@@ -72,13 +72,13 @@ KF_TARGET static inline Block look_up(const uint8_t *table, Block indexes)
     return _mm_shuffle_epi8(load(table), indexes);
 }
 
-// Each byte gets the value of the byte N places before it, the first N get 0.
+// Each byte gets the value of the byte N places before it; the first N bytes get 0.
 template <int N> KF_TARGET static inline Block before(Block block)
 {
     return _mm_slli_si128(block, N);
 }
 
-// One bit for each byte: its highest.
+// The highest bit of each byte.
 KF_TARGET static inline uint32_t high_bits(Block block)
 {
     return (uint32_t)_mm_movemask_epi8(block);

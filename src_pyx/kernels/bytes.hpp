@@ -1,11 +1,11 @@
-// Unaligned big-endian loads, and what else msgpack fixes about its bytes.
+// Unaligned big-endian loads, and the widths of msgpack's headers.
 #ifndef KF_BYTES_HPP
 #define KF_BYTES_HPP
 
 #include <cstdint>
 #include <cstring>
 
-// Bytes of the fixed part that follows a first byte of 0xc0 to 0xdf: a number or a length.
+// The number of bytes of the number or length that follows a first byte of 0xc0 to 0xdf.
 static const uint8_t kf_header_width[32] = {
     0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8, // nil .. uint 64
     1, 2, 4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4, // int 8 .. map 32

@@ -1,4 +1,5 @@
-// A hash that spreads partition keys over lanes; not for tables that an attacker could overload.
+// A hash that spreads partition keys over lanes. It does not resist chosen inputs, so do not use it
+// for hash tables.
 #ifndef KF_HASH_HPP
 #define KF_HASH_HPP
 
@@ -12,7 +13,7 @@ static inline uint64_t kf_mix(uint64_t value)
     return value ^ (value >> 32);
 }
 
-// Depends on the bytes alone, but differs between CPUs of different byte order.
+// The result depends on the bytes and on the byte order of the CPU.
 static inline uint64_t kf_hash(const uint8_t *text, size_t n)
 {
     uint64_t hash = kf_mix(n + 1), word;

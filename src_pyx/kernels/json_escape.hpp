@@ -1,4 +1,5 @@
-// The inside of a JSON string: copies text, escapes what JSON demands, replaces what is not UTF-8.
+// Writes the inside of a JSON string: copies text, escapes what JSON requires, replaces bytes that
+// are not UTF-8.
 #ifndef KF_JSON_ESCAPE_HPP
 #define KF_JSON_ESCAPE_HPP
 
@@ -10,8 +11,8 @@
 #include "kernel_table.hpp"
 #include "utf8.hpp"
 
-// Escape of each byte, 8 bytes at a time: the text in [0..5], its length in [7].
-// A length of 0 means that the byte needs no escape.
+// The escape of each byte: its text in [0..5], its length in [7]. Length 0: no escape needed.
+// Entries have 8 bytes so that one copy moves a whole entry.
 struct kf_escape_text {
     uint8_t bytes[8];
 };
@@ -38,7 +39,7 @@ static inline uint8_t *kf_write_escape(uint8_t *out, uint8_t byte)
     return out + escape.bytes[7];
 }
 
-// Copies the run of bytes >= 0x80 at *src, which ends at `end` at the latest.
+// Copies the run of bytes >= 0x80 at *src and moves *src to its end; the text ends at `end`.
 static inline uint8_t *kf_escape_non_ascii(uint8_t *out, const uint8_t **src, const uint8_t *end)
 {
     const uint8_t *p = *src;
@@ -58,7 +59,8 @@ static inline uint8_t *kf_escape_non_ascii(uint8_t *out, const uint8_t **src, co
     return out;
 }
 
-// Goes on to `stop` and to the end of the run of non-ASCII bytes there; the text ends at `end`.
+// Copies up to `stop`, and on to the end of a run of non-ASCII bytes at `stop`; the text ends at
+// `end`.
 static inline uint8_t *kf_escape_bytewise(uint8_t *out, const uint8_t **src, const uint8_t *stop,
                                           const uint8_t *end)
 {
@@ -79,14 +81,14 @@ static inline uint8_t *kf_escape_bytewise(uint8_t *out, const uint8_t **src, con
     return out;
 }
 
-// Is one of the 8 bytes not ASCII, or in need of an escape?
+// Tells whether one of the 8 bytes is not ASCII or needs an escape.
 static inline bool kf_any_special(uint64_t word)
 {
     const uint64_t ones = 0x0101010101010101u;
     const uint64_t quotes = word ^ ones * '"';
     const uint64_t backslashes = word ^ ones * '\\';
     const uint64_t below =
-        (word - ones * 0x20) | (quotes - ones) | (backslashes - ones); // borrows: bit 7 is set
+        (word - ones * 0x20) | (quotes - ones) | (backslashes - ones); // a borrow sets bit 7
     return ((below | word) & ones * 0x80) != 0;
 }
 

@@ -1,7 +1,7 @@
-// The inside of a JSON string, a block at a time. Included once per level of CPU, in its namespace,
-// which has Block, BLOCK, KF_TARGET and the operations on blocks.
+// Writes the inside of a JSON string, one block at a time. Each CPU level includes this file in its
+// own namespace, after KF_TARGET, Block, BLOCK and the operations on blocks.
 
-// All ones in each byte that needs an escape.
+// 0xFF for each byte that needs an escape, 0 for the others.
 KF_TARGET static inline Block needs_escape(Block block)
 {
     const Block control = equal(smaller(block, all(0x1F)), block);
@@ -15,8 +15,8 @@ KF_TARGET static inline bool is_zero(Block block)
     return high_bits(equal(block, all(0))) == (uint32_t)((1ull << BLOCK) - 1);
 }
 
-// Zero if each byte fits the three before it. What stands in front of the block counts as ASCII;
-// a character that is cut off by the end of the block is no error.
+// Zero if each byte fits the three bytes before it. The bytes before the block count as ASCII. A
+// character that the end of the block cuts off is not an error.
 KF_TARGET static inline Block utf8_errors(Block block)
 {
     const Block first = before<1>(block);
@@ -28,7 +28,7 @@ KF_TARGET static inline Block utf8_errors(Block block)
     return differing(both(either(third_due, fourth_due), all(0x80)), pair);
 }
 
-// How many of the first n bytes of the block are whole characters; 0 if they are not all UTF-8.
+// The number of bytes of the complete characters in the first n bytes; 0 if they are not UTF-8.
 KF_TARGET static inline size_t whole_characters(Block block, size_t n)
 {
     if (n < BLOCK)
@@ -42,7 +42,8 @@ KF_TARGET static inline size_t whole_characters(Block block, size_t n)
     return n_whole < n ? n_whole : n;
 }
 
-// The first n bytes at p, which a block holds and `out` has already. Reads two blocks at p.
+// Writes the first n bytes at p with their escapes; the caller has copied the block to `out`. Reads
+// two blocks from p on.
 KF_TARGET static inline uint8_t *write_escapes(uint8_t *out, const uint8_t *p, size_t n,
                                                uint32_t escapes)
 {
@@ -56,7 +57,7 @@ KF_TARGET static inline uint8_t *write_escapes(uint8_t *out, const uint8_t *p, s
     return out + (n - done);
 }
 
-// Copies blocks that are ASCII without escapes, as long as there are any.
+// Copies blocks as long as they are ASCII and need no escapes; returns the number of bytes.
 KF_TARGET static inline size_t copy_plain(uint8_t *out, const uint8_t *src, size_t n)
 {
     size_t i = 0;

@@ -1,4 +1,4 @@
-// The kernels that depend on the CPU, as a table that is filled once, and what they ask for.
+// The table of the kernels that depend on the CPU, and the memory they require.
 #ifndef KF_KERNEL_TABLE_HPP
 #define KF_KERNEL_TABLE_HPP
 
@@ -7,7 +7,7 @@
 
 // The longest escape of one byte: \u00XX.
 #define KF_ESCAPE_MAX 6
-// What the output must have room for beyond the text itself: whole blocks are stored.
+// The room that the output needs after the text, because kernels store whole blocks.
 #define KF_SLACK 32
 
 static inline size_t kf_base64_length(size_t n)
@@ -15,8 +15,8 @@ static inline size_t kf_base64_length(size_t n)
     return (n + 2) / 3 * 4;
 }
 
-// Writes the n bytes at src in another form and returns the end of what was written. The input may
-// be read up to `readable_end` (>= src + n): a block may reach beyond the text, never beyond that.
+// Encodes the n bytes at src and returns the end of the output. The kernel may read the input up to
+// `readable_end` (>= src + n): a block may reach beyond the text, but never beyond that address.
 typedef uint8_t *(*kf_kernel)(uint8_t *out, const uint8_t *src, size_t n,
                               const uint8_t *readable_end);
 

@@ -1,4 +1,4 @@
-// The levels of CPU that there are kernels for, and what the block kernels have in common.
+// The CPU levels with kernels of their own, and a table that all block kernels use.
 #ifndef KF_LEVEL_HPP
 #define KF_LEVEL_HPP
 
@@ -27,7 +27,8 @@ static inline kf_level kf_best_level()
     return KF_SCALAR;
 }
 
-// Bytes of 0xFF, then of 0: a load that starts n bytes in front of the middle keeps n bytes.
+// 32 bytes of 0xFF, then 32 of 0. A load that starts n bytes before the middle is a mask that keeps
+// the first n bytes.
 static constexpr std::array<uint8_t, 64> kf_make_keep()
 {
     std::array<uint8_t, 64> table{};

@@ -1,4 +1,4 @@
-// Numbers as JSON text.
+// Writes numbers as JSON text.
 #ifndef KF_NUMBERS_HPP
 #define KF_NUMBERS_HPP
 
@@ -10,12 +10,12 @@
 #include "decimal_digits.hpp"
 #include "shortest.hpp"
 
-// Room for any number. The longest text has 25 bytes ("-0.00000" and 17 digits); what is copied is
-// of a fixed length.
+// Room for any number. The longest text has 25 bytes ("-0.00000" and 17 digits); copies of a fixed
+// length write more.
 #define KF_NUMBER_MAX 64
 
 // A positive number as 0.d[0]d[1]d[2]... * 10 ** point; d[0] and the last digit are not 0.
-// The array may be read for 24 bytes from each digit on.
+// 24 bytes are readable from each digit on.
 struct kf_digits {
     uint8_t all[48];
     const uint8_t *d;
@@ -43,7 +43,7 @@ static inline void kf_split_digits(kf_decimal decimal, kf_digits *digits)
     digits->point = decimal.exponent + 17 - start;
 }
 
-// Without an exponent; -6 < point <= 21.
+// Writes without an exponent; -6 < point <= 21.
 static inline uint8_t *kf_write_positional(uint8_t *out, const kf_digits *digits)
 {
     const int point = digits->point;
@@ -79,9 +79,9 @@ static inline uint8_t *kf_write_exponential(uint8_t *out, const kf_digits *digit
     return kf_write_u64(out, size);
 }
 
-// A number with at most eight decimals, as most are that people or logs write. If `scaled` hundred
-// millionths read back as the value, their digits are the shortest: below 10 ** 15, no two decimals
-// are the same double. Returns NULL for all others; 1e-6 <= value < 1e7, no whole number.
+// Writes a number with at most eight decimals, like most numbers in logs. If `scaled` / 10 ** 8
+// reads back as the value, its digits are the shortest: with at most 15 digits, no two decimals are
+// the same double. Returns NULL for all other numbers. 1e-6 <= value < 1e7, not a whole number.
 static inline uint8_t *kf_write_short_decimal(uint8_t *out, double value)
 {
     const uint64_t scaled = (uint64_t)(value * 1e8 + 0.5);
@@ -94,9 +94,9 @@ static inline uint8_t *kf_write_short_decimal(uint8_t *out, double value)
     return out + 8 - kf_zeros_behind(decimals);
 }
 
-// The shortest digits that read back as the same double, laid out as Go does: in full from 1e-6 up
-// to, but not including, 1e21; otherwise with an exponent of a sign and at least two digits.
-// `value` is finite.
+// Writes the shortest digits that read back as the same double, in Go's layout: without an exponent
+// from 1e-6 up to, but not including, 1e21; otherwise with an exponent that has a sign and at least
+// two digits. `value` is finite.
 static inline uint8_t *kf_write_double(uint8_t *out, double value)
 {
     if (std::signbit(value)) {

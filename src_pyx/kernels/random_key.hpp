@@ -1,11 +1,11 @@
-// Partition keys for records that bring none: 8 characters of [a-zA-Z0-9].
+// Random partition keys: 8 characters of [a-zA-Z0-9].
 #ifndef KF_RANDOM_KEY_HPP
 #define KF_RANDOM_KEY_HPP
 
 #include <cstdint>
 #include <cstring>
 
-// SplitMix64: a counter and a mixing function, enough to spread keys over shards.
+// SplitMix64: a counter and a mixing function, which is enough to spread keys over shards.
 static inline uint64_t kf_next_random(uint64_t *state)
 {
     uint64_t z = (*state += 0x9E3779B97F4A7C15u);
@@ -14,7 +14,7 @@ static inline uint64_t kf_next_random(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-// Four numbers below 62, one in each 16 bits: random 16 bits * 62 >> 16.
+// Four numbers below 62, one per 16 bits: 16 random bits * 62 >> 16.
 static inline uint64_t kf_four_below_62(uint64_t random)
 {
     const uint64_t halves = 0x0000FFFF0000FFFFu;

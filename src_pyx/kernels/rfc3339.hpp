@@ -1,4 +1,4 @@
-// A point in time as RFC 3339 text in UTC, nanoseconds without trailing zeros.
+// Writes a point in time as RFC 3339 text in UTC, with nanoseconds but without trailing zeros.
 #ifndef KF_RFC3339_HPP
 #define KF_RFC3339_HPP
 
@@ -20,7 +20,8 @@ static inline uint8_t *kf_write_field(uint8_t *out, char before, int value)
     return out + 2;
 }
 
-// `nanoseconds` of a second or more are carried. Returns NULL if the year has no four digits.
+// Carries `nanoseconds` of a second or more into the seconds. Returns NULL if the year does not have
+// four digits.
 static inline uint8_t *kf_write_rfc3339(uint8_t *out, int64_t seconds, uint32_t nanoseconds)
 {
     if (seconds < KF_RFC3339_FIRST || seconds >= KF_RFC3339_END)

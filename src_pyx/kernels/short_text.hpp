@@ -1,4 +1,4 @@
-// Most strings of a log are short and hold nothing to escape: those do without a call of a kernel.
+// Most strings in logs are short and need no escapes; copying them here saves the call of a kernel.
 #ifndef KF_SHORT_TEXT_HPP
 #define KF_SHORT_TEXT_HPP
 
@@ -10,7 +10,7 @@
 #if defined(__SSE2__) && !defined(KF_PORTABLE)
 #include <emmintrin.h>
 
-// Copies 16 bytes; one bit for each that needs an escape, is not ASCII or is the byte `special`.
+// Copies 16 bytes; returns a bit for each byte that needs an escape, is not ASCII or is `special`.
 static inline uint32_t kf_copy_block(uint8_t *out, const uint8_t *src, char special)
 {
     const __m128i block = _mm_loadu_si128((const __m128i *)src);
@@ -23,8 +23,8 @@ static inline uint32_t kf_copy_block(uint8_t *out, const uint8_t *src, char spec
         _mm_or_si128(_mm_or_si128(control, other), _mm_or_si128(quote, backslash)));
 }
 
-// Copies the text if it is short, ASCII, without escapes and without `special`, and tells so.
-// Otherwise up to KF_SLACK bytes of the output have been overwritten.
+// Copies the text and returns true if it is short, ASCII, and has neither escapes nor `special`.
+// Otherwise returns false and may have overwritten up to KF_SLACK bytes of the output.
 static inline bool kf_copy_short(uint8_t *out, const uint8_t *src, size_t n,
                                  const uint8_t *readable_end, char special)
 {

@@ -1,8 +1,8 @@
 // The shortest decimal number that reads back as a given double.
 //
-// Method: R. Giulietti, "The Schubfach way to render doubles", 2020. Among the decimals of the two
-// smallest spacings that can have a member in the rounding interval of the double, at most four are
-// candidates; one multiplication with a power of ten of 128 bits finds them.
+// Method: R. Giulietti, "The Schubfach way to render doubles", 2020. The result is a multiple of one
+// of two neighbouring powers of ten. At most four of these multiples are candidates, and products
+// with a 128-bit power of ten find them.
 #ifndef KF_SHORTEST_HPP
 #define KF_SHORTEST_HPP
 
@@ -35,8 +35,8 @@ static inline kf_u128 kf_multiply(uint64_t a, uint64_t b)
 #endif
 }
 
-// The upper 64 bits of power * factor (192 bits), the lowest of them set if anything below is not 0
-// but for what the power's own rounding can account for.
+// The upper 64 bits of power * factor (192 bits). The lowest of them is also set if the bits below
+// are not 0, except where the rounding of the power alone can explain that.
 static inline uint64_t kf_scale(const uint64_t *power, uint64_t factor)
 {
     const kf_u128 low = kf_multiply(power[1], factor);
@@ -69,14 +69,14 @@ static inline kf_decimal kf_shortest(double value)
     const int biased = (int)(bits >> 52);
     const uint64_t c = biased ? fraction | (uint64_t)1 << 52 : fraction;
     const int q = (biased ? biased : 1) - 1075; // value = c * 2 ** q
-    const bool is_odd = c & 1;                  // then the ends of the interval are outside
+    const bool is_odd = c & 1;                  // the interval then excludes its ends
     const bool lower_is_near = fraction == 0 && biased > 1;
 
     const int k = lower_is_near ? kf_floor_log10_of_three_quarters(q)
                                 : kf_floor_log10_of_power_of_two(q);
     const int shift = q + kf_floor_log2_of_power_of_ten(-k) + 1; // 1 to 4
     const uint64_t *power = kf_powers_of_ten[-k - KF_FIRST_POWER];
-    // All of these in quarters of 10 ** k.
+    // The unit of the next three is a quarter of 10 ** k.
     const uint64_t lower = kf_scale(power, (4 * c - 2 + lower_is_near) << shift) + is_odd;
     const uint64_t exact = kf_scale(power, (4 * c) << shift);
     const uint64_t upper = kf_scale(power, (4 * c + 2) << shift) - is_odd;

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-// Are the 8 bytes at p all ASCII?
+// Tells whether the 8 bytes at p are all ASCII.
 static inline bool kf_is_ascii(const uint8_t *p)
 {
     uint64_t word;
@@ -19,8 +19,8 @@ static inline bool kf_is_continuation(uint8_t byte)
     return (byte & 0xC0) == 0x80;
 }
 
-// Length in bytes of the valid multi-byte sequence at p, of which `left` bytes may be read; 0 if
-// there is none. p[0] is at least 0x80.
+// The length in bytes of the valid multi-byte sequence at p; 0 if there is none. `left` bytes are
+// readable; p[0] is at least 0x80.
 static inline size_t kf_utf8_length(const uint8_t *p, size_t left)
 {
     const uint8_t lead = p[0];
@@ -42,7 +42,7 @@ static inline size_t kf_utf8_length(const uint8_t *p, size_t left)
     return overlong || too_big ? 0 : 4;
 }
 
-// U+FFFD, which stands for each byte that is not UTF-8.
+// Writes U+FFFD, which replaces each byte that is not UTF-8.
 static inline uint8_t *kf_write_replacement(uint8_t *out)
 {
     out[0] = 0xEF;
@@ -51,8 +51,8 @@ static inline uint8_t *kf_write_replacement(uint8_t *out)
     return out + 3;
 }
 
-// The largest n' <= n at which the text may be cut without splitting a character.
-// Bytes that are not UTF-8 may be cut anywhere, so at most 3 bytes are given up.
+// The largest length <= n to which the text can be cut without splitting a character. Bytes that are
+// not UTF-8 may be cut anywhere, so the result is at least n - 3.
 static inline size_t kf_utf8_cut(const uint8_t *text, size_t n, size_t text_n)
 {
     if (n >= text_n)

@@ -1,8 +1,8 @@
-// What two neighbouring bytes can violate in UTF-8, as tables for the block kernels.
+// Tables of the UTF-8 rules that two neighbouring bytes can violate, for the block kernels.
 //
 // Method: J. Keiser, D. Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte", 2020. Each
-// violation is one bit. It shows in the high nibble of the first byte, its low nibble and the high
-// nibble of the second byte; where all three tables have the bit, the pair violates that rule.
+// rule is one bit. The tables are indexed by the high nibble of the first byte, its low nibble and
+// the high nibble of the second byte. If all three entries have the bit, the pair violates the rule.
 #ifndef KF_UTF8_ERRORS_HPP
 #define KF_UTF8_ERRORS_HPP
 
@@ -10,14 +10,14 @@
 #include <cstdint>
 
 enum : uint8_t {
-    KF_UTF8_TOO_SHORT = 1,       // a lead byte, then no continuation
+    KF_UTF8_TOO_SHORT = 1,       // a lead byte without a continuation after it
     KF_UTF8_TOO_LONG = 2,        // ASCII, then a continuation
     KF_UTF8_OVERLONG_3 = 4,      // E0 80..9F
     KF_UTF8_TOO_BIG = 8,         // F4 90..BF, F5..FF 90..BF
     KF_UTF8_SURROGATE = 16,      // ED A0..BF
     KF_UTF8_OVERLONG_2 = 32,     // C0, C1
     KF_UTF8_OVERLONG_4 = 64,     // F0 80..8F; also F5..FF 80..8F, which is too big
-    KF_UTF8_CONTINUATIONS = 128, // two continuations: right as third and fourth byte only
+    KF_UTF8_CONTINUATIONS = 128, // two continuations: valid only as third and fourth byte
 };
 
 // By the high nibble of the first byte.
@@ -73,8 +73,8 @@ alignas(16) static constexpr std::array<uint8_t, 16> kf_utf8_first_high = kf_mak
 alignas(16) static constexpr std::array<uint8_t, 16> kf_utf8_first_low = kf_make_first_low();
 alignas(16) static constexpr std::array<uint8_t, 16> kf_utf8_second_high = kf_make_second_high();
 
-// The largest byte whose character is not cut off by the end of a block: only the last three bytes
-// can start such a one. A load that starts 32 - BLOCK bytes behind the start ends with them.
+// For each position, the largest byte whose character the end of the block does not cut off. Only
+// the last three positions matter; load the last BLOCK bytes of the table.
 static constexpr std::array<uint8_t, 32> kf_make_complete()
 {
     std::array<uint8_t, 32> table{};

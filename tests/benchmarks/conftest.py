@@ -1,4 +1,4 @@
-"""Sinks as the benchmarks start them."""
+"""Sinks, started as the benchmarks start them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def loopback_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificat
 
 @pytest.fixture(params=["http", "https"])
 def tls(request: pytest.FixtureRequest) -> Certificate | None:
-    """What makes a sink speak HTTPS; None for plain HTTP."""
+    """The certificate of an HTTPS sink; None for plain HTTP."""
     if request.param == "http":
         return None
     made: Certificate = request.getfixturevalue("loopback_certificate")

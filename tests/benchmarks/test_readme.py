@@ -14,7 +14,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def figure(median: float) -> dict[str, float]:
-    """A figure as the results have it."""
+    """A figure in the format of the results."""
     return {"median": median, "min": median, "max": median}
 
 

@@ -1,4 +1,4 @@
-"""The sink counts exactly, however the bytes come, and takes no bytes that are no request."""
+"""The sink counts exactly, however the bytes are split, and rejects what is not a request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRICKY_KEYS = ("plain", '"PartitionKey":', 'a\\"PartitionKey\\":b', "ключ")
 
 
 def put_records(n_entries: int, data_bytes: int = 20) -> bytes:
-    """A body whose partition keys try to be taken for entries."""
+    """A body whose partition keys look like entries."""
     entries = [
         {
             "Data": base64.b64encode(bytes([number % 256]) * data_bytes).decode(),
@@ -37,10 +37,10 @@ def post(body: bytes, *headers: str) -> bytes:
 
 
 def check_taken(client: Client, n_entries: int) -> None:
-    """Read an answer and check that it is that of the service for so many entries."""
-    status, answer = client.answer()
-    assert (status, answer["FailedRecordCount"]) == (200, 0)
-    records = answer["Records"]
+    """Read a response and check that it accepts the given number of entries."""
+    status, response = client.response()
+    assert (status, response["FailedRecordCount"]) == (200, 0)
+    records = response["Records"]
     assert isinstance(records, list)
     assert len(records) == n_entries
     for record in records:
@@ -73,7 +73,7 @@ def test_counts_what_comes_in_pieces(sink: CountingSink, connect: Connect, seed:
         client.send(stream[:n])
         stream = stream[n:]
     for _ in bodies:
-        assert client.answer()[0] == 200
+        assert client.response()[0] == 200
     assert sink.totals()[1:] == (4, sum(map(n_keys, bodies)), sum(map(len, bodies)), 0)
 
 
@@ -159,8 +159,8 @@ def test_refuses_and_counts_what_is_no_request(
 ) -> None:
     client = connect(sink)
     client.send(request_bytes)
-    status, answer = client.answer()
-    assert (status, answer["__type"]) == (400, "ValidationException")
+    status, response = client.response()
+    assert (status, response["__type"]) == (400, "ValidationException")
     assert sink.totals()[1:] == (0, 0, 0, 1)
 
 
@@ -173,7 +173,7 @@ def test_counts_a_request_that_is_cut_off(sink: CountingSink, connect: Connect) 
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens in the server."""
+    """Wait until a condition holds in the server."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
@@ -193,6 +193,6 @@ def test_keeps_bodies_one_a_line(tmp_path: Path, tls: Certificate | None, connec
         client = connect(sink)
         for body in bodies:
             client.send(post(body))
-            client.answer()
+            client.response()
     kept = [path.read_bytes().splitlines() for path in tmp_path.iterdir()]
     assert kept == [bodies]

@@ -12,7 +12,7 @@ __all__ = ["local_kinesis", "stream"]
 
 @pytest.fixture(autouse=True)
 def logger_as_before() -> Iterator[None]:
-    """Take back what the command does to the logger of the process."""
+    """Undo the changes of the command to the logger of the process."""
     handlers, level, propagate = list(LOGGER.handlers), LOGGER.level, LOGGER.propagate
     yield
     LOGGER.handlers[:] = handlers

@@ -30,14 +30,14 @@ def test_every_record_is_in_a_row_and_what_was_given_back_counts_once() -> None:
     lines = list(account(n_bad_lines=6, n_unsent=7, unread_from=12345, **counters).lines())
     assert lines == [
         "in                  63   1.5 MB read",
-        "delivered           30   999 bytes, 7 requests, 2 sent again, 1 answer to slow down",
+        "delivered           30   999 bytes, 7 requests, 2 sent again, 1 throttling response",
         "skipped             11   8 not map, 3 no log key",
         "bad lines            6   not sent",
-        "dead                 4   refused by the service or given up after retries",
+        "dead                 4   refused by the service, or given up after retries",
         "unknown              5   in flight at the end; they may have arrived",
         "not sent             7   read, but not handed to the service",
         "cut to max_record_size: 1 record",
-        "the input from byte 12,345 on was not read",
+        "the input was not read from byte 12,345 on",
         "delivered 30 of 63",
     ]
 

@@ -1,4 +1,4 @@
-"""`kinesis-fast demo`: it says so when all arrived, and it says so when not."""
+"""`kinesis-fast demo` reports whether every record arrived."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Change = Callable[[list[LocalRecord]], list[LocalRecord]]
 def test_all_records_arrive_as_the_go_plugin_made_them() -> None:
     done = run_command("demo")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "compared with what the Go plugin made of the same chunks (packaged)" in done.stdout
+    assert "compared with the packaged output of the Go plugin for the same chunks" in done.stdout
     assert done.stdout.endswith("\ndelivered 10000 of 10000\n")
     shards = [line.split() for line in done.stdout.splitlines() if line.startswith("shardId-")]
     assert len(shards) == 4
@@ -40,7 +40,7 @@ def test_options_that_keep_the_records_keep_the_packaged_expectation(
     options = ["-p", "experimental_concurrency=3", "-p", "append_newline=on"]
     assert main(["demo", "--records", "2000", *options]) == 0
     out = capsys.readouterr().out
-    assert "(packaged)" in out
+    assert "the packaged output" in out
     assert out.endswith("\ndelivered 2000 of 2000\n")
 
 
@@ -50,8 +50,8 @@ def test_options_that_change_the_records_are_compared_with_the_encoder(
     options = ["-p", "log_key=log", "-p", "partition_key=stream"]
     assert main(["demo", "--records", "950", *options]) == 0
     out = capsys.readouterr().out
-    assert "compared with what RecordEncoder yields: -p changes the records" in out
-    assert "skipped, as the options have it: 726 records" in out
+    assert "compared with the output of RecordEncoder, because -p changes the records" in out
+    assert "skipped as the options say: 726 records" in out
     assert out.endswith("\ndelivered 224 of 224\n")
 
 
@@ -124,7 +124,7 @@ def test_it_fails_when_the_output_does_not_take_a_chunk(
     monkeypatch.setattr(demo, "RETRY_FOR_S", 0.0)
     monkeypatch.setattr(KinesisOutput, "flush", lambda *_: FlushResult.RETRY)
     assert main(["demo", "--records", "10"]) == 1
-    assert "the flush ended with RETRY" in capsys.readouterr().err
+    assert "was not delivered within" in capsys.readouterr().err
 
 
 def test_the_order_of_keys_does_not_matter_but_digits_do() -> None:

@@ -1,4 +1,4 @@
-"""`kinesis-fast doctor`: what it finds, what it advises, and what it never does or shows."""
+"""`kinesis-fast doctor`: its findings and advice, and what it must never do or show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kinesis_fast.host import locate
 from kinesis_fast.local.kinesis import LocalKinesis
 
 SUMMARY = {"StreamName": "logs", "StreamStatus": "ACTIVE", "OpenShardCount": 2}
-SECRET = "a-secret-that-nobody-may-see"
+SECRET = "a-secret-that-must-not-be-shown"
 KEY = "AKIDNOTSHOWN1234"
 Answer = tuple[int, dict[str, Any]]
 Answers = Mapping[str, Answer]
@@ -48,7 +48,7 @@ class Report:
                 self.lines[subject] = (line[:4].strip(), line[18:])
 
     def state(self, subject: str) -> str:
-        """Return the state of a line."""
+        """Return the mark of a line."""
         return self.lines[subject][0]
 
 
@@ -77,7 +77,7 @@ def made_up_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def service(answers: Answers) -> RawServer:
-    """A service with one answer for each operation."""
+    """A service with one response for each operation."""
 
     def answer(arrived: Arrived) -> bytes:
         status, content = answers[arrived.headers["x-amz-target"].partition(".")[2]]
@@ -87,7 +87,7 @@ def service(answers: Answers) -> RawServer:
 
 
 def ask(run: Run, monkeypatch: pytest.MonkeyPatch, answers: Answers, **options: str) -> Report:
-    """Run the doctor against a service that is known to heed DryRun."""
+    """Run the doctor against a service that is known to respect DryRun."""
     monkeypatch.setattr(service_check, "AWS_HOSTS", ("127.0.0.1",))
     with service(answers) as server:
         report = run(region="us-east-1", stream="logs", endpoint=server.url, **options)
@@ -105,7 +105,7 @@ def test_the_installation(run: Run) -> None:
     assert report.lines["interpreter"][1].startswith(sys.executable)
     assert report.lines["service"] == (
         "-",
-        "not asked: give -p region=... -p stream=... and what else the output has",
+        "not checked: give the output's options, -p region=... and so on",
     )
 
 
@@ -116,7 +116,7 @@ def test_a_stream_in_a_local_kinesis_stays_empty(run: Run, stream: LocalStream) 
     assert report.lines["endpoint"][1] == f"{stream.local.endpoint} (region us-east-1)"
     assert report.lines["stream"] == ("ok", f"{stream.name} is ACTIVE, 3 open shards")
     assert report.state("PutRecords") == "-"
-    assert "nobody knows whether 127.0.0.1 heeds DryRun" in report.lines["PutRecords"][1]
+    assert "127.0.0.1 may ignore DryRun" in report.lines["PutRecords"][1]
     assert stream.read() == []
 
 
@@ -203,7 +203,7 @@ def test_an_older_botocore_cannot_ask_for_a_dry_run() -> None:
     client = SimpleNamespace(meta=SimpleNamespace(service_model=model))
     finding = service_check._put_records(client, {"StreamName": "logs"})
     assert finding.state is State.UNKNOWN
-    assert "has no DryRun for it, a newer one has" in finding.text
+    assert "does not support DryRun" in finding.text
 
 
 @pytest.mark.usefixtures("made_up_credentials")
@@ -280,7 +280,11 @@ def test_options_of_the_library_itself(run: Run, tmp_path: Path) -> None:
     ("script", "state", "said"),
     [
         ("echo Fluent Bit v9; echo '  kinesis  Streams'", "ok", "Fluent Bit v9 at"),
-        ("echo Fluent Bit v9; echo '  kinesis_streams  Streams'", "bad", "does not load it"),
+        (
+            "echo Fluent Bit v9; echo '  kinesis_streams  Streams'",
+            "bad",
+            "does not load the plugin",
+        ),
         ("exit 1", "bad", "does not run"),
     ],
 )

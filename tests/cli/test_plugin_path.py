@@ -24,7 +24,7 @@ def test_an_installation_without_it(
     assert main(["plugin-path"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert f"not at {tmp_path}/out_kinesis.so: install the wheel" in captured.err
+    assert f"missing at {tmp_path}/out_kinesis.so: install the wheel" in captured.err
 
 
 def test_it_takes_no_arguments() -> None:

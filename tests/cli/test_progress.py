@@ -1,4 +1,4 @@
-"""The progress bar, drawn on a text that says it is a terminal."""
+"""The progress bar, drawn on a fake terminal."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The samples of the demo: made by tools/make_samples.py, from golden files and nothing else."""
+"""The samples of the demo: tools/make_samples.py makes them from golden files alone."""
 
 import gzip
 import importlib.util

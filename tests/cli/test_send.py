@@ -87,9 +87,9 @@ def test_bad_lines_are_named_counted_and_left_out(stream: LocalStream) -> None:
     assert data_of(stream) == [b'{"n":1}', b'{"n":2}']
     assert rows(done.stdout) == {"in": 23, "delivered": 2, "bad lines": 21}
     complaints = done.stderr.splitlines()
-    assert complaints[0].startswith("kinesis-fast: line 2: no JSON: ")
+    assert complaints[0].startswith("kinesis-fast: line 2: not JSON: ")
     assert len(complaints) == 11
-    assert complaints[-1] == "kinesis-fast: further lines that are no record are counted only"
+    assert complaints[-1] == "kinesis-fast: more bad lines follow; they are counted but not shown"
 
 
 def test_a_malformed_file_is_sent_up_to_there(stream: LocalStream, tmp_path: Path) -> None:
@@ -115,21 +115,21 @@ def test_input_that_cannot_be_read_on_is_accounted_for(stream: LocalStream) -> N
             assert time.monotonic() < deadline, "the lines do not arrive"
             time.sleep(0.1)
         os.write(theirs, b" no longer\nthr")
-        os.close(theirs)  # reading a terminal that has gone is an error
+        os.close(theirs)  # reading a terminal whose other end is closed is an error
         out, err = process.communicate(timeout=TIMEOUT_S)
-    assert err == "kinesis-fast: cannot read on from byte 32: Input/output error\n"
+    assert err == "kinesis-fast: cannot read the input from byte 32 on: Input/output error\n"
     assert process.returncode == 1
     assert rows(out) == {"in": 3, "delivered": 3}
-    assert "the input from byte 29 on was not read" in out
+    assert "the input was not read from byte 29 on" in out
     assert data_of(stream) == log_lines(["one", "two", "unfinished no longer"])
 
 
 def test_input_that_cannot_be_read_at_all() -> None:
     done = run_command("send", "--format", "lines", "--local", "/proc/self/mem")
     assert done.returncode == 1
-    assert done.stderr == "kinesis-fast: cannot read on from byte 0: Input/output error\n"
+    assert done.stderr == "kinesis-fast: cannot read the input from byte 0 on: Input/output error\n"
     assert rows(done.stdout) == {"in": 0, "delivered": 0}
-    assert "the input from byte 0 on was not read" in done.stdout
+    assert "the input was not read from byte 0 on" in done.stdout
 
 
 def test_the_effective_options_are_shown_when_asked_for(
@@ -181,14 +181,14 @@ def test_it_stops_when_nothing_arrives(stream: LocalStream) -> None:
     content = lines(1000, "x" * 5000)
     done = run_command("send", "-", "--format", "lines", stdin=content, options=options)
     assert done.returncode == 1
-    assert "nothing arrives, so sending stops here" in done.stderr
+    assert "no record was delivered, so sending stops" in done.stderr
     assert "no-such-stream" in done.stderr
     found = rows(done.stdout)
     assert found["delivered"] == 0
     assert found["dead"] > 0
     assert found["not sent"] > 0
     assert found["in"] == found["dead"] + found["not sent"]
-    assert "the input from byte" in done.stdout
+    assert "the input was not read from byte" in done.stdout
 
 
 def test_what_has_arrived_of_a_chunk_is_not_sent_again() -> None:
@@ -198,7 +198,7 @@ def test_what_has_arrived_of_a_chunk_is_not_sent_again() -> None:
     assert done.returncode == 0
     assert "tried 4 times" in done.stderr
     assert rows(done.stdout) == {"in": 300, "delivered": 300}
-    assert "6 requests, 5 sent again, 5 answers to slow down" in done.stdout
+    assert "6 requests, 5 sent again, 5 throttling responses" in done.stdout
     assert sorted(service.accepted) == log_lines([f"line {number}" for number in range(300)])
 
 
@@ -252,7 +252,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_tells_what_was_not_sent(tmp_path:
         assert service.arrived.wait(PATIENCE_S)
         time.sleep(0.5)  # so that a second chunk is in hand as well
         process.send_signal(signal.SIGINT)
-        wait_for_line(process, "interrupted: finishing what is in flight")
+        wait_for_line(process, "interrupted: finishing the records in flight")
         service.release()
         out, err = process.communicate(timeout=TIMEOUT_S)
     assert err == ""
@@ -261,7 +261,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_tells_what_was_not_sent(tmp_path:
     assert found["delivered"] > 0
     assert found["in"] == found["delivered"] + found.get("not sent", 0) < 1500
     read = len(b"".join(file.read_bytes().splitlines(keepends=True)[: found["in"]]))
-    assert f"the input from byte {read:,} on was not read" in out
+    assert f"the input was not read from byte {read:,} on" in out
 
 
 def test_ctrl_c_at_the_last_chunk_forgets_no_record(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_ctrl_c_at_the_last_chunk_forgets_no_record(tmp_path: Path) -> None:
         assert service.arrived.wait(PATIENCE_S)
         time.sleep(0.5)  # so that the second chunk is in hand as well
         process.send_signal(signal.SIGINT)
-        wait_for_line(process, "interrupted: finishing what is in flight")
+        wait_for_line(process, "interrupted: finishing the records in flight")
         service.release()
         out, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
@@ -295,7 +295,7 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
             process.stdin.close()
             assert service.arrived.wait(PATIENCE_S)
             process.send_signal(signal.SIGINT)
-            wait_for_line(process, "interrupted: finishing what is in flight")
+            wait_for_line(process, "interrupted: finishing the records in flight")
             process.send_signal(signal.SIGINT)
             assert process.stdout is not None
             out = process.stdout.read()

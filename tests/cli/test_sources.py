@@ -1,4 +1,4 @@
-"""The readers behind `send` and `preview`: whatever the blocks, the events are the same."""
+"""The readers of `send` and `preview`: the events do not depend on the blocks."""
 
 import io
 import os
@@ -35,7 +35,7 @@ class BadLines(list[tuple[int, str]]):
 def read(
     input_format: str, parts: Iterable[bytes], bad_lines: BadLines | None = None
 ) -> tuple[Reader, list[bytes]]:
-    """Feed a reader, and return it with the chunks it gave out after each part."""
+    """Feed a reader; returns it and the chunk taken after each part."""
     reader = FORMATS[input_format]((BadLines() if bad_lines is None else bad_lines).add)
     chunks = []
     for part in parts:
@@ -162,15 +162,15 @@ def test_a_byte_order_mark_before_other_text_stays() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'\xef\xbb\xbf{"a": "\xff"}', "no UTF-8 at byte 11"),
-        (b"{", "no JSON: Expecting property name enclosed in double quotes at character 2"),
-        (b"[1]", "a JSON object is needed, this is an array"),
-        (b"17", "this is a number"),
-        (b'"x"', "this is a string"),
-        (b"null", "this is null"),
-        (b"true", "this is a boolean"),
-        (b'{"a": NaN}', "NaN is no number"),
-        (b'{"a": "\xff"}', "no UTF-8 at byte 8"),
+        (b'\xef\xbb\xbf{"a": "\xff"}', "not UTF-8 at byte 11"),
+        (b"{", "not JSON: Expecting property name enclosed in double quotes at character 2"),
+        (b"[1]", "not a JSON object but an array"),
+        (b"17", "but a number"),
+        (b'"x"', "but a string"),
+        (b"null", "but null"),
+        (b"true", "but a boolean"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b'{"a": "\xff"}', "not UTF-8 at byte 8"),
         (b'{"a": 18446744073709551616}', "Integer value out of range"),
         (b'{"a": ' + b"[" * 100_000, "recursion"),
     ],
@@ -231,7 +231,8 @@ def test_input_that_cannot_be_read_on_is_named_with_its_place(
     with opened(__file__) as file:
         coming = blocks(file)
         assert [next(coming), next(coming)] == [b"one\n", b"two\n"]
-        with pytest.raises(InputError, match=r"^cannot read on from byte 8: Input/output error$"):
+        message = "^cannot read the input from byte 8 on: Input/output error$"
+        with pytest.raises(InputError, match=message):
             next(coming)
 
 

@@ -21,7 +21,8 @@ from spools import open_spool
 
 from kinesis_fast import RecordEncoder
 from kinesis_fast.cli import main
-from kinesis_fast.cli.spool.items import Item, events, is_set, n_set
+from kinesis_fast.cli.sources import events
+from kinesis_fast.cli.spool.items import Item, is_set, n_set
 from kinesis_fast.cli.spool.letters import LetterSource
 from kinesis_fast.errors import StorageError
 from kinesis_fast.storage.dead_letters import DeadLetters
@@ -31,12 +32,12 @@ TIMEOUT_S = 60
 
 
 def leave(root: Path, /, *payloads: bytes, **options: str) -> list[Path]:
-    """Let an output leave chunks behind; returns their files."""
+    """Spool chunks as an output would; returns their files."""
     return leave_settled(root, b"", *payloads, **options)
 
 
 def leave_settled(root: Path, progress: bytes, /, *payloads: bytes, **options: str) -> list[Path]:
-    """Let an output leave chunks behind of which some events are settled."""
+    """Spool chunks with settled events, as an output would; returns their files."""
     spool = open_spool(root, **options)
     chunks = [spool.put(payload, f"tag.{number}") for number, payload in enumerate(payloads)]
     if progress:
@@ -169,7 +170,7 @@ def test_ls_of_letters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         *("2023-11-14T22:13:20Z", str(len(event(5))), "1", "0", "dead"),
         *("app.log", "logs", "(not_map:", "detail)"),
     ]
-    assert "damaged        (no line of a letter)" in lines[3]
+    assert "damaged        (not a dead letter)" in lines[3]
     assert total.startswith("4 letters, ")
     target = as_arguments({"region": "us-east-1", "stream": "logs"})
     states = [item["state"] for item in listed(capsys, "--dead-letters", str(root), *target)]
@@ -250,7 +251,7 @@ def test_replay_leaves_a_running_output_alone(stream: LocalStream, tmp_path: Pat
     other.close()
     done = run_command("spool", "replay", "--spool", str(root), options=stream.target)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"kinesis-fast: {running.path} is in use by an output that runs")
+    assert done.stderr.startswith(f"kinesis-fast: {running.path} is in use by a running output")
     assert arrived(stream) == [b'{"n":2}']
     assert len(list(Path(running.path).iterdir())) == 1
     done = run_command("spool", "purge", "--spool", str(root), "--yes")
@@ -266,7 +267,7 @@ def test_replay_stops_when_nothing_arrives(stream: LocalStream, tmp_path: Path) 
     options = {**target, "experimental_concurrency_retries": "0"}
     done = run_command("spool", "replay", "--spool", str(root), options=options)
     assert done.returncode == 1
-    assert "nothing arrives, so this stops here" in done.stderr
+    assert "no record was delivered, so sending stops" in done.stderr
     assert "0 chunks done and removed\n1 chunk kept: not delivered\n" in done.stdout
     assert len(list(root.glob("*/*"))) == 2
 
@@ -355,7 +356,7 @@ def test_letters_are_kept_when_nothing_arrives(
     write_letters(root, *[("refused", event({"n": n})) for n in range(3)], **target)
     place = ["--dead-letters", str(root)]
     assert main(["spool", "replay", *place, *as_arguments(target)]) == 1
-    assert "nothing arrives" in capsys.readouterr().err
+    assert "no record was delivered" in capsys.readouterr().err
     assert len(listed(capsys, *place)) == 3
 
 
@@ -444,7 +445,7 @@ def test_purge_asks_on_a_terminal(tmp_path: Path) -> None:
             out, err = process.communicate(timeout=TIMEOUT_S)
         os.close(theirs)
         assert (process.returncode, err) == (code, "")
-        assert out.startswith(f"remove 2 chunks, {2 * len(numbered(1))} bytes for good? [y/N] ")
+        assert out.startswith(f"remove 2 chunks, {2 * len(numbered(1))} bytes permanently? [y/N] ")
         assert len(list(root.glob("*/*"))) == left
 
 
@@ -454,7 +455,7 @@ def test_purge_needs_permission(tmp_path: Path) -> None:
     done = run_command("spool", "purge", "--spool", str(root))
     assert done.returncode == 2
     assert done.stderr == (
-        "kinesis-fast: removing cannot be taken back: say --yes, or run it on a terminal\n"
+        "kinesis-fast: purge cannot be undone: give --yes, or run it on a terminal\n"
     )
     done = run_command("spool", "purge", "--spool", str(root), "--older-than", "1h", "--yes")
     assert (done.returncode, done.stdout) == (0, "removed 0 chunks of 0\n")
@@ -507,7 +508,7 @@ def test_each_action_has_help(action: str, capsys: pytest.CaptureFixture[str]) -
         (["ls", "--spool", "/a", "--dead-letters", "/b"], "not allowed with"),
         (["ls", "--spool", "/no/such/place"], "cannot open /no/such/place: No such file"),
         (["ls", "--spool", COMMAND], "it must be a directory"),
-        (["ls", "--spool", "/", "--older-than", "3"], "'3' is no age such as 90s"),
+        (["ls", "--spool", "/", "--older-than", "3"], "'3' is not an age such as 90s"),
         (["replay", "--spool", "/"], "-p region=... -p stream=..."),
         (["replay", "--spool", "/", "-p", "region=eu-west-1"], "option stream is missing"),
         (["purge", "--dead-letters", "/no/such/place", "--yes"], "cannot open /no/such/place"),

@@ -7,6 +7,7 @@ import pytest
 
 from kinesis_fast.config import OPTIONS, OutputConfig, option_names
 from kinesis_fast.errors import ConfigError, KinesisFastError
+from kinesis_fast.storage.spool.identity import identity_of
 
 REQUIRED = {"region": "us-west-2", "stream": "logs"}
 MIB = 1024 * 1024
@@ -55,8 +56,47 @@ def test_defaults() -> None:
     }
 
 
-def test_the_table_and_the_class_name_the_same_options() -> None:
+def test_the_table_has_a_row_for_each_field() -> None:
     assert option_names() == [field.name for field in dataclasses.fields(OutputConfig)]
+    assert [option.name for option in OPTIONS] == option_names()
+
+
+def test_the_options_that_identify_a_spool() -> None:
+    assert {option.name for option in OPTIONS if option.identifies_spool} == {
+        *("region", "stream", "endpoint", "profile", "role_arn"),
+        *("partition_key", "data_keys", "log_key", "replace_dots", "append_newline"),
+        *("time_key", "time_key_format", "max_record_size", "compression", "aggregation"),
+    }
+
+
+def test_the_identity_of_a_spool_has_no_secrets() -> None:
+    config = parse(endpoint="https://user:password@host/path", data_keys="a, b")
+    identity = identity_of(config)
+    assert identity["endpoint"] == "https://***@host/path"
+    assert identity["data_keys"] == "a,b"
+    assert identity["log_key"] == ""
+
+
+def test_texts_about_an_option() -> None:
+    for option in OPTIONS:
+        assert option.help.endswith("."), option.name
+        assert option.summary.endswith("."), option.name
+        assert "`" not in option.help, option.name
+    summaries = {option.name: option.summary for option in OPTIONS}
+    assert summaries["region"] == "The AWS region of the stream."
+    assert summaries["append_newline"].endswith("ends with a newline. Default: false.")
+    assert summaries["partition_key"].endswith(" Default: random.")
+    assert summaries["spool_max_bytes"].endswith(" Default: 1G.")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("10M", "10M"), ("10000K", "10M"), ("1.5G", "1500M"), ("2G", "2G"), ("10000001", "10000001")],
+)
+def test_sizes_are_shown_short(text: str, shown: str) -> None:
+    config = parse(spool_max_bytes=text)
+    assert f" spool_max_bytes={shown} " in config.describe()
+    assert parse(spool_max_bytes=shown) == config
 
 
 def test_every_default_text_parses_to_the_default() -> None:
@@ -181,34 +221,34 @@ BAD = [
     ("stream", "x" * 129, "cannot be the name of a stream"),
     ("stream", "logs\n", "cannot be the name of a stream"),
     ("stream", "strëam", "cannot be the name of a stream"),
-    ("stream", "arn:aws:kinesis:us-west-2:12345678901:stream/logs", "no ARN of a stream"),
-    ("stream", "arn:aws:kinesis:us-west-2:123456789012:stream/", "no ARN of a stream"),
-    ("stream", "arn:aws:firehose:us-west-2:123456789012:stream/logs", "no ARN of a stream"),
+    ("stream", "arn:aws:kinesis:us-west-2:12345678901:stream/logs", "not the ARN of a stream"),
+    ("stream", "arn:aws:kinesis:us-west-2:123456789012:stream/", "not the ARN of a stream"),
+    ("stream", "arn:aws:firehose:us-west-2:123456789012:stream/logs", "not the ARN of a stream"),
     (
         "stream",
         "arn:aws:kinesis:us-west-2:123456789012:stream/logs/consumer/c:1",
-        "no ARN of a stream",
+        "not the ARN of a stream",
     ),
-    ("partition_key", "log", "no key that groups records"),
+    ("partition_key", "log", "cannot group records"),
     ("partition_key", "->a", "is empty"),
     ("partition_key", "a->", "is empty"),
     ("partition_key", "a->->b", "is empty"),
     ("partition_key", "->", "is empty"),
     ("partition_key", "->".join(["a"] * 129), "nested deeper than 128"),
-    ("data_keys", ",", "names no key"),
-    ("data_keys", "  ", "names no key"),
-    ("log_key", "\ud800", "no valid UTF-8"),
-    *(("append_newline", text, "no boolean") for text in ("y", "2", " true", "enabled", "t")),
+    ("data_keys", ",", "contains no key"),
+    ("data_keys", "  ", "contains no key"),
+    ("log_key", "\ud800", "not valid UTF-8"),
+    *(("append_newline", text, "not a boolean") for text in ("y", "2", " true", "enabled", "t")),
     ("time_key_format", "%Y-%Q", "'%Q' at position 4 is unknown"),
     ("time_key_format", "%Y" * 129, "longer than 256"),
-    ("role_arn", "writer", "no ARN of a role"),
-    ("role_arn", "arn:aws:iam::123456789012:user/writer", "no ARN of a role"),
-    ("role_arn", "arn:aws:iam::123456789012:role/a b", "no ARN of a role"),
+    ("role_arn", "writer", "not the ARN of a role"),
+    ("role_arn", "arn:aws:iam::123456789012:user/writer", "not the ARN of a role"),
+    ("role_arn", "arn:aws:iam::123456789012:role/a b", "not the ARN of a role"),
     ("external_id", "x", "not allowed"),
     ("external_id", "with space", "not allowed"),
     ("external_id", "x" * 1225, "not allowed"),
     *(
-        ("http_request_timeout", text, "no decimal number")
+        ("http_request_timeout", text, "not a decimal number")
         for text in ("1e3", "٣", "1_000", "nan", "inf", "30s", " 30", ".5", "5.", "+5")
     ),
     *(
@@ -216,7 +256,7 @@ BAD = [
         for text in ("-1", "-0.5", "0.0001", "86401", "9" * 400)
     ),
     *(
-        ("max_record_size", text, "no whole number")
+        ("max_record_size", text, "not a whole number")
         for text in ("1e6", "1MiB", "1_048_576", "٣", "1048576.0", "0x400", "1 048 576", "nan")
     ),
     *(
@@ -225,18 +265,18 @@ BAD = [
     ),
     ("max_in_flight", "0", "out of range"),
     ("max_in_flight", "33", "out of range"),
-    ("transport", "udp", "no known choice"),
+    ("transport", "udp", "not one of the allowed values"),
     ("experimental_concurrency", "11", "out of range"),
     ("experimental_concurrency", "-1", "out of range"),
-    ("experimental_concurrency", "two", "no whole number"),
+    ("experimental_concurrency", "two", "not a whole number"),
     ("experimental_concurrency_retries", "-1", "out of range"),
     ("experimental_concurrency_retries", "1000001", "out of range"),
-    ("spool_dir", "spool", "no absolute path"),
-    ("spool_dir", "~/spool", "no absolute path"),
-    ("spool_dir", "/a\0b", "holds a NUL"),
-    ("dead_letter_dir", "./dead", "no absolute path"),
+    ("spool_dir", "spool", "not an absolute path"),
+    ("spool_dir", "~/spool", "not an absolute path"),
+    ("spool_dir", "/a\0b", "contains a NUL"),
+    ("dead_letter_dir", "./dead", "not an absolute path"),
     *(
-        ("spool_max_bytes", text, "it is no size")
+        ("spool_max_bytes", text, "it is not a size")
         for text in (
             "1T",
             "1 G",
@@ -260,10 +300,10 @@ BAD = [
         ("compression", text, f"with {text.lower()} is not supported yet")
         for text in ("gzip", "zlib", "zstd", "snappy", "GZIP")
     ),
-    ("compression", "lz4", "no known compression"),
+    ("compression", "lz4", "not a known compression"),
     ("aggregation", "true", "not supported yet"),
     ("aggregation", "1", "not supported yet"),
-    ("aggregation", "maybe", "no boolean"),
+    ("aggregation", "maybe", "not a boolean"),
 ]
 
 BAD_ENDPOINTS = [
@@ -273,27 +313,27 @@ BAD_ENDPOINTS = [
     ("https:///path", "has no host"),
     (":4567", "has no host"),
     ("http://user@", "has no host"),
-    ("http://host:0", "no port from 1 to 65535"),
-    ("http://host:65536", "no port from 1 to 65535"),
-    ("http://host:", "no port from 1 to 65535"),
-    ("http://host:http", "no port from 1 to 65535"),
-    ("http://host:٣", "no port from 1 to 65535"),
-    ("http://a:1:2", "no port from 1 to 65535"),
-    ("http:/host", "no port from 1 to 65535"),
-    ("http://my host", "cannot be a host"),
+    ("http://host:0", "not a port from 1 to 65535"),
+    ("http://host:65536", "not a port from 1 to 65535"),
+    ("http://host:", "not a port from 1 to 65535"),
+    ("http://host:http", "not a port from 1 to 65535"),
+    ("http://host:٣", "not a port from 1 to 65535"),
+    ("http://a:1:2", "not a port from 1 to 65535"),
+    ("http:/host", "not a port from 1 to 65535"),
+    ("http://my host", "is not a host"),
     (" http://host", "neither http nor https"),
-    ("http://host\n", "cannot be a host"),
-    ("http://hö.example", "cannot be a host"),
-    ("http://a_b", "cannot be a host"),
-    ("http://a..b", "cannot be a host"),
-    ("http://-a", "cannot be a host"),
-    ("http://[::1", "cannot be a host"),
-    ("http://[localhost]", "cannot be a host"),
-    ("http://[fe80::1%eth0]", "cannot be a host"),
-    ("http://[::1]x:80", "cannot be a host"),
+    ("http://host\n", "is not a host"),
+    ("http://hö.example", "is not a host"),
+    ("http://a_b", "is not a host"),
+    ("http://a..b", "is not a host"),
+    ("http://-a", "is not a host"),
+    ("http://[::1", "is not a host"),
+    ("http://[localhost]", "is not a host"),
+    ("http://[fe80::1%eth0]", "is not a host"),
+    ("http://[::1]x:80", "is not a host"),
     ("http://host/?q=1", "query, a fragment or a character"),
     ("http://host/#f", "query, a fragment or a character"),
-    ("http://host?q=1", "cannot be a host"),
+    ("http://host?q=1", "is not a host"),
     ("http://host/a b", "query, a fragment or a character"),
     ("http://host/a\tb", "query, a fragment or a character"),
 ]
@@ -306,7 +346,7 @@ def test_bad_values(name: str, text: str, reason: str) -> None:
     allowed = next(option.allowed for option in OPTIONS if option.name == name)
     assert message.startswith(f"option {name} is '")
     assert reason in message
-    assert message.endswith(f"; allowed is {allowed}")
+    assert message.endswith(f"; allowed: {allowed}")
     assert message.isprintable()
     assert len(message) < 500
 
@@ -318,7 +358,7 @@ def test_bad_endpoints(name: str, text: str, reason: str) -> None:
 
     assert message.startswith(f"option {name} is '")
     assert reason in message
-    assert "allowed is an http:// or https:// URL" in message
+    assert "allowed: an http:// or https:// URL" in message
     assert message.isprintable()
 
 
@@ -344,7 +384,7 @@ def test_region_and_stream_are_required(missing: str, empty: bool) -> None:
     if not empty:
         del options[missing]
 
-    with pytest.raises(ConfigError, match=f"option {missing} is missing; allowed is "):
+    with pytest.raises(ConfigError, match=f"option {missing} is missing; allowed: "):
         OutputConfig.from_options(options)
 
 
@@ -410,8 +450,8 @@ def test_describe_lists_the_effective_options() -> None:
     assert OutputConfig.from_options(REQUIRED).describe() == (
         "region=us-west-2 stream=logs append_newline=false time_key_format=%Y-%m-%dT%H:%M:%S "
         "http_request_timeout=30 max_record_size=1048576 max_in_flight=4 transport=auto "
-        "experimental_concurrency=0 experimental_concurrency_retries=4 spool_max_bytes=1000000000 "
-        "dead_letter_max_bytes=64000000 compression=none aggregation=false"
+        "experimental_concurrency=0 experimental_concurrency_retries=4 spool_max_bytes=1G "
+        "dead_letter_max_bytes=64M compression=none aggregation=false"
     )
 
 
@@ -436,18 +476,18 @@ def test_describe_writes_values_as_they_are_given() -> None:
 
 
 SECRETS = {
-    "external_id": "tell-nobody",
-    "endpoint": "https://user:tell-nobody@proxy.example:8443/path",
-    "sts_endpoint": "http://tell-nobody@localhost",
+    "external_id": "do-not-show",
+    "endpoint": "https://user:do-not-show@proxy.example:8443/path",
+    "sts_endpoint": "http://do-not-show@localhost",
 }
 
 
 def test_secrets_are_masked_wherever_a_config_is_shown() -> None:
     config = parse(**SECRETS)
 
-    assert config.external_id == "tell-nobody"
+    assert config.external_id == "do-not-show"
     for shown in (config.describe(), repr(config), str(config), f"{config}"):
-        assert "tell-nobody" not in shown
+        assert "do-not-show" not in shown
         assert "external_id=***" in shown
         assert "endpoint=https://***@proxy.example:8443/path" in shown
         assert "sts_endpoint=http://***@localhost" in shown
@@ -456,18 +496,18 @@ def test_secrets_are_masked_wherever_a_config_is_shown() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("external_id", "tell-nobody "),
-        ("endpoint", "https://user:tell-nobody@"),
-        ("endpoint", "https://user:tell-nobody@host:0"),
-        ("endpoint", "https://user:tell/tell-nobody@host"),
-        ("endpoint", "https://user:tell-nobody?@host"),
-        ("endpoint", "user:tell-nobody://x@host"),
-        ("sts_endpoint", "ftp://user:tell-nobody\n@host"),
+        ("external_id", "do-not-show "),
+        ("endpoint", "https://user:do-not-show@"),
+        ("endpoint", "https://user:do-not-show@host:0"),
+        ("endpoint", "https://user:tell/do-not-show@host"),
+        ("endpoint", "https://user:do-not-show?@host"),
+        ("endpoint", "user:do-not-show://x@host"),
+        ("sts_endpoint", "ftp://user:do-not-show\n@host"),
     ],
 )
 def test_secrets_are_masked_in_errors(name: str, text: str) -> None:
     message = error_of(**{name: text})
-    assert "tell-nobody" not in message
+    assert "do-not-show" not in message
     assert "***" in message
 
 
@@ -511,7 +551,7 @@ def test_no_warning_about_a_log_key_that_a_record_can_have(options: dict[str, st
     [
         ({"time_key_format": "%s"}, "no effect without time_key"),
         ({"external_id": "abc"}, "no effect without role_arn"),
-        ({"experimental_concurrency": "1"}, "lost when the process dies"),
+        ({"experimental_concurrency": "1"}, "lost if the process dies"),
         ({"spool_dir": "/spool"}, "spool_dir has no effect without experimental_concurrency"),
         ({"spool_max_bytes": "2G"}, "spool_max_bytes has no effect without spool_dir"),
         (

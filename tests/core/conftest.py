@@ -1,4 +1,4 @@
-"""Shared set-up of the encoder's tests."""
+"""Fixtures for the tests of the encoder."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ import pytest
 
 from kinesis_fast._core import kernels
 
-# These hold the assertions that many tests share.
+# This module has assertions that many tests share.
 pytest.register_assert_rewrite("encoded")
 
 
 @pytest.fixture(params=kernels.levels())
 def kernel_level(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run a test with the kernels of every level that this CPU has; the value is its name."""
+    """Run a test once per kernel level of this CPU; the value is the name of the level."""
     best = kernels.level()
     kernels.use_level(request.param)
     yield request.param

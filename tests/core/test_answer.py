@@ -1,4 +1,4 @@
-"""The compiled look at an answer against json: it must never see more acceptance than there is."""
+"""The compiled check of a response, compared with json: it must never report too much success."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ def number(index: int) -> str:
     return f"4961{index:052d}"
 
 
-def answer(n_records: int, **more: Any) -> dict[str, Any]:
+def response(n_records: int, **more: Any) -> dict[str, Any]:
     entries = [
         {"SequenceNumber": number(i), "ShardId": f"shardId-{i:012d}"} for i in range(n_records)
     ]
@@ -25,7 +25,7 @@ def compact(value: object) -> bytes:
 
 
 def accepted_by_json(body: bytes, n_records: int) -> bool:
-    """Parse, and refuse what is said twice: readers differ about that."""
+    """Parse a response; reject duplicate names, which JSON parsers treat differently."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
@@ -44,17 +44,17 @@ def accepted_by_json(body: bytes, n_records: int) -> bool:
     return True
 
 
-def test_the_usual_answers_are_recognised() -> None:
+def test_the_usual_responses_are_recognised() -> None:
     for n_records in (1, 2, 3, 499, 500):
         for more in ({}, {"EncryptionType": "KMS"}):
-            body = compact(answer(n_records, **more))
+            body = compact(response(n_records, **more))
             assert all_accepted(body, n_records)
             assert not all_accepted(body, n_records - 1)
             assert not all_accepted(body, n_records + 1)
 
 
 def test_any_order_of_the_members() -> None:
-    said = answer(2, EncryptionType="NONE")
+    said = response(2, EncryptionType="NONE")
     for names in (("EncryptionType", "Records", "FailedRecordCount"), sorted(said), said):
         assert all_accepted(compact({name: said[name] for name in names}), 2)
     entry = {"ShardId": "shardId-0", "SequenceNumber": "1"}
@@ -62,7 +62,7 @@ def test_any_order_of_the_members() -> None:
     assert all_accepted(b'{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1"}]}', 1)
 
 
-def test_what_is_not_usual_is_left_to_json() -> None:
+def test_unusual_responses_are_left_to_json() -> None:
     for body in (
         b"",
         b"{",
@@ -93,7 +93,7 @@ def test_what_is_not_usual_is_left_to_json() -> None:
 
 
 def test_every_truncation() -> None:
-    body = compact(answer(3, EncryptionType="KMS"))
+    body = compact(response(3, EncryptionType="KMS"))
     for end in range(len(body)):
         assert not all_accepted(body[:end], 3)
 
@@ -108,10 +108,10 @@ edits = st.tuples(st.integers(0, 400), st.integers(0, 40), st.sampled_from([b"",
 
 @given(st.integers(1, 4), st.lists(edits, min_size=1, max_size=4), st.integers(0, 5))
 @example(1, [(0, 0, b"")], 1)
-def test_mutations_are_never_taken_for_more_than_they_are(
+def test_mutations_are_never_reported_as_accepted_unless_they_are(
     n_records: int, changes: list[tuple[int, int, bytes]], n_asked: int
 ) -> None:
-    body = compact(answer(n_records))
+    body = compact(response(n_records))
     for at, n_removed, piece in changes:
         start = at % (len(body) + 1)
         body = body[:start] + piece + body[start + n_removed :]
@@ -124,8 +124,8 @@ texts = st.text(st.characters(min_codepoint=0, max_codepoint=0x10FFFF), max_size
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
-def test_any_text_as_it_comes(values: list[tuple[str, str]]) -> None:
-    """Long and short texts, with what must be escaped anywhere in them."""
+def test_only_plain_text_is_recognised(values: list[tuple[str, str]]) -> None:
+    """Texts are long and short, with characters that need an escape anywhere in them."""
     entries = [{"SequenceNumber": a, "ShardId": b} for a, b in values]
     said = {"FailedRecordCount": 0, "Records": entries}
     for ascii_only in (True, False):

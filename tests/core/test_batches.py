@@ -1,4 +1,4 @@
-"""How records are put into requests: limits, completeness, order, the body, the account."""
+"""How the encoder puts records into requests: limits, completeness, order, body, counters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RECORD_COUNTERS = ("truncated", "bad_times", "nan_values", "random_keys")
 
 
 def sized(n_bytes: int, char: str = "x") -> bytes:
-    """Return an event whose record has n_bytes, its partition key included."""
+    """Return an event whose record has n_bytes, including its partition key."""
     return event({"a": char * (n_bytes - OVERHEAD)})
 
 
@@ -81,7 +81,7 @@ def test_partition_keys_count() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_random_sizes(seed: int) -> None:
-    """assert_as_oracle compares the requests: none is closed while the next record fits."""
+    """assert_as_oracle also checks that no request is closed while the next record still fits."""
     rng = Random(seed)
     sizes = [rng.choice((30, 300, 10 * KIB, 200 * KIB, MIB)) for _ in range(60)]
     chunk = b"".join(sized(rng.randrange(20, size + 1)) for size in sizes) + sized(30) * 700
@@ -159,11 +159,11 @@ def test_data_of_all_lengths_in_base64() -> None:
     assert [e.data for e in entries] == [bytes(i * 31 % 256 for i in range(n)) for n in range(300)]
 
 
-# --- the account --------------------------------------------------------------------------------
+# --- the counters -------------------------------------------------------------------------------
 
 
 def mixed_chunk(n_events: int, seed: int) -> bytes:
-    """Return a chunk in which every counter occurs, with a malformed tail."""
+    """Return a chunk that makes every counter count, with a malformed tail."""
     rng = Random(seed)
     kinds: list[Any] = [
         event({"log": "x" * 20_000, "pk": "k"}),
@@ -195,7 +195,7 @@ def prefix(events: list[Outcome], n_events: int) -> dict[str, int]:
 def assert_between(counts: dict[str, int], events: list[Outcome], low: int, high: int) -> None:
     """Assert that the counters are those of events[:n] for some n from low to high.
 
-    The record that no longer fitted may be encoded already, and is counted when it is sent.
+    The encoder may have encoded the record that did not fit; that record counts when it is sent.
     """
     for name in prefix(events, len(events)).keys() - {"records"}:
         least, most = prefix(events, low).get(name, 0), prefix(events, high).get(name, 0)
@@ -203,7 +203,7 @@ def assert_between(counts: dict[str, int], events: list[Outcome], low: int, high
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_account_after_each_request(seed: int) -> None:
+def test_the_counters_after_each_request(seed: int) -> None:
     config = output_config(ACCOUNT_OPTIONS)
     chunk = mixed_chunk(4000, seed)
     events = outcomes(chunk, config)
@@ -232,7 +232,7 @@ def test_the_account_after_each_request(seed: int) -> None:
         assert list(stream) == []
 
 
-def test_the_tally_starts_anew_when_it_was_taken() -> None:
+def test_the_tally_starts_at_zero_after_it_was_taken() -> None:
     config = output_config(ACCOUNT_OPTIONS)
     chunk = mixed_chunk(1000, 7)
     events = outcomes(chunk, config)
@@ -248,7 +248,7 @@ def test_the_tally_starts_anew_when_it_was_taken() -> None:
     assert not any(n for name, n in second._asdict().items() if name != "malformed_at")
 
 
-def test_a_chunk_of_which_nothing_can_be_sent() -> None:
+def test_a_chunk_without_a_record_to_send() -> None:
     stream = requests_of(event("x") * 3 + b"\xc1", output_config())
 
     assert list(stream) == []

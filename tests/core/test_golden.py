@@ -1,8 +1,8 @@
-"""The captured chunks against what the Go plugin 1.10.2 made of them.
+"""The encoder's records of the captured chunks, compared with those of the Go plugin 1.10.2.
 
-Compared are parsed JSON (numbers by their text) and partition keys. Where behaviour differs on
-purpose stands in DIFFERENCES and nowhere else: each rewrites what the plugin did into what is
-expected here, for the events it is about, and anything else must be equal.
+The tests compare parsed JSON (numbers by their text) and partition keys. DIFFERENCES lists all
+intended differences. Each entry selects events and turns the plugin's result into the expected
+one; everything else must be equal.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Expected(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One event that the plugin read, and the options it was read with."""
+    """One event that the plugin read, and the plugin's options."""
 
     options: Mapping[str, str]
     config: OutputConfig
@@ -74,7 +74,7 @@ Change = Callable[[Case, Any], Any]
 
 
 def remade(case: Case) -> Expected:
-    """Return the record of an event that the plugin lost."""
+    """Return the expected record of an event that the plugin lost."""
     body = case.body
     if case.config.data_keys:
         body = Pairs(pair for pair in body if pair[0] in names(case.config))
@@ -194,7 +194,7 @@ def dot_collisions(case: Case, expected: Any) -> Any:
 
 DIFFERENCES: Final[Mapping[str, tuple[str, Change]]] = {
     "nil key": ("the plugin panics, here the key is 'null'", nil_key),
-    "body is no map": ("the plugin panics, here the event is skipped and counted", no_map),
+    "body is not a map": ("the plugin panics, here the event is skipped and counted", no_map),
     "NaN": ("the plugin loses the record, here the value is null", not_finite),
     "group marker": ("the plugin sends it as a record, here it is skipped", group_marker),
     "other ext types": ("a Go struct there, an object with type and data here", other_ext),
@@ -253,21 +253,21 @@ def of_plugin(row: GoldenRow, config: OutputConfig) -> Any:
 
 
 def of_record(data: bytes, partition_key: str, config: OutputConfig) -> Expected:
-    """Return what was made of an event here."""
+    """Return the encoder's record in comparable form."""
     if not config.log_key:
         assert data.endswith(b"\n") == config.append_newline
     return Expected(data if config.log_key else parsed(data), partition_key)
 
 
 def by_encoder(chunk: bytes, config: OutputConfig) -> tuple[dict[int, Expected], int]:
-    """Return the records by event, and the number of events that were read."""
+    """Return the encoder's records by event, and the number of events that it read."""
     drained = drain(chunk, config)
     records = {e.event: of_record(e.data, e.partition_key, config) for e in drained.entries}
     return records, n_events(drained.tally)
 
 
 def by_oracle(chunk: bytes, config: OutputConfig) -> dict[int, Expected]:
-    """Return the same by the oracle, which is held to the same files."""
+    """Return the same from the oracle, which must match the same files."""
     return {
         event.event: of_record(event.data, event.partition_key or "random00", config)
         for event in outcomes(chunk, config)
@@ -282,7 +282,7 @@ def n_events(counts: Mapping[str, int]) -> int:
 
 
 def cases(name: str, config_name: str) -> Iterator[tuple[Any, list[str]]]:
-    """Yield what is expected of each event, and the differences that played a part in it."""
+    """Yield the expected result of each event, and the differences that it depends on."""
     config = output_config(GOLDEN_OPTIONS[config_name])
     rows = load_golden(name, config_name).rows
     for event, row in zip(read_events(load_chunk(name)), rows, strict=False):
@@ -302,7 +302,7 @@ def cases(name: str, config_name: str) -> Iterator[tuple[Any, list[str]]]:
 
 def golden_files(names: Iterable[str]) -> list[Any]:
     """Return the files of some chunks as parameters of a test."""
-    skipped = pytest.mark.skip(reason="compression is refused until it exists")
+    skipped = pytest.mark.skip(reason="compression is not implemented")
     return [
         pytest.param(
             name,

@@ -1,4 +1,4 @@
-"""The encoder reads nothing outside of a chunk; see guard_page.py for how that is noticed."""
+"""The encoder reads nothing outside a chunk; guard_page.py explains how a violation shows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_kernels_touch_nothing_outside_of_their_buffers(level: str) -> None:
 @pytest.mark.parametrize(
     ("access", "text"), [("over-read", "reading\n"), ("over-write", "writing\n")]
 )
-def test_what_is_outside_would_be_noticed(access: str, text: str) -> None:
+def test_an_access_outside_ends_the_process(access: str, text: str) -> None:
     done = run(access)
 
     assert done.stdout == text

@@ -1,8 +1,8 @@
-"""The kernels of every level that this CPU has, called directly and compared with plain Python.
+"""The kernels of every level of this CPU, called directly and compared with plain Python.
 
-That they touch nothing outside of their buffers: test_guard_page. test_text, too, runs with every
-level; the rest of the tests of the core run with the best one, and with `make portable` in a build
-that has the kernels for any CPU only.
+test_guard_page checks that they stay inside their buffers. test_text also runs with every level.
+The other tests of the core run with the best level; `make portable` runs them in a build that has
+only the kernels for any CPU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kinesis_fast._core import kernels
 pytestmark = pytest.mark.usefixtures("kernel_level")
 
 SLACK = 32
-BEFORE = b'\x80\xff"\\'  # what stands in front of a text in memory must not matter
+BEFORE = b'\x80\xff"\\'  # the bytes before a text in memory must not matter
 BEHIND = b'\xbf"\x00\\\xff'
 
 
@@ -42,7 +42,7 @@ def expected(source: bytes) -> bytes:
 
 
 def at_alignments(source: bytes, n_alignments: int) -> Iterator[memoryview]:
-    """Yield the bytes from different places in memory, with something else around them."""
+    """Yield the bytes from addresses with different alignments, between other bytes."""
     for shift in range(n_alignments):
         start = len(BEFORE) + shift
         memory = BEFORE.rjust(start, b"\xc3") + source + BEHIND
@@ -57,15 +57,15 @@ def test_the_best_level_is_used() -> None:
     assert kernels.level() == names[-1]
 
 
-def test_a_level_that_is_not_there_is_refused(kernel_level: str) -> None:
+def test_an_unknown_level_is_rejected(kernel_level: str) -> None:
     with pytest.raises(ValueError, match="avx1024"):
         kernels.use_level("avx1024")
     assert kernels.level() == kernel_level
 
 
 @pytest.mark.parametrize("kernel", [kernels.escape, kernels.base64])
-def test_a_target_that_is_too_small_is_refused(kernel: Callable[[bytes, bytearray], int]) -> None:
-    with pytest.raises(ValueError, match="at least"):
+def test_a_target_that_is_too_small_is_rejected(kernel: Callable[[bytes, bytearray], int]) -> None:
+    with pytest.raises(ValueError, match=r"has [0-9]+ bytes and needs"):
         kernel(b"abc", bytearray(35))
 
 
@@ -86,7 +86,7 @@ PATTERNS = (
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_escape_of_all_lengths_at_all_alignments(pattern: bytes) -> None:
-    """The end of a text is anywhere in a block, and anywhere in a character."""
+    """The text ends at every position in a block and in a character."""
     whole = pattern * (320 // len(pattern) + 1)
     for n_bytes in range(301):
         source = whole[n_bytes % 7 :][:n_bytes]
@@ -112,7 +112,7 @@ def test_each_byte_is_escaped_as_json_demands() -> None:
 
 @cache
 def utf8_borders() -> tuple[bytes, bytes]:
-    """Every sequence of four bytes at a border of what UTF-8 allows, and what becomes of them."""
+    """Return all sequences of four bytes at the borders of valid UTF-8, and their escaped texts."""
     leads = b"A\x80\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xf8\xff"
     others = b"A\x7f\x80\x8f\x90\x9f\xa0\xbf\xc2\xe1\xf1\xff"
     source = b"".join(
@@ -130,7 +130,7 @@ def test_utf8_at_all_its_borders() -> None:
 
 
 def test_utf8_borders_in_otherwise_valid_text() -> None:
-    """In a block of valid characters, one sequence decides; its place in the block varies."""
+    """A block of valid characters has one border sequence, at every position in the block."""
     source, _ = utf8_borders()
     for number in range(0, len(source) - 4, 5):
         text = "é漢🚀я".encode() * 3
@@ -179,7 +179,7 @@ def test_base64_of_all_lengths_at_all_alignments() -> None:
 
 
 def test_base64_of_every_group() -> None:
-    """All values of each of the four characters that three bytes become."""
+    """Each of the four characters of a group takes all its values."""
     source = b"".join(i.to_bytes(3, "big") for i in range(0, 1 << 24, 63))
 
     assert in_base64(source) == b64encode(source)

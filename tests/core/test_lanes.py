@@ -1,4 +1,4 @@
-"""Lanes of partition keys, requests cut down in place, events that are settled already."""
+"""Lanes of partition keys, requests reduced in place, events that are already settled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from chunks import chunk_names, chunk_of, event, load_chunk, old_event, output_config
 from encoded import drain, entries_of, requests_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinesis_fast import RecordEncoder
@@ -17,7 +17,7 @@ from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.request import Request
 
 KEYED = {"partition_key": "k"}
-BAD = b"\x92\x92\x00\x80\x07"  # the body is no map
+BAD = b"\x92\x92\x00\x80\x07"  # the body is not a map
 
 
 def keyed_chunk(n: int, seed: int = 0, n_keys: int = 30) -> bytes:
@@ -31,6 +31,7 @@ def stream_of(chunk: bytes, max_lanes: int, **more: Any) -> RequestStream:
 
 @settings(max_examples=50, deadline=None)
 @given(n=st.integers(0, 4000), max_lanes=st.integers(1, 32), seed=st.integers(0, 1000))
+@example(n=2000, max_lanes=4, seed=0)
 def test_lanes_share_out_the_records(n: int, max_lanes: int, seed: int) -> None:
     chunk = keyed_chunk(n, seed)
     whole = drain(chunk, output_config(KEYED)).entries
@@ -75,7 +76,7 @@ def test_random_keys_have_no_lane() -> None:
 
 
 @pytest.mark.parametrize("max_lanes", [0, 33])
-def test_numbers_of_lanes_that_are_not_possible(max_lanes: int) -> None:
+def test_an_impossible_number_of_lanes_is_rejected(max_lanes: int) -> None:
     with pytest.raises(ValueError, match="1 to 32"):
         stream_of(b"", max_lanes)
 
@@ -93,6 +94,7 @@ def test_a_stream_that_ends_early_counts_what_its_lanes_hold() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(kept=st.sets(st.integers(0, 299), min_size=1))
+@example(kept={1, 7, 299})
 def test_retain_is_subset_in_place(kept: set[int]) -> None:
     (request,) = requests_of(keyed_chunk(300), output_config(KEYED))
     expected = request.subset(sorted(kept))
@@ -110,16 +112,16 @@ def one_request() -> Request:
 
 
 @pytest.mark.parametrize("indexes", [[3, 2], [1, 1], []])
-def test_what_retain_does_not_take(indexes: list[int]) -> None:
+def test_retain_rejects_wrong_indexes(indexes: list[int]) -> None:
     request = one_request()
-    with pytest.raises(ValueError, match=r"ascend|0 entries"):
+    with pytest.raises(ValueError, match=r"ascend|0 indexes"):
         request.retain(indexes)
     with pytest.raises(IndexError):
         request.retain([0, 20])
     assert request.n_records == 20
 
 
-def test_retain_needs_the_body_for_itself() -> None:
+def test_retain_is_refused_while_a_view_is_alive() -> None:
     request = one_request()
     with request.body, pytest.raises(BufferError):
         request.retain([0])
@@ -145,6 +147,7 @@ def bits_of(events: set[int], n: int) -> bytes:
     n_bits=st.integers(0, 900),
     max_lanes=st.sampled_from([1, 4]),
 )
+@example(settled={0, 9, 799}, n_bits=800, max_lanes=1)
 def test_settled_events_are_left_out(settled: set[int], n_bits: int, max_lanes: int) -> None:
     settled = {number for number in settled if number < n_bits}
     chunk = keyed_chunk(800)
@@ -207,6 +210,17 @@ def test_kept_entries_are_not_marked() -> None:
         request.mark_events(bits, [request.n_records])
 
 
+def test_the_record_that_did_not_fit_is_not_settled() -> None:
+    """The stream has already read and encoded it when it returns the full request."""
+    chunk = event({"log": "x" * 1_000_000}) * 8
+    stream = requests_of(chunk, output_config())
+    request = next(stream)
+    bits = marked([request])
+    stream.mark_skipped(bits)
+    left = RecordEncoder(output_config()).count(chunk, bytes(bits))
+    assert (request.n_records, left) == (5, 3)
+
+
 @pytest.mark.parametrize("name", chunk_names())
 def test_resumed_at_every_request(name: str) -> None:
     config = output_config()
@@ -227,7 +241,7 @@ def test_resumed_at_every_request(name: str) -> None:
 # --- events that were skipped ---
 
 
-def test_skipped_events_are_told() -> None:
+def test_skipped_events_are_reported() -> None:
     good = event({"k": "x"}, 1_790_000_000)
     no_map = b"\x92\x92\x05\x80\x07"
     chunk = good + no_map + good + b"\x92\x92\x05"
@@ -242,7 +256,7 @@ def test_skipped_events_are_told() -> None:
     assert stream.take_skipped() == []
 
 
-def test_without_asking_nothing_is_told() -> None:
+def test_skipped_events_are_reported_only_on_request() -> None:
     stream = RecordEncoder(output_config()).requests(BAD)
     assert list(stream) == []
     assert stream.take_skipped() == []
@@ -258,7 +272,7 @@ def test_the_place_of_an_event() -> None:
 
 
 def test_a_skipped_event_of_a_far_year_has_its_time() -> None:
-    """Nanoseconds since 1970 need more than 64 bits from the year 2262 on."""
+    """From the year 2262 on, nanoseconds since 1970 need more than 64 bits."""
     for seconds in (9_223_372_036, 9_223_372_037, 10**10, 253_402_300_799):
         stream = RecordEncoder(output_config()).requests(
             old_event("no map", seconds), keep_skipped=True

@@ -1,4 +1,4 @@
-"""The limits compiled into the encoder are those of limits.py, measured from outside."""
+"""The encoder's compiled limits equal those of limits.py, as measured from its output."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Captured chunks that were cut or damaged, in memory that ends where they end.
+"""Truncated and damaged captured chunks, in memory that ends where the chunk ends.
 
-What is right about the records is tested elsewhere. Here every byte counts: run it under ASan and
-UBSan (`make sanitize`), which see the first byte that is read or written beyond the memory.
+Other tests check the records. These look for accesses outside the memory: run them under ASan and
+UBSan (`make sanitize`), which detect even one byte too many.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ N_SAMPLED = 2000  # mutations of a chunk that is not tiny, in the fast tests
 
 @pytest.fixture(autouse=True)
 def level_in_use() -> Iterator[None]:
-    """The tests change it for the whole process."""
+    """Restore the kernel level, which the tests change for the whole process."""
     level = kernels.level()
     yield
     kernels.use_level(level)
@@ -44,7 +44,7 @@ def encoders() -> list[RecordEncoder]:
 
 
 def requests_of(encoder: RecordEncoder, view: memoryview) -> list[Request]:
-    """Encode, and return the requests after a look at whether the counters add up."""
+    """Encode, check that the counters add up, and return the requests."""
     stream = encoder._core.requests(view, now_ns=NOW_S * 10**9, seed=0, keep_skipped=True)
     requests = list(stream)
     tally = stream.take_tally()
@@ -55,7 +55,7 @@ def requests_of(encoder: RecordEncoder, view: memoryview) -> list[Request]:
 
 
 def mutations(name: str) -> Iterator[tuple[int, int]]:
-    """Yield every position and new value of a tiny chunk, and a sample of a larger one's."""
+    """Yield (position, new value): all for a tiny chunk, a sample for a larger one."""
     chunk = load_chunk(name)
     if name in TINY:
         yield from every_mutation(chunk)
@@ -80,12 +80,12 @@ def test_damaged_bytes(name: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", SMALL)
 def test_every_damaged_byte(name: str) -> None:
-    """Each of the other 255 values of each byte."""
+    """Each byte takes each of its other 255 values."""
     encode_damaged(load_chunk(name), every_mutation(load_chunk(name)))
 
 
 def encode_damaged(chunk: bytes, changes: Iterator[tuple[int, int]]) -> None:
-    """Encode each mutation with one of the option sets and one level of the kernels, in turn."""
+    """Encode each mutation; option sets and kernel levels take turns."""
     turns = cycle(product(kernels.levels(), encoders()))
     with exact(chunk) as view:
         for position, value in changes:
@@ -98,7 +98,7 @@ def encode_damaged(chunk: bytes, changes: Iterator[tuple[int, int]]) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_cut(name: str) -> None:
-    """What comes out of a chunk that was cut is the beginning of what comes out of the whole."""
+    """The records of a truncated chunk are the first records of the whole chunk."""
     chunk = load_chunk(name)
     for level, encoder in zip(cycle(kernels.levels()), encoders(), strict=False):
         kernels.use_level(level)

@@ -71,7 +71,7 @@ def assert_floats(values: list[float]) -> None:
         (2251799813685248.5, "2251799813685248.5"),
     ],
 )
-def test_floats_are_laid_out_as_go_does(value: float, text: str) -> None:
+def test_floats_have_the_layout_of_go(value: float, text: str) -> None:
     assert go_float(value) == text
     assert texts_of([wire.float64(value)]) == [text]
 
@@ -88,7 +88,7 @@ def test_powers_of_ten_and_two_and_their_neighbours() -> None:
     assert_floats([-value for value in finite])
 
 
-def test_decimal_numbers_as_logs_have_them() -> None:
+def test_decimal_numbers_as_in_logs() -> None:
     rng = Random(7)
     values = [round(rng.uniform(-1e6, 1e6), rng.randrange(9)) for _ in range(20_000)]
 
@@ -123,7 +123,7 @@ def test_the_table_of_powers_of_ten_is_as_generated() -> None:
 
 
 def decimals(rng: Random, n_values: int) -> list[float]:
-    """Doubles next to decimal numbers of all lengths, and such numbers themselves."""
+    """Return decimal numbers of all lengths, and the doubles next to them."""
     values = []
     for _ in range(n_values):
         value = rng.randrange(10 ** rng.randrange(1, 19)) / 10 ** rng.randrange(25)
@@ -135,8 +135,8 @@ def test_decimals_of_all_lengths_and_their_neighbours() -> None:
     assert_floats(decimals(Random(5), 20_000))
 
 
-def test_around_the_limits_of_the_way_for_short_decimals() -> None:
-    """It is for 1e-6 <= value < 1e7 with at most eight decimals, and no whole numbers."""
+def test_around_the_limits_of_the_fast_path_for_short_decimals() -> None:
+    """The fast path takes 1e-6 <= value < 1e7 with at most eight decimals, but not integers."""
     values = [1e-8, 1.5e-8, 9.9e-7, 1e-6, 1.00000001, 9999999.99999999, 9999999.5, 1e7, 10000000.5]
     values += [0.1 + 0.2, 0.12345678, 0.123456789, 1234567.12345678, 0.00000101, 2**-8, 2**-9]
     for value in list(values):

@@ -52,7 +52,7 @@ def random_keys(encoder: RecordEncoder, chunk: bytes) -> list[str]:
         (-0.0, "-0"),
     ],
 )
-def test_values_that_make_a_key(value: Any, key: str) -> None:
+def test_values_that_yield_a_key(value: Any, key: str) -> None:
     assert keys_of(event({"a": 1, "pk": value, "b": 2}), "pk") == [key]
     assert keys_of(event({"n": {"m": {"pk": value}}}), "n->m->pk") == [key]
 
@@ -74,20 +74,20 @@ def test_values_that_make_a_key(value: Any, key: str) -> None:
         {"n": {"pk": "x"}},
     ],
 )
-def test_values_that_make_none(body: Any) -> None:
+def test_values_that_yield_no_key(body: Any) -> None:
     drained = drain(event(body), output_config({"partition_key": "pk"}))
 
     assert RANDOM_KEY.fullmatch(drained.entries[0].partition_key)
     assert drained.tally["random_keys"] == 1
 
 
-def test_an_extension_makes_no_key() -> None:
+def test_an_extension_yields_no_key() -> None:
     for value in (wire.ext(0, bytes(8)), wire.ext(-1, bytes(4)), wire.ext(5, b"x")):
         chunk = wire.array([b"\x01", wire.mapping([(wire.string(b"pk"), value)])])
         assert drain(chunk, output_config({"partition_key": "pk"})).tally["random_keys"] == 1
 
 
-def test_a_random_key_is_counted_only_if_a_key_was_asked_for() -> None:
+def test_a_random_key_is_counted_only_if_partition_key_is_set() -> None:
     assert drain(event({"a": 1}), output_config()).tally == {"records": 1}
 
 
@@ -182,7 +182,7 @@ def test_random_keys_are_spread_over_the_whole_alphabet() -> None:
     assert len(set(keys)) == n_keys
     for place in range(8):
         counts = Counter(key[place] for key in keys)
-        # 61 degrees of freedom: a sum above 150 has a chance below 1e-8.
+        # With 61 degrees of freedom, a sum above 150 has a probability below 1e-8.
         assert sum((counts[char] - expected) ** 2 / expected for char in ALPHABET) < 150
     pairs = Counter(key[3:5] for key in keys)
     assert len(pairs) > 0.99 * len(ALPHABET) ** 2

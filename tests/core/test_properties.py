@@ -1,4 +1,4 @@
-"""Random chunks and random options: the encoder makes of them exactly what the oracle makes."""
+"""For random chunks and random options, the encoder returns exactly what the oracle returns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPTIONS: dict[str, list[str]] = {
 
 @st.composite
 def options(draw: st.DrawFn) -> dict[str, str]:
-    """Draw some of the options, each with one of its values."""
+    """Draw a subset of the options, each with one of its values."""
     names = draw(st.sets(st.sampled_from(sorted(OPTIONS)), max_size=4))
     return {name: draw(st.sampled_from(OPTIONS[name])) for name in sorted(names)}
 
@@ -74,7 +74,7 @@ def test_random_bytes(chunk: bytes, chosen: dict[str, str]) -> None:
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=500)
 @given(tail=st.binary(max_size=60), depth=st.integers(0, 2))
-def test_random_bytes_inside_of_an_event(tail: bytes, depth: int) -> None:
+def test_random_bytes_inside_an_event(tail: bytes, depth: int) -> None:
     opening = wire.header(wire.ARRAY, wire.FIX_ARRAY, 2, wire.FIX)
     body = [b"", b"\x83", b"\x82\xa1a\x83"][depth]
 
@@ -85,7 +85,7 @@ def test_random_bytes_inside_of_an_event(tail: bytes, depth: int) -> None:
     "chosen", [{}, {"log_key": "log", "data_keys": "log,a"}, {"time_key": "t"}]
 )
 def test_every_mutation_of_one_byte(chosen: dict[str, str]) -> None:
-    """Each byte of a small chunk becomes each of the values that mean something in msgpack."""
+    """Each byte of a small chunk takes each value with a special meaning in msgpack."""
     chunk = wire.random_event(Random(5)) + wire.random_event(Random(9)) + b"\x92\x00\x81\xa1a\x01"
     config = output_config(chosen)
     values = {0x00, 0x7F, 0x80, 0x81, 0x8F, 0x90, 0x92, 0x9F, 0xA0, 0xA1, 0xBF, *range(0xC0, 0x100)}
@@ -103,7 +103,7 @@ def test_captured_chunks_with_many_options() -> None:
 
 
 def test_the_random_chunks_reach_every_counter() -> None:
-    """Were a kind of event never drawn, the tests above would prove less than they seem to."""
+    """If a kind of event were never drawn, the tests above would not test it."""
     rng = Random(1)
     reached: set[str] = set()
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""The life of a stream and its requests: memory, buffers, subsets."""
+"""The lifetime of a stream and its requests: memory, buffers, subsets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parsed(request: Request) -> list[Any]:
 @pytest.mark.parametrize(
     "indexes", [[0], [499], [3, 1, 2], list(range(500)), list(range(0, 500, 7)), [5, 5]]
 )
-def test_a_subset_holds_just_those_entries_in_that_order(indexes: list[int]) -> None:
+def test_a_subset_has_only_the_chosen_entries_in_the_given_order(indexes: list[int]) -> None:
     request = first_request()
     whole = parsed(request)
 
@@ -57,7 +57,7 @@ def test_a_subset_holds_just_those_entries_in_that_order(indexes: list[int]) -> 
     assert parsed(request) == whole
 
 
-def test_a_subset_outlives_the_request_and_the_other_way_round() -> None:
+def test_a_subset_and_its_request_may_outlive_each_other() -> None:
     request = first_request()
     whole = parsed(request)
     part = request.subset([1, 2])
@@ -81,18 +81,18 @@ def test_a_subset_of_a_subset() -> None:
 
 
 @pytest.mark.parametrize("indexes", [[-1], [500], [0, 500], [2**40]])
-def test_a_subset_of_entries_that_are_not_there(indexes: list[int]) -> None:
+def test_a_subset_of_unknown_entries_is_rejected(indexes: list[int]) -> None:
     with pytest.raises(IndexError):
         first_request().subset(indexes)
 
 
-def test_an_empty_subset_is_no_request() -> None:
-    with pytest.raises(ValueError, match="0 entries"):
+def test_an_empty_subset_is_rejected() -> None:
+    with pytest.raises(ValueError, match="0 indexes"):
         first_request().subset([])
 
 
 class Unstable:
-    """Indexes that are others on each look, as a list is that another thread changes."""
+    """Indexes that differ on each read, like a list that another thread changes."""
 
     def __init__(self, *looks: list[int]) -> None:
         self._looks = list(looks)
@@ -108,7 +108,7 @@ def test_indexes_that_change_while_they_are_read() -> None:
     request = first_request()
     whole = parsed(request)
     too_many: Any = Unstable([0] * 501)
-    with pytest.raises(ValueError, match="501 entries"):
+    with pytest.raises(ValueError, match="501 indexes"):
         request.subset(too_many)
 
     changing: Any = Unstable([1], [10**6])
@@ -146,7 +146,7 @@ def test_the_body_is_read_only() -> None:
         first_request().body[0] = 1
 
 
-def test_a_released_request_is_of_no_use() -> None:
+def test_a_released_request_is_empty() -> None:
     request = first_request()
     request.release()
 
@@ -180,8 +180,8 @@ def test_several_requests_are_alive_at_once() -> None:
     assert [request.n_records for request in others] == [500] * 19 + [100]
 
 
-def test_memory_is_used_again() -> None:
-    """A pool that does not take buffers back, or hands one out twice, shows here."""
+def test_memory_is_reused() -> None:
+    """This fails if the pool does not take buffers back, or hands out one buffer twice."""
     shared = encoder()
     big = event({"a": "x" * 10_000}) * 500
     kept = [request.body for request in shared.requests(CHUNK)]
@@ -201,11 +201,11 @@ def test_memory_is_used_again() -> None:
 def resident_bytes() -> int:
     statm = Path("/proc/self/statm")
     if not statm.exists():
-        pytest.skip("only Linux tells the memory in use")
+        pytest.skip("needs /proc, which only Linux has")
     return int(statm.read_text().split()[1]) * PAGE
 
 
-def test_a_request_comes_from_a_stream_only() -> None:
+def test_only_a_stream_makes_requests() -> None:
     with pytest.raises(TypeError):
         Request()
 
@@ -234,7 +234,7 @@ def test_the_chunk_is_held_until_the_stream_is_exhausted() -> None:
 
 @pytest.mark.parametrize("n_read", [0, 1, 2])
 @pytest.mark.parametrize("end", ["close", "count_rest", "collect"])
-def test_the_chunk_is_let_go(end: str, n_read: int) -> None:
+def test_the_chunk_is_released(end: str, n_read: int) -> None:
     chunk = bytearray(CHUNK)
     stream = encoder().requests(chunk)
     requests = [next(stream) for _ in range(n_read)]
@@ -250,14 +250,14 @@ def test_the_chunk_is_let_go(end: str, n_read: int) -> None:
     assert [request.n_records for request in requests] == [500] * n_read
 
 
-def test_the_chunk_is_let_go_after_a_malformed_tail() -> None:
+def test_the_chunk_is_released_after_a_malformed_tail() -> None:
     for tail in (b"\xc1", b"\x92\x01\x81"):
         chunk = bytearray(CHUNK + tail)
         list(encoder().requests(chunk))
         assert not is_held(chunk)
 
 
-def test_the_chunk_is_let_go_when_the_reader_fails() -> None:
+def test_the_chunk_is_released_when_the_reader_fails() -> None:
     chunk = bytearray(CHUNK)
 
     def read() -> None:
@@ -270,7 +270,7 @@ def test_the_chunk_is_let_go_when_the_reader_fails() -> None:
     assert not is_held(chunk)
 
 
-def test_counting_lets_the_chunk_go() -> None:
+def test_counting_releases_the_chunk() -> None:
     chunk = bytearray(CHUNK)
 
     assert encoder().count(chunk) == 1200
@@ -286,7 +286,7 @@ def test_records_hold_the_chunk_only_while_they_are_read() -> None:
     assert not is_held(chunk)
 
 
-def test_records_that_are_not_read_to_the_end_let_the_chunk_go() -> None:
+def test_records_that_are_not_read_to_the_end_release_the_chunk() -> None:
     chunk = bytearray(CHUNK)
     records = encoder().records(chunk)
     next(records)
@@ -296,8 +296,8 @@ def test_records_that_are_not_read_to_the_end_let_the_chunk_go() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_chunk_that_is_overwritten_meanwhile_does_no_harm(seed: int) -> None:
-    """What is sent is then up to its owner; it must be whole requests and no read astray."""
+def test_a_chunk_may_be_overwritten_while_it_is_read(seed: int) -> None:
+    """The records may then be wrong, but requests stay complete and reads stay in bounds."""
     rng = Random(seed)
     chunk = bytearray(CHUNK)
     stream = encoder().requests(chunk)
@@ -323,7 +323,7 @@ def test_requests_outlive_chunk_stream_and_encoder() -> None:
 
 def test_a_dropped_stream_frees_a_view_of_the_chunk() -> None:
     class Chunk(bytearray):
-        """A bytearray that can be watched."""
+        """A bytearray that supports weak references."""
 
     chunk = Chunk(CHUNK)
     watched = weakref.ref(chunk)

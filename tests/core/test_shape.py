@@ -7,14 +7,10 @@ from typing import Any
 import pytest
 import wire
 from chunks import event, output_config
-from encoded import drain
+from encoded import data_of, drain
 
 MOMENT = 1_700_000_000
 TIME = {"time_key": "time", "time_key_format": "%s"}
-
-
-def data_of(chunk: bytes, **options: str) -> list[bytes]:
-    return [entry.data for entry in drain(chunk, output_config(options)).entries]
 
 
 def one(body: Any, **options: str) -> bytes:
@@ -88,7 +84,7 @@ def test_many_data_keys() -> None:
     assert one(body, data_keys=",".join(names[::-3])).count(b":") == 100
 
 
-def test_what_is_dropped_is_not_judged() -> None:
+def test_dropped_values_are_not_checked() -> None:
     deep = b"\x91" * 200 + wire.NIL
     bad_key = wire.mapping([(wire.array([]), b"\x01")])
     chunk = in_map(pair(b"deep", deep), pair(b"a", b"\x01"), pair(b"bad", bad_key))
@@ -121,7 +117,7 @@ def test_what_is_dropped_is_not_judged() -> None:
         ([], b"[]"),
     ],
 )
-def test_log_key_sends_its_value_alone(value: Any, data: bytes) -> None:
+def test_log_key_sends_only_its_value(value: Any, data: bytes) -> None:
     assert one({"a": 1, "log": value, "b": {"log": 2}}, log_key="log") == data
 
 
@@ -176,7 +172,7 @@ def test_replace_dots_writes_both_keys_of_a_collision() -> None:
     assert one({"a.b": 1, "a-b": 2}, replace_dots="-") == b'{"a-b":1,"a-b":2}'
 
 
-def test_replace_dots_changes_strings_only() -> None:
+def test_replace_dots_changes_only_strings() -> None:
     chunk = in_map(
         (wire.binary(b"a.b"), b"\x01"),
         (wire.float64(1.5), b"\x02"),
@@ -226,7 +222,7 @@ def test_time_key_comes_last() -> None:
     assert one({}, **TIME) == b'{"time":"1700000000"}'
 
 
-def test_time_key_takes_the_place_of_what_is_there() -> None:
+def test_time_key_replaces_the_field_of_the_record() -> None:
     assert one({"time": "old", "a": {"time": 1}}, **TIME) == b'{"a":{"time":1},"time":"1700000000"}'
     chunk = in_map(
         pair(b"time", b"\x01"), (wire.binary(b"time"), b"\x02"), pair(b"a", b"\x03"),

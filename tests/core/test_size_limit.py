@@ -1,4 +1,4 @@
-"""Records above max_record_size: cut at a character, counted, the newline stays."""
+"""Records above max_record_size are cut between characters and counted, and keep their newline."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_no_character_is_split(char: str) -> None:
         assert counts["truncated"] == 1
 
 
-def test_an_escape_may_be_cut_since_the_rest_is_no_json_anyway() -> None:
+def test_an_escape_may_be_cut_since_the_rest_is_not_json_anyway() -> None:
     for shift in range(8):
         assert_as_oracle(
             event({"a": "x" * shift + '"\n\x00' * 600}),
@@ -84,7 +84,7 @@ def test_the_partition_key_counts(key: str) -> None:
         b"\xe4\xb8\x96\xbf\xbf\xbf\xbf" * 500,
     ],
 )
-def test_raw_log_lines_that_are_no_utf8(raw: bytes) -> None:
+def test_raw_log_lines_that_are_not_utf8(raw: bytes) -> None:
     for shift in range(9):
         log = b"x" * shift + raw
         data, _, counts = only_entry(event({"log": log}), log_key="log")

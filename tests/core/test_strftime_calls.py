@@ -1,4 +1,4 @@
-"""strftime(3) is slow: it is called once per second, however the seconds mix in a chunk."""
+"""strftime(3) is slow, so it runs once per second of the events, in whatever order they come."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ assert sum(request.n_records for request in encoder.requests(chunk)) == 1000
 @pytest.fixture(scope="module")
 def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if COMPILER is None:
-        pytest.skip("no C compiler to make the counter with")
+        pytest.skip("no C compiler to build the counter")
     library = tmp_path_factory.mktemp("counter") / "counter.so"
     source = library.with_suffix(".c")
     source.write_text(COUNTER)
@@ -57,7 +57,9 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("n_seconds", [1, 2, 60])
 def test_once_per_second(counter: Path, n_seconds: int) -> None:
-    preload = " ".join([os.environ.get("LD_PRELOAD", ""), str(counter)])  # a sanitizer goes first
+    preload = " ".join(
+        [os.environ.get("LD_PRELOAD", ""), str(counter)]
+    )  # the runtime of a sanitizer must come first
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(n_seconds)],
         cwd=counter.parent,

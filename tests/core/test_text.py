@@ -1,4 +1,4 @@
-"""Strings as JSON text: escapes, UTF-8, keys, at all lengths around the blocks of the scans."""
+"""Strings as JSON text: escapes, UTF-8, keys, of all lengths around the block sizes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from typing import Any
 import pytest
 import wire
 from chunks import chunk_of, event, output_config
-from encoded import assert_as_oracle, drain
+from encoded import assert_as_oracle, data_of, drain
 from oracle_text import text_of
 
 pytestmark = pytest.mark.usefixtures("kernel_level")
 
 REPLACEMENT = "\ufffd".encode()
 LENGTHS = [*range(81), *range(4056, 4137)]
-
-
-def data_of(chunk: Any, **options: str) -> list[bytes]:
-    return [entry.data for entry in drain(chunk, output_config(options)).entries]
 
 
 def one(body: Any, **options: str) -> bytes:
@@ -72,7 +68,7 @@ def test_every_byte_alone_and_in_the_middle() -> None:
         ("\ufffd\uffff\ufeff".encode(), "\ufffd\uffff\ufeff"),
     ],
 )
-def test_each_byte_that_is_no_utf8_becomes_a_replacement_character(raw: bytes, text: str) -> None:
+def test_each_byte_that_is_not_utf8_becomes_a_replacement_character(raw: bytes, text: str) -> None:
     for before, after in ((0, 0), (14, 0), (15, 40), (31, 3), (0, 64)):
         padded = b"a" * before + raw + b"z" * after
         for form in (wire.string(padded), wire.binary(padded)):
@@ -81,7 +77,7 @@ def test_each_byte_that_is_no_utf8_becomes_a_replacement_character(raw: bytes, t
 
 
 def test_all_characters() -> None:
-    """Every character but the surrogates, 4096 in a record."""
+    """All characters except the surrogates, 4096 per record."""
     characters = [chr(i) for i in range(0x20, 0x110000) if not 0xD800 <= i <= 0xDFFF]
     texts = ["".join(characters[i : i + 4096]) for i in range(0, len(characters), 4096)]
 
@@ -93,7 +89,7 @@ def test_all_characters() -> None:
 
 @pytest.mark.parametrize("special", ['"', "\\", "\n", "\x00", "é", "世", "🚀", "\ufffd"])
 def test_all_lengths_with_something_special_anywhere(special: str) -> None:
-    """One record for each length and each place of the special character in it."""
+    """There is one record per length and position of the special character."""
     width = len(special.encode())
     for n_bytes in LENGTHS:
         n_places = n_bytes - width + 1
@@ -110,7 +106,7 @@ def test_all_lengths_of_specials_only() -> None:
 
 
 def test_a_string_at_the_very_end_of_the_chunk() -> None:
-    """What stands behind it in memory must not matter; that it is not read: test_guard_page."""
+    """The bytes after it must not matter; test_guard_page checks that they are not read."""
     for n_bytes in LENGTHS:
         text = "x" * n_bytes
         chunk = event({"a": text})
@@ -122,7 +118,7 @@ def test_a_string_at_the_very_end_of_the_chunk() -> None:
 
 
 def dumps(value: Any) -> bytes:
-    """Return what Python's json makes of a value, which is the same text for strings and maps."""
+    """Return Python's JSON of a value, which is the expected text for strings and maps."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -178,7 +174,7 @@ def test_keys_of_every_kind(key: bytes, text: str) -> None:
         wire.ext(-1, bytes(5)),
     ],
 )
-def test_keys_that_have_no_text(key: bytes) -> None:
+def test_keys_that_json_cannot_express(key: bytes) -> None:
     in_body = in_map([(b"\x01", b"\x01"), (key, b"\x01")])
     nested = in_map([(b"\x01", wire.array([wire.mapping([(key, b"\x01")])]))])
 
@@ -211,7 +207,7 @@ def test_values_of_every_kind(value: bytes, text: str) -> None:
 
 
 def test_extensions_of_all_lengths() -> None:
-    """Base64 of all lengths around its blocks, at the end of the chunk."""
+    """The base64 text has all lengths around the block sizes, at the end of the chunk."""
     for n_bytes in [*range(100), 1000, 4096]:
         data = bytes(i * 37 & 0xFF for i in range(n_bytes))
         assert_as_oracle(
@@ -239,7 +235,7 @@ def test_times_in_records(code: int, data: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["0000003afff44180", "fffffff1868b83ff", "7fffffffffffffff"])
-def test_times_without_a_year_of_four_digits_are_extensions(seconds: str) -> None:
+def test_times_are_written_as_extensions_if_the_year_is_not_of_four_digits(seconds: str) -> None:
     chunk = in_map([(wire.string(b"t"), wire.ext(-1, bytes(4) + bytes.fromhex(seconds)))])
 
     assert data_of(chunk)[0].startswith(b'{"t":{"type":-1,"data":"')

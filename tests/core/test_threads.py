@@ -1,4 +1,4 @@
-"""One encoder, one request, one stream in several threads."""
+"""Several threads share one encoder, one request or one stream."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_requests_are_released_in_other_threads() -> None:
 
 
 def test_one_stream_in_several_threads_loses_nothing() -> None:
-    """A call while another is under way is refused, never mixed up with it."""
+    """A call during another call is refused and does not disturb it."""
     stream = requests_of(CHUNK * 40, output_config())
     n_records: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The text of time_key: time zones, locales, sub-second digits, and times that cannot be used."""
+"""The text of time_key: time zones, locales, sub-second digits and unusable times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kinesis_fast import RecordEncoder
 SECOND = 1_700_000_000  # 2023-11-14T22:13:20Z
 SetZone = Callable[[str], None]
 
-# The changes of the clocks in New York in 2026: 8 March 07:00 UTC and 1 November 06:00 UTC.
+# New York changes its clocks on 8 March 2026 07:00 UTC and on 1 November 2026 06:00 UTC.
 SPRING = 1_772_953_200
 AUTUMN = 1_793_512_800
 
@@ -86,7 +86,7 @@ def test_kolkata(set_zone: SetZone) -> None:
     ]
 
 
-def test_a_zone_that_is_changed_while_the_process_runs(set_zone: SetZone) -> None:
+def test_the_zone_may_change_while_the_process_runs(set_zone: SetZone) -> None:
     shown = []
     for zone in ("UTC", "America/New_York", "Asia/Kolkata", "<-01>1", "UTC"):
         set_zone(zone)
@@ -124,14 +124,14 @@ OTHER_CATEGORIES = ("CTYPE", "COLLATE", "MONETARY", "NUMERIC", "MESSAGES")
 
 @pytest.fixture(scope="module")
 def locale_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a locale that no machine has, made by localedef from a source of our own."""
+    """A directory with a made-up locale that localedef compiled."""
     if shutil.which("localedef") is None:
-        pytest.skip("this machine has no localedef to make a locale with")
+        pytest.skip("no localedef to compile a locale")
     directory = tmp_path_factory.mktemp("locales")
     source = directory / "source"
     others = "".join(f'LC_{name}\ncopy "POSIX"\nEND LC_{name}\n' for name in OTHER_CATEGORIES)
     source.write_text(others + LC_TIME, encoding="ascii")
-    # -c: localedef warns about categories that are not there, and then fails without it.
+    # Without -c, localedef fails after its warnings about missing categories.
     done = subprocess.run(
         ["localedef", "-c", "-i", source, "-f", "UTF-8", directory / "xx_XX.UTF-8"],
         capture_output=True,
@@ -139,7 +139,7 @@ def locale_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     if not (directory / "xx_XX.UTF-8" / "LC_TIME").exists():
-        pytest.skip(f"localedef made no locale: {done.stderr.strip()[-200:]}")
+        pytest.skip(f"localedef failed: {done.stderr.strip()[-200:]}")
     return directory
 
 
@@ -203,12 +203,20 @@ def test_subseconds_are_cut_not_rounded() -> None:
 
 @pytest.mark.usefixtures("utc")
 def test_many_events_in_few_seconds() -> None:
-    """Within a second only the sub-second digits change; seconds come and go in any order."""
+    """Within a second only the sub-second digits change; the seconds come in any order."""
     moments = [(SECOND + i * 7 % 5, i * 977 % 1000 * 1_000_000 + i) for i in range(3000)]
     chunk = at(*(event_time(*moment) for moment in moments))
     layout = "%H:%M:%S.%L %f %9N"
 
     assert times_of(chunk, layout) == [format_time(layout, *moment) for moment in moments]
+
+
+@pytest.mark.usefixtures("utc")
+def test_seconds_that_share_a_place_in_the_cache() -> None:
+    """The cache has a place for each second modulo 64."""
+    seconds = [SECOND, SECOND + 64, SECOND, SECOND + 128]
+
+    assert times_of(at(*seconds), "%s") == [str(second) for second in seconds]
 
 
 # --- the time of an event -----------------------------------------------------------------------
@@ -269,7 +277,7 @@ BAD_TIMES = [
 
 @pytest.mark.usefixtures("utc")
 @pytest.mark.parametrize("moment", BAD_TIMES)
-def test_a_time_that_cannot_be_used_is_now_and_counted(moment: Any) -> None:
+def test_an_unusable_time_is_replaced_by_the_current_time_and_counted(moment: Any) -> None:
     options = {"time_key": "t", "time_key_format": "%s.%9N"}
     chunk = event({}, moment) + event({}, SECOND) + old_event({}, moment)
     now, then = f'{{"t":"{NOW_S}.000000000"}}', f'{{"t":"{SECOND}.000000000"}}'
@@ -281,7 +289,7 @@ def test_a_time_that_cannot_be_used_is_now_and_counted(moment: Any) -> None:
 
 
 @pytest.mark.usefixtures("utc")
-def test_an_extension_that_is_no_event_time_is_no_time() -> None:
+def test_an_extension_other_than_event_time_is_not_a_time() -> None:
     for moment in (wire.ext(0, bytes(7)), wire.ext(-1, bytes(4)), wire.ext(5, bytes(8))):
         body = wire.mapping([])
         for form in (moment, wire.array([moment, body])):
@@ -296,7 +304,7 @@ def test_the_current_time_is_counted_only_where_it_is_sent() -> None:
     assert drain(chunk, output_config({"time_key": "t"})).tally["bad_times"] == 1
 
 
-def test_now_is_the_clock_of_the_machine() -> None:
+def test_the_current_time_comes_from_the_system_clock() -> None:
     encoder = RecordEncoder(output_config({"time_key": "t", "time_key_format": "%s.%9N"}))
 
     before = time.time()

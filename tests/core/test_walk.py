@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import wire
 from chunks import chunk_names, event, event_time, load_chunk, old_event, output_config, pack
-from encoded import assert_as_oracle, drain, requests_of
+from encoded import assert_as_oracle, data_of, drain, requests_of
 from oracle import n_records, outcomes
 
 from kinesis_fast import RecordEncoder
@@ -23,16 +23,12 @@ DEPTHS = (1, 2, 127, 128, 129, 130, 200)
 HUGE = 2**32 - 1
 
 
-def data_of(chunk: Any, **options: str) -> list[bytes]:
-    return [entry.data for entry in drain(chunk, output_config(options)).entries]
-
-
 def counts_of(chunk: bytes, **options: str) -> dict[str, int]:
     return dict(drain(chunk, output_config(options)).tally)
 
 
 def with_body(body: bytes) -> bytes:
-    """Return an event around a finished body."""
+    """Return an event with an encoded body."""
     return wire.array([wire.array([b"\x01", wire.mapping([])]), body])
 
 
@@ -58,7 +54,7 @@ def test_metadata_may_be_anything() -> None:
 
 @pytest.mark.parametrize("seconds", [-1, -2])
 @pytest.mark.parametrize("make", [event, old_event])
-def test_group_markers_are_no_records(make: Callable[..., bytes], seconds: int) -> None:
+def test_group_markers_are_not_records(make: Callable[..., bytes], seconds: int) -> None:
     marker = make({"resource": {}}, event_time(seconds))
     chunk = event({"a": 1}) + marker + event({"a": 1})
 
@@ -69,7 +65,7 @@ def test_group_markers_are_no_records(make: Callable[..., bytes], seconds: int) 
     assert RecordEncoder(output_config()).count(chunk) == 2
 
 
-def test_a_group_marker_needs_no_map_but_must_be_whole() -> None:
+def test_a_group_marker_may_have_any_body_but_must_be_complete() -> None:
     marker = old_event("text", event_time(-1))
 
     assert counts_of(marker) == {"group_markers": 1}
@@ -77,7 +73,7 @@ def test_a_group_marker_needs_no_map_but_must_be_whole() -> None:
 
 
 @pytest.mark.parametrize("moment", [-1, -2, -3, -1.0, event_time(-3), event_time(-(2**31))])
-def test_other_negative_times_are_no_group_markers(moment: Any) -> None:
+def test_other_negative_times_are_not_group_markers(moment: Any) -> None:
     assert counts_of(old_event({"a": 1}, moment) + event({"a": 1}, moment)) == {"records": 2}
 
 
@@ -97,7 +93,7 @@ def test_other_negative_times_are_no_group_markers(moment: Any) -> None:
         b"GET / HTTP/1.1\r\n",
     ],
 )
-def test_what_is_no_event_ends_the_chunk(odd: bytes) -> None:
+def test_bytes_that_are_not_an_event_end_the_chunk(odd: bytes) -> None:
     chunk = old_event({"a": 1}) + odd + old_event({"a": 1})
 
     drained = drain(chunk, output_config())
@@ -109,7 +105,7 @@ def test_what_is_no_event_ends_the_chunk(odd: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", ["text", b"bin", 1, 1.5, None, True, [], [{"a": 1}]])
-def test_a_body_that_is_no_map_is_skipped(body: Any) -> None:
+def test_a_body_that_is_not_a_map_is_skipped(body: Any) -> None:
     chunk = event(body) + event({"a": 1})
 
     assert counts_of(chunk) == {"records": 1, "skipped_not_map": 1}
@@ -131,7 +127,7 @@ def test_an_empty_chunk_has_no_requests() -> None:
 
 @pytest.mark.parametrize("name", chunk_names())
 def test_every_truncation(name: str) -> None:
-    """The records that are whole come out as they do of the whole chunk, the rest is one tail."""
+    """Complete records come out as from the whole chunk; the rest is one malformed tail."""
     chunk = load_chunk(name)[:2000]
     config = output_config()
     events = outcomes(chunk, config)
@@ -195,7 +191,7 @@ def test_a_truncated_event_is_malformed_whatever_else_is_wrong_with_it(reason: s
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("level", [b"\x91", b"\x81\xa1k", b"\xdd\x00\x00\x00\x01"])
 def test_nesting_up_to_128_levels(level: bytes, depth: int) -> None:
-    """The body itself is the first level; the innermost value here is no level of its own."""
+    """The body itself is the first level; the innermost value here does not count as a level."""
     chunk = with_body(wire.mapping([(wire.string(b"log"), level * (depth - 1) + wire.NIL)]))
     expected = {"records": 1} if depth <= 128 else {"skipped_too_deep": 1}
 
@@ -232,7 +228,7 @@ def test_a_million_levels(level: bytes) -> None:
 
 
 def counter_of(level: bytes) -> str:
-    """Return what becomes of a bomb that is the body itself."""
+    """Return the counter for a bomb that is the body itself."""
     if level == b"\x91":
         return "skipped_not_map"
     return "skipped_bad_key" if level == b"\x81" else "skipped_too_deep"
@@ -251,18 +247,18 @@ def counter_of(level: bytes) -> str:
         b"\xda\xff\xff",
     ],
 )
-def test_declared_lengths_that_are_not_there(huge: bytes) -> None:
+def test_declared_lengths_beyond_the_end(huge: bytes) -> None:
     good = event({"a": 1})
     for rest in (b"", b"\xc0" * 40):
         for opening in (
-            b"",  # in place of an event
-            b"\x92",  # of its time
-            b"\x92\x92\x01",  # of its metadata
-            b"\x92\x01",  # of its body
-            b"\x92\x01\x81",  # of a key
-            b"\x92\x01\x81\xa3log",  # of a value
-            b"\x92\x01\x82\xa3log\x01",  # of a later key
-            b"\x92\x01\x81\xa3log\x91",  # of an item
+            b"",  # instead of an event
+            b"\x92",  # instead of its time
+            b"\x92\x92\x01",  # instead of its metadata
+            b"\x92\x01",  # instead of its body
+            b"\x92\x01\x81",  # instead of a key
+            b"\x92\x01\x81\xa3log",  # instead of a value
+            b"\x92\x01\x82\xa3log\x01",  # instead of a later key
+            b"\x92\x01\x81\xa3log\x91",  # instead of an item
         ):
             for options in ({}, {"log_key": "log"}, {"data_keys": "x"}, {"time_key": "log"}):
                 drained = drain(good + opening + huge + rest, output_config(options))
@@ -305,7 +301,7 @@ def test_any_contiguous_bytes_like_object_is_a_chunk() -> None:
         assert RecordEncoder(output_config()).count(form) == 4
 
 
-def test_what_is_not_bytes_like_is_refused() -> None:
+def test_objects_that_are_not_bytes_like_are_rejected() -> None:
     encoder = RecordEncoder(output_config())
     wrong: list[Any] = ["text", None, 1, [1, 2], object()]
     for chunk in wrong:

@@ -35,6 +35,8 @@ class Jobs:
             self._workers.wait_for_all()
 
     def _work(self) -> None:
+        with self._lock:
+            assert self._workers.join()
         while (has_to_start := self._begin()) is not None:
             if has_to_start:
                 threading.Thread(target=self._help).start()
@@ -46,7 +48,7 @@ class Jobs:
 
     def _help(self) -> None:
         with self._lock:
-            self._workers.join()
+            self._workers.start_up()
         self._work()
 
     def _begin(self) -> bool | None:
@@ -100,12 +102,24 @@ def test_a_thread_that_could_not_start_is_not_waited_for() -> None:
     lock = threading.Lock()
     workers = LeaderFollowers(lock, 2)
     with lock:
+        assert workers.join()
         workers.lead()
         assert workers.want_watcher()
         assert not workers.want_watcher()  # one is about to start
-        workers.cancel_join()
+        workers.start_up()
         assert workers.want_watcher()
-        workers.join()
-        workers.leave()
-        workers.leave()
+        workers.wait_for_all()
+        assert not workers.join()
+
+
+def test_a_thread_that_died_without_leaving_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leader_followers, "LOOK_S", 0.01)
+    lock = threading.Lock()
+    workers = LeaderFollowers(lock, 2)
+    thread = threading.Thread(target=workers.join)
+    thread.start()
+    thread.join()
+    with lock:
         workers.wait_for_all()

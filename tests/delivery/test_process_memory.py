@@ -54,6 +54,7 @@ def rss_after(gigabytes: str, key: str) -> tuple[int, int]:
     return first, last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["", "host"])
 def test_memory_is_flat(key: str) -> None:
     first, last = rss_after("0.05,0.15", key)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from outputs import assert_balanced, new_output, numbered, numbers
 
 from kinesis_fast import FlushResult, TransportError
-from kinesis_fast.stats import ChunkAccount, Stats
+from kinesis_fast.stats import ChunkAccount, Counters
 from kinesis_fast.transport import NotSentError
 
 BATCH, ATTEMPTS = 500, 4
@@ -194,7 +194,7 @@ def test_the_account_is_balanced_at_any_moment(concurrency: str) -> None:
 
 @pytest.mark.usefixtures("short_switch_interval")
 def test_counters_that_belong_together_are_never_seen_apart() -> None:
-    stats = Stats()
+    stats = Counters()
     stop = threading.Event()
 
     def change() -> None:

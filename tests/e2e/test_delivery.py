@@ -62,7 +62,7 @@ def comparable(data: bytes, partition_key: str | None) -> Arrived:
 
 
 def arrived(records: Iterable[LocalRecord], random_keys: bool) -> Iterator[Arrived]:
-    """Yield what a stream holds."""
+    """Yield the records of a stream."""
     for record in records:
         if random_keys:
             assert RANDOM_KEY.fullmatch(record.partition_key)
@@ -70,7 +70,7 @@ def arrived(records: Iterable[LocalRecord], random_keys: bool) -> Iterator[Arriv
 
 
 def wanted(chunk: str, options: str, number: int) -> Iterator[Arrived]:
-    """Yield what the Go plugin made of the first events of a chunk."""
+    """Yield the Go plugin's records for the first events of a chunk."""
     for row in load_golden(chunk, options).rows[:number]:
         assert row.data is not None
         yield comparable(row.data, row.partition_key.decode() if row.partition_key else None)

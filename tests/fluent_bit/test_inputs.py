@@ -60,7 +60,7 @@ def test_what_is_forwarded_arrives(workers: int, stream: LocalStream, tmp_path: 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nested_records_arrive(workers: int, stream: LocalStream, tmp_path: Path) -> None:
-    """A flush is called on a stack of 64 KiB; Fluent Bit itself parses no deeper than this."""
+    """Flushes run on a stack of 64 KiB; this is the deepest nesting that Fluent Bit parses."""
     deep = [{"log": f"{n} line", "a.b": nested(LEVELS)} for n in range(200)]
     (tmp_path / "log").write_text("".join(json.dumps(record) + "\n" for record in deep))
     (tmp_path / "parsers").write_text("[PARSER]\n    Name json\n    Format json\n")
@@ -148,7 +148,7 @@ def nested(levels: int) -> object:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
+    """Return a loopback port without a listener."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

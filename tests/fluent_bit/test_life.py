@@ -31,7 +31,7 @@ OUTAGE_S = 2.0
 
 
 def file_input(work: Path, **more: object) -> dict[str, object]:
-    """Return a tail input that remembers how far it read."""
+    """Return a tail input that stores its position."""
     return tail(work / "log", db=work / "positions.db", **more)
 
 
@@ -108,7 +108,7 @@ def test_a_reload_under_load_loses_nothing(
 def test_terminated_during_load(
     workers: int, concurrency: int, stream: LocalStream, tmp_path: Path
 ) -> None:
-    """What was not delivered is on disk, and the next start sends it."""
+    """Records that were not delivered are on disk, and the next start sends them."""
     service = {**SERVICE, "storage.path": tmp_path / "storage", "flush": 0.1}
     inputs = [file_input(tmp_path, **{"storage.type": "filesystem"})]
     outputs = [

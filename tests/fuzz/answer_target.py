@@ -1,7 +1,7 @@
-"""Fuzz target: any bytes as an answer of the service.
+"""Fuzz target: any bytes as a response of the service.
 
-An input is two bytes of HTTP status, one that picks the number of records of the request, one that
-picks the headers, and then the body.
+An input is two bytes of HTTP status, one byte that selects the number of records of the request,
+one byte that selects the headers, and then the body.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STATUSES: Final = (200, 201, 204, 301, 400, 403, 404, 408, 413, 429, 500, 503, 5
 
 
 def run(data: bytes) -> None:
-    """Classify one input; AssertionError if the verdict is not what the JSON says."""
+    """Classify one input; raise AssertionError if the verdict contradicts the JSON."""
     head = data[:N_HEAD].ljust(N_HEAD, b"\0")
     status = status_of(int.from_bytes(head[:2], "big"))
     n_records = N_RECORDS[head[2] % len(N_RECORDS)]
@@ -35,12 +35,12 @@ def run(data: bytes) -> None:
 
 
 def status_of(number: int) -> int:
-    """Return 200 for most numbers: those bodies are read closest."""
+    """Return 200 for most numbers, because the code reads the bodies of those responses."""
     return number % 1000 if number % 1000 in STATUSES else 200
 
 
 def seeds() -> Iterator[bytes]:
-    """Yield good answers, partly good ones and errors."""
+    """Yield successful responses, partly successful ones and errors."""
     for pick, n_records in enumerate(N_RECORDS[:-1]):
         entries: list[dict[str, Any]] = [
             {"SequenceNumber": f"4954{i}", "ShardId": f"shardId-{i:012}"} for i in range(n_records)
@@ -65,12 +65,12 @@ def seeds() -> Iterator[bytes]:
 
 
 def input_of(status: int, n_records: int, headers: int, body: bytes) -> bytes:
-    """Return the input for a status, picks and a body."""
+    """Return the input for a status, selections and a body."""
     return status.to_bytes(2, "big") + bytes([n_records, headers]) + body
 
 
 def check(verdict: Verdict, status: int, body: bytes, n_records: int) -> None:
-    """Assert that nothing is taken for acknowledged that the answer does not acknowledge."""
+    """Assert that no record counts as acknowledged that the response does not acknowledge."""
     failed = failed_of(body, n_records) if 200 <= status < 300 else None
     assert (verdict.outcome is Outcome.SETTLED) == (failed == [])
     assert (verdict.outcome is Outcome.PARTIAL) == bool(failed)
@@ -81,7 +81,7 @@ def check(verdict: Verdict, status: int, body: bytes, n_records: int) -> None:
 
 
 def failed_of(body: bytes, n_records: int) -> list[int] | None:
-    """Return the indexes of the entries without a sequence number, None if nobody can tell."""
+    """Return the indexes of the entries without a sequence number, or None if it is unclear."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -93,7 +93,7 @@ def failed_of(body: bytes, n_records: int) -> list[int] | None:
 
 
 def is_acknowledged(entry: Any) -> bool:
-    """Return whether an entry brings a sequence number and no error."""
+    """Return whether an entry has a sequence number and no error."""
     if not isinstance(entry, dict) or entry.get("ErrorCode"):
         return False
     number = entry.get("SequenceNumber")

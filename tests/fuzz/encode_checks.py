@@ -1,4 +1,4 @@
-"""The encoder's results against the oracle's; AssertionError where they differ."""
+"""Compares the encoder's results with the oracle's; raises AssertionError where they differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_entries(
 
 
 def check_entry(entry: Entry, record: Outcome, config: OutputConfig) -> None:
-    """Check one record, also that its reader can parse it."""
+    """Check one record, and that it can be parsed."""
     assert entry.data == record.data
     if record.has_random_key:
         assert len(entry.partition_key) == 8 and entry.partition_key.isalnum()
@@ -44,7 +44,7 @@ def check_entry(entry: Entry, record: Outcome, config: OutputConfig) -> None:
 def check_tally(
     found: Tally, wanted: Sequence[Outcome], events: Sequence[Outcome], n_settled: int
 ) -> None:
-    """Check the counters at the end of a chunk, of which `wanted` events were to be sent."""
+    """Check the counters at the end of a chunk; `wanted` are the events that were not settled."""
     expected = tally(wanted)
     # A group marker counts whether or not it is settled.
     expected["group_markers"] = sum(event.counter == "group_markers" for event in events)
@@ -57,7 +57,7 @@ def check_tally(
 
 
 def check_counts(n_counted: int, stream: RequestStream, whole: Tally) -> None:
-    """Check that what is counted without encoding, and after one request, adds up."""
+    """Check the counts without encoding and after one request."""
     assert n_counted == n_read(whole)
     next(stream, None)
     so_far = n_read(stream.take_tally())
@@ -69,7 +69,7 @@ def check_counts(n_counted: int, stream: RequestStream, whole: Tally) -> None:
 def check_skipped(
     found: Sequence[tuple[str, int, int, int]], chunk: bytes, wanted: Sequence[Outcome]
 ) -> None:
-    """Check which events are said to have been skipped, where they lie and when they were."""
+    """Check the reported skipped events: reason, place in the chunk and time."""
     times = {event.offset: event.moment for event in read_events(chunk)}
     skipped = [event for event in wanted if event.counter.startswith("skipped_")]
     assert found == [
@@ -79,6 +79,6 @@ def check_skipped(
 
 
 def nanoseconds(moment: object) -> int:
-    """Return the time of an event in nanoseconds, -1 if it has none."""
+    """Return the time of an event in nanoseconds, or -1 if it has none."""
     parts = seconds_and_nanoseconds(moment)
     return -1 if parts is None else parts[0] * 10**9 + parts[1]

@@ -1,6 +1,6 @@
-"""Fuzz target: any bytes as a chunk, with any of the options that shape records.
+"""Fuzz target: any bytes as a chunk, with any values of the options that shape records.
 
-An input is N_HEAD bytes, each of which picks the value of one option or argument, then the chunk.
+An input is N_HEAD bytes, each of which selects the value of one option or argument, then the chunk.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "time_key_format": ("", "%s.%L|%f|%3N|%6N|%9N|%N|%%L", "%a %e %b %H:%M %z %Z"),
     "max_record_size": ("", "1024", "1500"),
 }
-MAX_REQUEST_BYTES: Final = (5 << 20, 1500, 4000)  # raised to the size of a record if less than that
+MAX_REQUEST_BYTES: Final = (5 << 20, 1500, 4000)  # raised to the size of a record if smaller
 MAX_LANES: Final = (1, 2, 32)
 SETTLED: Final = (None, b"\x55", b"\xff\x00\x0f", b"\xfe" * 70)
 LEVELS: Final = tuple(kernels.levels())
 CHOICES: Final = (*OPTIONS.values(), MAX_REQUEST_BYTES, MAX_LANES, SETTLED, LEVELS)
 N_PICKS: Final = tuple(map(len, CHOICES))
 N_HEAD: Final = len(N_PICKS)
-MAX_RESUMED_EVENTS: Final = 100  # of a chunk that is also encoded in two parts; for speed
-SEED_BYTES: Final = 1500  # of a captured chunk, at most; a fuzzer is fast with short inputs
+MAX_RESUMED_EVENTS: Final = 100  # longer chunks are not also encoded in two parts, for speed
+SEED_BYTES: Final = 1500  # limit for a piece of a captured chunk; short inputs make a fuzzer fast
 
 
 class Setup(NamedTuple):
-    """An encoder, what it was made of, and how its requests are asked for."""
+    """An encoder, its configuration, and the arguments for its requests."""
 
     config: OutputConfig
     encoder: RecordEncoder
@@ -55,7 +55,7 @@ class Setup(NamedTuple):
     settled: bytes | None
 
     def requests(self, chunk: memoryview, settled: bytes | None = None) -> RequestStream:
-        """Return the requests of a chunk; clock and seed are fixed."""
+        """Return the requests of a chunk, with a fixed clock and seed."""
         return self.encoder._core.requests(
             chunk,
             now_ns=NOW_S * 10**9,
@@ -66,14 +66,14 @@ class Setup(NamedTuple):
         )
 
     def is_settled(self, number: int) -> bool:
-        """Return whether an event is left out."""
+        """Return whether an event is settled."""
         octet, bit = divmod(number, 8)
         bits = self.settled or b""
         return octet < len(bits) and bool(bits[octet] >> bit & 1)
 
 
 def run(data: bytes) -> None:
-    """Encode one input; AssertionError if anything about the result is wrong."""
+    """Encode one input; raise AssertionError if anything in the result is wrong."""
     head = data[:N_HEAD].ljust(N_HEAD, b"\0")
     *picks, of_level = (byte % n for byte, n in zip(head, N_PICKS, strict=True))
     setup = setup_of(tuple(picks))
@@ -84,7 +84,7 @@ def run(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Yield inputs to start from: whole events of the captured chunks, and what they lack."""
+    """Yield initial inputs: complete events of the captured chunks, and forms that they lack."""
     for number, chunk in enumerate(seed_chunks()):
         yield bytes(N_HEAD) + chunk
         yield bytes(number % (i + 2) for i in range(N_HEAD)) + chunk
@@ -109,7 +109,7 @@ def seed_chunks() -> Iterator[bytes]:
 
 @cache
 def setup_of(picks: tuple[int, ...]) -> Setup:
-    """Return what the picks, one for each of CHOICES but the level, stand for."""
+    """Return the setup for the selections, one for each of CHOICES except the level."""
     *of_options, of_size, of_lanes, of_settled = picks
     values = [choice[i] for choice, i in zip(OPTIONS.values(), of_options, strict=True)]
     config = output_config(dict(zip(OPTIONS, values, strict=True)))
@@ -120,7 +120,7 @@ def setup_of(picks: tuple[int, ...]) -> Setup:
 
 
 def check(setup: Setup, chunk: bytes, view: memoryview) -> None:
-    """Assert everything about one chunk, whose bytes also lie in `view`."""
+    """Check everything about one chunk; `view` holds the same bytes in other memory."""
     events = outcomes(chunk, setup.config, NOW_S)
     wanted = [event for event in events if not setup.is_settled(event.event)]
     n_settled = sum(
@@ -139,7 +139,7 @@ def check(setup: Setup, chunk: bytes, view: memoryview) -> None:
 
 
 def drained(stream: RequestStream, limits: Limits) -> list[Entry]:
-    """Take all requests, and return their entries as they stood in the chunk."""
+    """Take all requests, and return their entries in the order of the chunk."""
     lanes: dict[int, list[list[Entry]]] = {}
     for request in stream:
         entries = check_request(request, limits)
@@ -159,7 +159,7 @@ def drained(stream: RequestStream, limits: Limits) -> list[Entry]:
 
 
 def check_resumed(setup: Setup, view: memoryview, n_events: int, entries: list[Entry]) -> None:
-    """Assert that what a stream leaves after one request is what another one then sends."""
+    """Assert that a second stream sends exactly what the first left after one request."""
     stream = setup.requests(view)
     first = next(stream, None)
     taken = set() if first is None else {first.event_of(i) for i in range(first.n_records)}

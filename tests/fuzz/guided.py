@@ -1,9 +1,9 @@
-"""Fuzzing by coverage: libFuzzer (by way of atheris) on the `fuzz` build.
+"""Coverage-guided fuzzing with libFuzzer (through atheris) on the `fuzz` build.
 
     python tests/fuzz/guided.py TARGET --corpus DIR [libFuzzer's options]
 
-libFuzzer's runtime with ASan has to be preloaded; `make fuzz` does all of it. The inputs that reach
-something new are added to the corpus, those that fail are left where -artifact_prefix says.
+libFuzzer's runtime with ASan must be preloaded; `make fuzz` does everything. Inputs that reach new
+code are added to the corpus. Inputs that fail are written to the path in -artifact_prefix.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import atheris
 
-MAX_BYTES = 2000  # of an input; enough for a full request and the beginning of the next
+MAX_BYTES = 2000  # limit for an input; enough for a full request and the start of the next
 
 with atheris.instrument_imports(include=["kinesis_fast"]):
     from targets import TARGETS, Target
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def write_seeds(target: Target, corpus: Path) -> None:
-    """Put the seeds into the corpus under the names that libFuzzer gives."""
+    """Write the seeds to the corpus under the names that libFuzzer would use."""
     corpus.mkdir(parents=True, exist_ok=True)
     for data in target.seeds():
         (corpus / hashlib.sha1(data).hexdigest()).write_bytes(data)

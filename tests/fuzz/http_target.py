@@ -1,6 +1,6 @@
-"""Fuzz target: any bytes on a connection on which an answer is awaited.
+"""Fuzz target: any bytes on a connection that waits for a response.
 
-An input is one byte that says in what pieces the rest arrives.
+The first byte of an input selects the size of the pieces in which the rest arrives.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ NO_BODY_STATUS: Final = (204, 304)
 
 
 class Ending(NamedTuple):
-    """How reading ended: with an answer, with an error, or with neither as the bytes ran out."""
+    """The result of reading: a response, an error, or neither if the bytes ended too early."""
 
     response: Response | None
     error: str
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """Return what must not depend on the pieces in which the bytes arrive."""
+        """Return the part that must not depend on the pieces in which the bytes arrive."""
         if self.response is None:
             return (bool(self.error),)
         status, headers, body = self.response
@@ -40,7 +40,7 @@ class Ending(NamedTuple):
 
 
 def run(data: bytes) -> None:
-    """Read one input as an answer, in pieces and at once; AssertionError if that differs."""
+    """Read one input in pieces and at once; raise AssertionError if the results differ."""
     size, stream = (data[0] if data else 0), data[1:]
     ending = read(stream, size % 61 + 1)
     assert ending.kind == read(stream, max(len(stream), 1)).kind
@@ -50,7 +50,7 @@ def run(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Yield answers in each framing that HTTP/1 knows."""
+    """Yield responses in each framing of HTTP/1."""
     for size, head in enumerate(HEADS):
         yield bytes([size]) + head % len(GOOD) + GOOD
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(GOOD) + GOOD
@@ -61,7 +61,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def read(stream: bytes, size: int) -> Ending:
-    """Feed bytes to a reader, `size` at a time, as a connection does, then the end."""
+    """Feed bytes to a reader like a connection does, `size` at a time, and then the end."""
     reader = ResponseReader()
     try:
         for start in range(0, len(stream), size):
@@ -77,7 +77,7 @@ def read(stream: bytes, size: int) -> Ending:
 
 
 def check(response: Response) -> None:
-    """Assert that the body has the announced length, and that any answer can be judged."""
+    """Assert that the body has the announced length, and that the response can be classified."""
     status, headers, body = response
     assert status not in range(100, 200)
     length = headers.get("content-length", "").strip()

@@ -1,9 +1,9 @@
 """Fuzzing without coverage: the same random inputs in every run, on any build of the package.
 
     python tests/fuzz/mutate.py TARGET --seconds N [--seed N] [--found DIR]
-    python tests/fuzz/mutate.py TARGET FILE...       runs these inputs only
+    python tests/fuzz/mutate.py TARGET FILE...       runs only these inputs
 
-The input that fails is left in DIR; a crash of the process leaves the input it was at there too.
+An input that fails, or that crashes the process, is left in DIR.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from targets import TARGETS, Target
 
 
 def main() -> None:
-    """Run a target, and end with its exception when an input fails."""
+    """Run a target; raise its exception if an input fails."""
     parser = argparse.ArgumentParser()
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("files", nargs="*", type=Path)
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def run_mutations(target: Target, rng: Random, seconds: float, current: Path) -> int:
-    """Run the seeds and then mutations of them; each is written to `current` before it is run."""
+    """Run the seeds and then mutations of them; write each to `current` before it runs."""
     pool = list(target.seeds())
     end = time.monotonic() + seconds
     n_inputs = 0
@@ -52,7 +52,7 @@ def run_mutations(target: Target, rng: Random, seconds: float, current: Path) ->
             try:
                 target.run(data)
             except BaseException as error:
-                error.add_note(f"input {n_inputs} of this seed; it is in {current}")
+                error.add_note(f"input {n_inputs} of this seed failed; it is in {current}")
                 raise
             n_inputs += 1
     return n_inputs

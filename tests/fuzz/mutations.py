@@ -1,4 +1,4 @@
-"""Random changes to bytes, by somebody who knows msgpack and JSON."""
+"""Random changes to bytes that use the structure of msgpack and JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import wire
 
-MAX_BYTES: Final = 8000  # of an input; longer ones are cut
+MAX_BYTES: Final = 8000  # limit for an input; longer ones are cut
 BORDER_BYTES: Final = bytes(
     {0, 1, 0x1F, 0x20, 0x22, 0x5C, 0x7F, 0x80, 0x8F, 0x90, 0x92, 0x9F, 0xA0, 0xBF, *range(192, 256)}
 )
@@ -23,7 +23,7 @@ JSON_PIECES: Final = (
 
 
 def mutated(rng: Random, pool: Sequence[bytes]) -> bytes:
-    """Return an input of the pool after one to six changes."""
+    """Return a random input of the pool with one to six changes."""
     data = rng.choice(pool)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         data = rng.choice(CHANGES)(rng, data, pool)
@@ -41,18 +41,18 @@ def flip_bit(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
 
 
 def set_byte(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
-    """Put a byte at which the meaning changes in the place of another, or in between."""
+    """Replace or insert a byte with one at which the meaning changes in msgpack or JSON."""
     at = rng.randrange(len(data) + 1)
     return data[:at] + bytes([rng.choice(BORDER_BYTES)]) + data[at + rng.randrange(2) :]
 
 
 def cut_end(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
-    """Cut off the end."""
+    """Remove the end."""
     return data[: rng.randrange(len(data) + 1)]
 
 
 def remove(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
-    """Take a piece out."""
+    """Remove a piece."""
     start, end = piece(rng, data)
     return data[:start] + data[end:]
 
@@ -64,7 +64,7 @@ def repeat(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
 
 
 def splice(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
-    """Put a piece of another input in."""
+    """Insert a piece of another input."""
     other = rng.choice(pool)
     start, end = piece(rng, other)
     at = rng.randrange(len(data) + 1)
@@ -72,14 +72,14 @@ def splice(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
 
 
 def put_value(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
-    """Put a random msgpack value in, or in the place of as many bytes."""
+    """Insert a random msgpack value, or replace as many bytes with it."""
     value = rng.choice((wire.random_value(rng, 3), wire.random_event(rng), wire.random_scalar(rng)))
     at = rng.randrange(len(data) + 1)
     return data[:at] + value + data[at + rng.choice((0, 1, len(value))) :]
 
 
 def put_length(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
-    """Announce a length that is about, or nothing like, the number of bytes that follow."""
+    """Insert a header with a length close to, or far from, the number of bytes that follow."""
     at = rng.randrange(len(data) + 1)
     left = len(data) - at
     n = rng.choice((left - 1, left, left + 1, left // 2, 0, 255, 65535, 2**31, 2**32 - 1))
@@ -91,20 +91,20 @@ def put_length(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
 
 
 def nest(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
-    """Wrap what follows into some levels, up to about as many as are allowed."""
+    """Nest the rest in some levels, up to about the limit."""
     at = rng.randrange(len(data) + 1)
     level = rng.choice((b"\x91", b"\x81\xa1n", b"\x81", b"\xdd\0\0\0\1"))
     return data[:at] + level * rng.choice((1, 2, 125, 126, 127, 128, 129)) + data[at:]
 
 
 def put_json(rng: Random, data: bytes, pool: Sequence[bytes]) -> bytes:
-    """Put a piece of an answer in."""
+    """Insert a piece of a response."""
     at = rng.randrange(len(data) + 1)
     return data[:at] + rng.choice(JSON_PIECES) + data[at + rng.choice((0, 0, 1)) :]
 
 
 def piece(rng: Random, data: bytes) -> tuple[int, int]:
-    """Return where a piece of the data starts and ends: mostly a short one."""
+    """Return the start and end of a random, mostly short, piece of the data."""
     start = rng.randrange(len(data) + 1)
     return start, min(len(data), start + rng.choice((1, 2, 4, 9, 16, 33, 100, len(data))))
 

@@ -11,7 +11,7 @@ import http_target
 
 
 class Target(NamedTuple):
-    """What is run with each input, and the inputs to start from."""
+    """The function to run with each input, and the initial inputs."""
 
     run: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]

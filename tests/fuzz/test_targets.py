@@ -1,4 +1,4 @@
-"""The fuzz targets accept what is right and refuse what is not."""
+"""The fuzz targets accept correct results and reject wrong ones."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from kinesis_fast._core import kernels
 from kinesis_fast.delivery.retry import SETTLED, Verdict
 from kinesis_fast.delivery.retry import Outcome as Answered
 
-FIRST = (0,) * (encode_target.N_HEAD - 1)  # the pick of each option
+FIRST = (0,) * (encode_target.N_HEAD - 1)  # the selection for each option
 CHUNK = b"\x92\x01\x81\xa1a\x01" * 3 + b"\x92\x02\x07" + b"\x92"
 
 
 @pytest.fixture(autouse=True)
 def level_in_use() -> Iterator[None]:
-    """The target changes it for the whole process."""
+    """Restore the kernel level, which the target changes for the whole process."""
     level = kernels.level()
     yield
     kernels.use_level(level)
@@ -52,13 +52,15 @@ def test_mutations_are_the_same_in_each_run() -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_each_change_changes_something_and_bears_no_bytes(change: Callable[..., bytes]) -> None:
+def test_each_change_changes_something_and_works_on_empty_input(
+    change: Callable[..., bytes],
+) -> None:
     rng = Random(3)
     for data in (b"", b"\x92\x01\x80"):
         assert {change(rng, data, [data, CHUNK]) for _ in range(50)} - {data} or data == b""
 
 
-# --- what is wrong is noticed --------------------------------------------------------------------
+# --- wrong results are noticed -------------------------------------------------------------------
 
 
 def encoded() -> tuple[list[Entry], list[Outcome]]:
@@ -124,7 +126,7 @@ def test_a_wrong_verdict_is_noticed(verdict: Verdict) -> None:
         answer_target.check(verdict, 200, body, 2)
 
 
-def test_an_answer_that_depends_on_its_pieces_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_depends_on_its_pieces_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     read = http_target.read
 
     def short(stream: bytes, size: int) -> Any:

@@ -1,4 +1,4 @@
-/* A chunk and its tag in memory that is taken away after the flush. */
+/* A chunk and its tag in memory that becomes inaccessible after the flush. */
 #ifndef CHUNK_H
 #define CHUNK_H
 
@@ -7,16 +7,16 @@
 
 struct chunk {
     const char *tag;
-    const char *data;   /* its end touches a page that may not be read */
+    const char *data;   /* ends directly before an inaccessible page */
     size_t n;
     void *mapping;
     size_t n_mapped;
 };
 
-/* Reads a file; the memory cannot be written afterwards. False: a line on stderr says why. */
+/* Reads a file into read-only memory. Returns false after a message on stderr. */
 bool chunk_open(struct chunk *chunk, const char *path, const char *tag);
 
-/* From now on whoever touches the chunk or its tag ends the process; the addresses stay taken. */
+/* From now on any access to the chunk or its tag ends the process; the addresses stay reserved. */
 void chunk_vanish(struct chunk *chunk);
 
 #endif

@@ -1,4 +1,4 @@
-"""Shared set-up of the tests with a host of the plugin's library."""
+"""Fixtures for the tests that load the plugin's library into a host."""
 
 from host_fixtures import elsewhere, environment, host, host_program, new_host
 from local_stream import local_kinesis, stream

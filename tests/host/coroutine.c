@@ -22,7 +22,7 @@ static void enter(void)
     current->function(current->argument);
 }
 
-/* The lowest address that no longer has the paint was the deepest one in use. */
+/* The stack grows down, so the lowest address without the paint was the deepest one in use. */
 static size_t used_bytes(const unsigned char *stack)
 {
     size_t untouched = 0;

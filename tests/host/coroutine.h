@@ -1,4 +1,4 @@
-/* A call on a stack as Fluent Bit's coroutines have it, but with a guarded page below. */
+/* Calls a function on a stack of the size of Fluent Bit's coroutines, but with a guard page. */
 #ifndef COROUTINE_H
 #define COROUTINE_H
 
@@ -6,8 +6,8 @@
 
 enum { COROUTINE_STACK_BYTES = 64 * 1024 };
 
-/* Calls function(argument); a stack that overflows ends the process. Returns how many bytes of it
- * were used. */
+/* Calls function(argument) and returns how many bytes of the stack it used. An overflow ends the
+ * process. */
 size_t run_on_coroutine(void (*function)(void *), void *argument);
 
 #endif

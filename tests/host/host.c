@@ -1,21 +1,21 @@
 /*
- * Does with an output plugin what Fluent Bit does. Reads commands from standard input, fields
- * separated by tabs, and answers each with one line:
+ * Uses an output plugin like Fluent Bit does. Reads commands from standard input, with fields
+ * separated by tabs, and replies to each with one line:
  *
  *   load PATH            dlopen
  *   register             prints what the plugin filled in
- *   fork                 goes on in a child, after the parent has called exit()
- *   engine               goes on in a new thread, as the pipeline; `stop` comes back
+ *   fork                 continues in a child process, after the parent has called exit()
+ *   engine               continues in a new thread, like Fluent Bit's pipeline, until `stop`
  *   stop
  *   init NAME KEY=VALUE...
- *   flush NAME TAG FILE TIMES          on this thread; prints the results, and how much stack it took
- *   start THREAD NAME TAG FILE TIMES   the same on a thread of its own ...
- *   join THREAD                        ... whose results this waits for
+ *   flush NAME TAG FILE TIMES          on this thread; prints the results and the stack usage
+ *   start THREAD NAME TAG FILE TIMES   starts the same on another thread
+ *   join THREAD                        waits for that thread and prints its results
  *   exit NAME
  *   unload               dlclose
  *   quit                 exit() from this thread; also at the end of the input
  *
- * With the argument --reap a process above it waits for all that come of it and ends as they end.
+ * With the argument --reap, a parent process waits for all descendants and returns their status.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -76,7 +76,7 @@ static void *copy(const void *data, size_t n)
     void *made = malloc(n);
 
     if (made == NULL)
-        fail("no memory", "");
+        fail("out of memory", "");
     return memcpy(made, data, n);
 }
 
@@ -149,8 +149,8 @@ static void start_batch(char **fields)
     puts("started");
 }
 
-/* As `fluent-bit -d`: the parent's destructors run while the child has not started yet, and the
- * number of standard error goes to whatever is opened next, here the file at `path`. */
+/* Like `fluent-bit -d`: the parent's destructors run before the child continues, and the next file
+ * that is opened, here the one at `path`, gets the descriptor of standard error. */
 static void become_daemon(const char *path)
 {
     const pid_t parent = getpid();
@@ -276,7 +276,7 @@ static void ignore_signal(int number)
     (void)number;
 }
 
-/* Those that belong to Fluent Bit; the ones that tell of a crash stay as they are. */
+/* Handles the signals that Fluent Bit handles, except those of a crash. */
 static void take_signals(void)
 {
     const int mine[] = {SIGHUP, SIGINT, SIGQUIT, SIGCONT, SIGTERM};
@@ -286,7 +286,7 @@ static void take_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Threads that still run now can stumble over what the handlers before have taken away. */
+/* Gives running threads time to crash on what earlier exit handlers have destroyed. */
 static void linger(void)
 {
     const struct timespec pause = {.tv_nsec = 50000000};

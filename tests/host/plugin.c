@@ -18,7 +18,7 @@ struct definition {
     void *config_map;
 };
 
-/* The order is the contract's. Nothing but the first may be called by this plugin. */
+/* Fluent Bit defines the order. The plugin may call only the first function. */
 struct api {
     const char *(*output_get_property)(const char *key, void *instance);
     void *input_get_property;

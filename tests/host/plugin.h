@@ -1,4 +1,4 @@
-/* A plugin as Fluent Bit 5.1 sees it; written after its contract, not after the plugin. */
+/* A plugin from the view of Fluent Bit 5.1; independent of the headers of the plugin. */
 #ifndef PLUGIN_H
 #define PLUGIN_H
 
@@ -24,10 +24,10 @@ struct registered {
     char name[64];
 };
 
-/* Opens the library, once more if it is open already. False: a line on stderr says why. */
+/* Opens the library, again if it is already open. Returns false after a message on stderr. */
 bool plugin_load(const char *path);
 
-/* Closes what was opened first. */
+/* Closes the library that was opened first. */
 bool plugin_unload(void);
 
 bool plugin_register(struct registered *result);

@@ -1,6 +1,6 @@
-"""Chunks through the plugin's library, as Fluent Bit hands them over, into a local Kinesis.
+"""Chunks that go through the plugin's library, as from Fluent Bit, into a local Kinesis.
 
-The host takes the memory of a chunk away as soon as flush returns: to look at it later is a crash.
+The host unmaps the memory of a chunk as soon as flush returns: a later access crashes the host.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slow_service import SlowService
 from kinesis_fast.limits import MAX_NESTING
 
 PATIENCE_S = 30.0
-MAX_FLUSH_S = 20.0  # with an endpoint that is down; 5 s of retrying, and a slow machine
+MAX_FLUSH_S = 20.0  # with an endpoint that is down: 5 s of retries, and some for a slow machine
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ MAX_FLUSH_S = 20.0  # with an endpoint that is down; 5 s of retrying, and a slow
         ("fwd_evt_0", "timekey_L", "0"),
     ],
 )
-def test_what_arrives_is_what_the_go_plugin_would_have_sent(
+def test_the_same_records_arrive_as_from_the_go_plugin(
     host: PluginHost, stream: LocalStream, chunk: str, options: str, concurrency: str
 ) -> None:
     data, expected = golden_chunk(chunk, options)
@@ -70,7 +70,7 @@ def test_flushes_on_many_threads_run_side_by_side(host: PluginHost) -> None:
     together = threading.Barrier(n_threads)
 
     def answer(arrived: Arrived) -> bytes | None:
-        together.wait(PATIENCE_S)  # for a request of each thread
+        together.wait(PATIENCE_S)  # until there is a request from each thread
         results = [{"SequenceNumber": "1", "ShardId": "s"} for _ in _entries(arrived)]
         return http(200, json.dumps({"FailedRecordCount": 0, "Records": results}).encode())
 
@@ -137,7 +137,7 @@ def test_a_flush_copies_nothing_and_the_background_takes_one_copy(host: PluginHo
         before = host.memory()
         host.start(1, "a", chunk)
         assert service.arrived.wait(PATIENCE_S)
-        waiting = host.memory() - before - len(chunk)  # less what the host itself has
+        waiting = host.memory() - before - len(chunk)  # without the host's own copy
         service.arrived.clear()
         assert_ok(host.flush("b", chunk))
         assert service.arrived.wait(PATIENCE_S)
@@ -151,7 +151,7 @@ def test_a_flush_copies_nothing_and_the_background_takes_one_copy(host: PluginHo
     assert sorted(service.accepted) == sorted(wanted)
 
 
-def test_an_endpoint_that_is_down_gives_the_chunk_back_in_bounded_time(host: PluginHost) -> None:
+def test_a_chunk_is_returned_in_bounded_time_if_the_endpoint_is_down(host: PluginHost) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
     options = {"region": "us-east-1", "stream": "s", "endpoint": endpoint}

@@ -1,4 +1,4 @@
-"""What goes wrong at Init: one clear line, Init fails, and the host lives on."""
+"""Errors at Init: Init logs one clear line and fails, and the host continues to run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pythons import Environment, too_old
 
 OPTIONS = {"region": "us-east-1", "stream": "s"}
 
-# A Python that says something else of itself than it is.
+# A Python that reports changed properties of itself.
 PRETENDER = """#!/bin/sh
 exec {python} -c '
 import runpy, sys, sysconfig
@@ -32,7 +32,7 @@ STATIC = f"variables['INSTSONAME'] = 'libpython3.11.a'; {WITHOUT_LIBRARY}"
 
 
 def failure(host: PluginHost, **options: str) -> str:
-    """Let Init fail with these options; returns the line that says why."""
+    """Let Init fail with these options; return the text of the error."""
     assert host.init("wrong", {**OPTIONS, **options}) == 0
     (line,) = host.log("error", "warn")
     assert line.level == "error"
@@ -50,7 +50,7 @@ def script(path: Path, source: str) -> str:
 
 
 def pretender(path: Path, change: str) -> str:
-    """Make the running Python say something else of itself."""
+    """Write a program that runs this Python with changed properties."""
     change = change.replace("'", '"')
     return script(path, PRETENDER.format(python=sys.executable, change=change))
 
@@ -68,26 +68,32 @@ def test_a_python_that_does_not_exist(new_host: NewHost, named_by: str) -> None:
         text = failure(new_host(), python="/no/such/python")
     else:
         text = failure(new_host(KINESIS_FAST_PYTHON="/no/such/python"))
-    assert text.startswith("the interpreter /no/such/python, named with the option python or ")
-    assert text.endswith(" cannot be run")
+    assert text.startswith("cannot run the interpreter /no/such/python, ")
+    assert "option python" in text
+    assert "KINESIS_FAST_PYTHON" in text
 
 
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("#!/bin/sh\nexit 0\n", "the interpreter does not start"),
+        ("#!/bin/sh\nexit 0\n", "cannot start the interpreter"),
         ("#!/bin/sh\necho nonsense\n", "nonsense"),
         ("#!/bin/sh\necho one; echo 'the last line counts' >&2; exit 1\n", "the last line counts"),
         ("#!/bin/sh\necho libpython=/x; kill -KILL $$\n", "libpython=/x"),
         ("#!/bin/sh\nhead -c 9000000 /dev/zero | tr '\\0' x\n", "x"),
-        ("no program at all", "the interpreter does not start"),
+        ("not a program", "cannot start the interpreter"),
     ],
 )
-def test_what_is_named_is_no_python(
+def test_a_program_that_is_not_python(
     new_host: NewHost, tmp_path: Path, source: str, said: str
 ) -> None:
     python = script(tmp_path / "python", source)
     assert failure(new_host(), python=python).startswith(f"{python}: {said}")
+
+
+def test_the_error_of_a_script_stays_one_line(new_host: NewHost, tmp_path: Path) -> None:
+    python = script(tmp_path / "python", "#!/bin/sh\nprintf 'one\\033two\\rthree\\n'; exit 1\n")
+    assert failure(new_host(), python=python) == f"{python}: one two three"
 
 
 @pytest.mark.parametrize("change", [WITHOUT_LIBRARY, STATIC])
@@ -100,8 +106,8 @@ def test_a_python_without_shared_library(new_host: NewHost, tmp_path: Path, chan
 
 def test_a_python_that_is_too_old(new_host: NewHost, tmp_path: Path) -> None:
     python = pretender(tmp_path / "python", AS_OLD)
-    said = "Python 3.10 is too old: 3.11 or later is needed"
-    assert failure(new_host(), python=python) == f"{python}: {said}"
+    message = "Python 3.10 is too old: 3.11 or later is required"
+    assert failure(new_host(), python=python) == f"{python}: {message}"
 
 
 def test_a_real_python_that_is_too_old(new_host: NewHost) -> None:
@@ -109,8 +115,8 @@ def test_a_real_python_that_is_too_old(new_host: NewHost) -> None:
     if python is None:
         pytest.skip("no Python before 3.11 on this machine")
     version = f"{python.version[0]}.{python.version[1]}"
-    said = f"Python {version} is too old: 3.11 or later is needed"
-    assert failure(new_host(), python=str(python.path)) == f"{python.path}: {said}"
+    message = f"Python {version} is too old: 3.11 or later is required"
+    assert failure(new_host(), python=str(python.path)) == f"{python.path}: {message}"
 
 
 def test_a_libpython_that_is_too_old(new_host: NewHost) -> None:
@@ -123,14 +129,14 @@ def test_a_libpython_that_is_too_old(new_host: NewHost) -> None:
 
 def test_a_libpython_that_does_not_exist(new_host: NewHost) -> None:
     text = failure(new_host(), libpython="/no/such/libpython.so")
-    assert text.startswith("libpython cannot be opened: /no/such/libpython.so: ")
+    assert text.startswith("cannot open libpython: /no/such/libpython.so: ")
 
 
 def test_a_libpython_that_is_another_library(new_host: NewHost) -> None:
     library = ctypes.util.find_library("m")
     if library is None:
-        pytest.skip("no libm to take for a libpython")
-    assert failure(new_host(), libpython=library).startswith(f"{library} is no Python 3.11 ")
+        pytest.skip("there is no libm to name instead of a libpython")
+    assert failure(new_host(), libpython=library).startswith(f"{library} is not Python 3.11 ")
 
 
 def test_a_package_without_its_compiled_modules(
@@ -139,14 +145,14 @@ def test_a_package_without_its_compiled_modules(
     (encoder,) = (environment.package / "_core").glob("encoder.*so")
     encoder.unlink()
     text = failure(new_host(environment.library))
-    assert text.startswith("kinesis_fast cannot be imported: kinesis_fast: compiled module encoder")
+    assert text.startswith("cannot import kinesis_fast: kinesis_fast: compiled module encoder")
     assert "pip install --force-reinstall" in text
 
 
 def test_a_package_whose_dependency_is_missing(new_host: NewHost, environment: Environment) -> None:
     (environment.package.parent / "dependencies.pth").unlink()
     text = failure(new_host(environment.library))
-    assert text.startswith("kinesis_fast cannot be imported: No module named 'boto")
+    assert text.startswith("cannot import kinesis_fast: No module named 'boto")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +209,7 @@ def test_another_copy_of_the_library(
     host.register()
     assert host.init("b", stream.target) == 0
     (line,) = host.log("error")
-    assert "another copy of the library is in this process" in line.text
+    assert f"another copy of the library, {LIBRARY}" in line.text
     assert host.quit() == 0
 
 

@@ -1,4 +1,4 @@
-"""What a host does besides flushing: fork, reload, close while flushes wait, exit()."""
+"""What a host does apart from flushing: fork, reload, close outputs during flushes, exit()."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from slow_service import SlowService
 MIB = 1024 * 1024
 MAX_IDLE = 60 * MIB  # bytes of memory that an output may add to its host
 MAX_INIT_CPU_S = 1.0
-MAX_EXIT_S = 5.0 + 3.0  # how long Exit waits, and a slow machine
-MALFORMED = b"\xc1"  # the end of a delivery would mention it
+MAX_EXIT_S = 5.0 + 3.0  # the wait of Exit, and some for a slow machine
+MALFORMED = b"\xc1"  # makes the end of a delivery log a line
 PATIENCE_S = 30.0
 
 
-def test_nothing_of_python_happens_before_the_first_init(host: PluginHost) -> None:
+def test_python_does_not_start_before_the_first_init(host: PluginHost) -> None:
     assert host.n_threads() == 2  # the host's main thread and its engine
     assert host.libpython() is None
     assert host.quit() == 0
     assert host.log_text() == ""
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes memory and time of its own")
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs extra memory and time")
 def test_init_is_quick_and_an_idle_output_is_small(host: PluginHost, stream: LocalStream) -> None:
     resident, cpu_s = host.resident(), host.cpu_s()
     assert host.init("a", stream.target) == 1
@@ -41,7 +41,7 @@ def test_init_is_quick_and_an_idle_output_is_small(host: PluginHost, stream: Loc
     assert grown <= MAX_IDLE
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes memory and time of its own")
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs extra memory and time")
 def test_further_outputs_cost_little(host: PluginHost, stream: LocalStream) -> None:
     names = [f"output {number}" for number in range(6)]
     resident = host.resident()
@@ -52,7 +52,7 @@ def test_further_outputs_cost_little(host: PluginHost, stream: LocalStream) -> N
     assert_clean_end(host, *names)
 
 
-def test_signals_stay_the_host_s(host: PluginHost, stream: LocalStream) -> None:
+def test_the_signal_handlers_of_the_host_stay(host: PluginHost, stream: LocalStream) -> None:
     before = host.signals()
     assert host.init("a", stream.target) == 1
     assert_ok(host.flush("a", chunk_of([{"n": 1}])))
@@ -70,8 +70,8 @@ def test_a_fork_between_register_and_init(new_host: NewHost, stream: LocalStream
     assert_holds(stream, expected)
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer writes remarks of its own to descriptor 2")
-def test_what_takes_the_place_of_standard_error_is_left_alone(
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer writes its own messages to descriptor 2")
+def test_a_file_that_gets_the_number_of_standard_error_stays_empty(
     new_host: NewHost, stream: LocalStream
 ) -> None:
     host = new_host(daemon=True)
@@ -82,7 +82,7 @@ def test_what_takes_the_place_of_standard_error_is_left_alone(
     assert any("delivered=1" in line.text for line in host.log("info"))
 
 
-def test_a_crash_of_the_forked_host_would_be_seen(new_host: NewHost) -> None:
+def test_a_crash_of_the_forked_host_is_noticed(new_host: NewHost) -> None:
     host = new_host(daemon=True)
     os.kill(host.pid, signal.SIGKILL)
     assert host.wait() == 128 + signal.SIGKILL
@@ -103,7 +103,7 @@ def test_reloads_where_the_old_output_goes_first(host: PluginHost, stream: Local
         host.start_engine()
         n_threads.append(host.n_threads())
     assert_clean_end(host)
-    assert max(n_threads) <= n_threads[0] + 1  # one may be new because another is late
+    assert max(n_threads) <= n_threads[0] + 1  # a late thread may have caused a new one
     wanted = sorted(f"n{number}" for number in range(n_reloads + 1))
     assert sorted(record.partition_key for record in stream.read()) == wanted
 
@@ -147,7 +147,7 @@ def test_exit_waits_for_flushes_and_they_succeed(host: PluginHost) -> None:
         assert service.arrived.wait(PATIENCE_S)
         host.send("exit", "a")
         service.release()
-        assert host.answer() == "1"
+        assert host.reply() == "1"
         assert_ok(host.join(1))
     assert_clean_end(host)
     assert service.accepted == [b'{"n":1}']
@@ -157,7 +157,7 @@ def test_exit_waits_for_flushes_and_they_succeed(host: PluginHost) -> None:
 def test_exit_gives_up_after_5_s_and_the_process_ends_while_answers_come(
     new_host: NewHost,
 ) -> None:
-    """Python stands still when destructors run, although its threads have got something to do."""
+    """No Python thread runs during the destructors, although responses arrive for them."""
     with SlowService() as service:
         hosts = [new_host(), new_host()]
         for host, concurrency in zip(hosts, "01", strict=True):
@@ -170,7 +170,7 @@ def test_exit_gives_up_after_5_s_and_the_process_ends_while_answers_come(
         began = time.monotonic()
         for host in hosts:
             host.send("exit", "a")
-        assert [host.answer() for host in hosts] == ["1", "1"]
+        assert [host.reply() for host in hosts] == ["1", "1"]
         assert 4.9 < time.monotonic() - began < MAX_EXIT_S
         for host in hosts:
             host.send("quit")
@@ -179,15 +179,18 @@ def test_exit_gives_up_after_5_s_and_the_process_ends_while_answers_come(
     for host in hosts:
         (line,) = host.log("error")
         assert line.text == "closed with 2 records that were not delivered"
-        assert "delivered=0 skipped=1 dead=0 pending=2" in host.log()[-1].text  # no more is said
+        assert "delivered=0 skipped=1 dead=0 pending=2" in host.log()[-1].text  # the last line
 
 
-def test_a_flush_after_exit_is_an_error_and_no_crash(host: PluginHost, stream: LocalStream) -> None:
+def test_a_flush_after_exit_is_an_error_and_does_not_crash(
+    host: PluginHost, stream: LocalStream
+) -> None:
     assert host.init("a", stream.target) == 1
     assert host.init("b", stream.target) == 1
     assert host.exit("a") == 1
     assert host.flush("a", chunk_of([{"n": 1}]))[:4] == (1, 0, 0, 0)
     assert host.exit("b") == 1
+    assert host.flush("b", chunk_of([{"n": 1}]))[:4] == (1, 0, 0, 0)
     assert host.quit() == 0
     (line,) = host.log("error")
-    assert line.text == "flush for an output that is not there (handle 1)"
+    assert line.text == "flush called with unknown handle 1"

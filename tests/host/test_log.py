@@ -1,4 +1,4 @@
-"""Lines on standard error, and the end of the process that SEND_FAILURE_TIMEOUT asks for."""
+"""The lines on standard error, and the exit of the process after SEND_FAILURE_TIMEOUT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE_S = 30.0
 
 
 def lines_of(host: PluginHost, stream: LocalStream) -> list[LogLine]:
-    """Let an output start, warn, fail and end; returns what it said."""
+    """Let outputs start, warn, fail and end; return their log lines."""
     assert host.init("a", stream.target) == 1
     assert host.init("b", {**stream.target, "stream": "no-such-stream"}) == 1
     assert_ok(host.flush("a", MALFORMED, "tag\twith\x1b[31mcontrols\r".replace("\t", " ")))
@@ -27,7 +27,7 @@ def lines_of(host: PluginHost, stream: LocalStream) -> list[LogLine]:
     return host.log()
 
 
-def test_lines_have_fluent_bit_s_layout_and_say_which_output_it_is(
+def test_lines_have_the_layout_of_fluent_bit_and_the_number_of_the_output(
     host: PluginHost, stream: LocalStream
 ) -> None:
     now = time.strftime("[%Y/%m/%d", time.gmtime())
@@ -57,16 +57,16 @@ def test_lines_have_fluent_bit_s_layout_and_say_which_output_it_is(
         ("info", {"error", "warn", "info"}),
     ],
 )
-def test_the_level_is_fluent_bit_s(
+def test_the_level_comes_from_fluent_bit(
     new_host: NewHost, stream: LocalStream, level: str, levels: set[str]
 ) -> None:
     lines = lines_of(new_host(FLB_LOG_LEVEL=level), stream)
     assert {line.level for line in lines} == levels
 
 
-def test_an_output_for_which_nothing_arrives_ends_the_process(new_host: NewHost) -> None:
+def test_an_output_without_any_success_ends_the_process(new_host: NewHost) -> None:
     with SlowService() as service:
-        host = new_host(SEND_FAILURE_TIMEOUT="300ms")
+        host = new_host(SEND_FAILURE_TIMEOUT="2500ms")
         assert host.init("a", service.target) == 1
         host.start(1, "a", chunk_of([{"n": 1}]))
         assert service.arrived.wait(PATIENCE_S)
@@ -74,6 +74,4 @@ def test_an_output_for_which_nothing_arrives_ends_the_process(new_host: NewHost)
     (line,) = host.log("error")
     assert line.number == 0
     assert line.text.startswith("no record was acknowledged for ")
-    assert line.text.endswith(
-        "(SEND_FAILURE_TIMEOUT allows 0.3 s); the process ends now with status 1"
-    )
+    assert line.text.endswith("(SEND_FAILURE_TIMEOUT is 2.5 s); exiting with status 1")

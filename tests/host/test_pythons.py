@@ -1,4 +1,4 @@
-"""Which Python the library takes, and that it works with each of those on this machine."""
+"""Which Python the library uses, and that it works with every Python on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIONS = "timekey_f"
 def assert_delivers(
     host: PluginHost, stream: LocalStream, environment: Environment, **options: str
 ) -> None:
-    """Assert that an output runs in this environment, delivers, and complains of nothing."""
+    """Assert that an output in this environment delivers and logs neither errors nor warnings."""
     chunk, expected = golden_chunk("typed_0", OPTIONS)
     assert host.init("a", {**stream.target, **GOLDEN_OPTIONS[OPTIONS], **options}) == 1
     assert_ok(host.flush("a", chunk))
@@ -42,7 +42,7 @@ def test_a_library_in_an_environment_finds_its_python(
     ("variable", "option"),
     [("{python}", ""), ("", "{python}"), ("/no/such/python", "{python}")],
 )
-def test_a_python_that_is_named(
+def test_the_option_python(
     new_host: NewHost,
     stream: LocalStream,
     environment: Environment,
@@ -55,7 +55,7 @@ def test_a_python_that_is_named(
     assert_delivers(host, stream, environment, python=option.format(python=python))
 
 
-def test_a_libpython_that_is_named(
+def test_the_option_libpython(
     new_host: NewHost, stream: LocalStream, environment: Environment, tmp_path: Path
 ) -> None:
     link = tmp_path / "libpython-by-another-name.so"

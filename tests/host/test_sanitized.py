@@ -1,4 +1,4 @@
-"""The plugin's library built with AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The plugin's library, built with AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE_S = 60.0
 
 
 def runtime() -> Path | None:
-    """Return the runtime of the compiler's AddressSanitizer, to be preloaded."""
+    """Return the path of the compiler's AddressSanitizer runtime, which must be preloaded."""
     command = ["cc", "-print-file-name=libasan.so"]
     path = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
     return path if path.is_absolute() else None
@@ -30,7 +30,7 @@ def runtime() -> Path | None:
 
 @pytest.fixture
 def host(new_host: NewHost, tmp_path: Path) -> PluginHost:
-    """A host with the instrumented library, in a copy of the package."""
+    """A host that loads the instrumented library from a copy of the package."""
     libasan = runtime() if has_compiler() else None
     if libasan is None:
         pytest.skip("no C compiler with libasan on PATH")
@@ -48,7 +48,7 @@ def host(new_host: NewHost, tmp_path: Path) -> PluginHost:
     return host
 
 
-def test_the_whole_life_of_outputs(host: PluginHost, stream: LocalStream) -> None:
+def test_outputs_from_init_to_exit(host: PluginHost, stream: LocalStream) -> None:
     chunk, expected = golden_chunk("k8s_1", "plain")
     assert host.init("no python", {**stream.target, "python": "/no/such/python"}) == 0
     assert host.init("no library", {**stream.target, "python": "/bin/true"}) == 0
@@ -73,7 +73,7 @@ def test_the_whole_life_of_outputs(host: PluginHost, stream: LocalStream) -> Non
         assert service.arrived.wait(PATIENCE_S)
         host.send("exit", "c")
         service.release()
-        assert host.answer() == "1"
+        assert host.reply() == "1"
         assert host.join(1).ok == 1
     assert host.quit() == 0
     assert len(host.log("error")) == 3

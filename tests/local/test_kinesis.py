@@ -1,4 +1,4 @@
-"""The local Kinesis itself: its life, its limits, and that it keeps away from real accounts."""
+"""The local Kinesis: start and end, limits, and isolation from real accounts."""
 
 import io
 import os
@@ -23,7 +23,7 @@ PATIENCE_S = 10.0
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
+    """Tell whether a process exists and is not a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_for_end(pid: int) -> bool:
-    """Tell whether a process ends within our patience."""
+    """Tell whether a process ends in time."""
     deadline = time.monotonic() + PATIENCE_S
     while is_running(pid):
         if time.monotonic() > deadline:

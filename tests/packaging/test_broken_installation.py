@@ -1,4 +1,4 @@
-"""Compiled modules that are missing or do not load: the ImportError says how to mend it."""
+"""Compiled modules that are missing or do not load: the ImportError says how to repair it."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ PREFIX = "ImportError: kinesis_fast: "
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A copy of the installed package that may be broken; the directory above goes on sys.path."""
+    """A copy of the installed package that a test may damage; put its parent on sys.path."""
     copy = tmp_path / "kinesis_fast"
     installed = Path(kinesis_fast.__file__).parent
     shutil.copytree(installed, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -35,7 +35,7 @@ def import_from(package: Path) -> subprocess.CompletedProcess[str]:
 
 
 def import_error(package: Path) -> str:
-    """The last line of what a user sees, from an import that must fail."""
+    """The last line that a user sees of an import that must fail."""
     done = import_from(package)
     assert done.returncode == 1, done.stdout
     last = done.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""One wheel serves every Python from 3.11 on: it is installed and used on those of this machine."""
+"""One wheel supports Python 3.11 and later: it is used with each Python of this machine."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ print(len(records), hashlib.sha256(b"".join(record.data for record in records)).
 
 
 def find_python(version: str) -> str | None:
-    """A working CPython of that version with a GIL: on PATH, or among those that pyenv has."""
+    """A working CPython of that version with a GIL, on PATH or from pyenv."""
     candidates = [shutil.which(f"python{version}")]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates += [str(path) for path in pyenv.glob(f"{version}.*/bin/python{version}")]

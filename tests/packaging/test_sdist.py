@@ -1,4 +1,4 @@
-"""What is in the sdist; that it builds is shown by the wheel, which is built from it."""
+"""The content of the sdist; the wheel is built from it, so it can be built."""
 
 from pathlib import Path
 

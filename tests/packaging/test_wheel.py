@@ -1,4 +1,4 @@
-"""What is in the wheel, and on what it depends."""
+"""The content and the dependencies of the wheel."""
 
 import io
 import json

@@ -258,6 +258,7 @@ def kill_rounds(root: Path, n_rounds: int) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment(root: Path) -> None:
     assert kill_rounds(root, 20).startswith("20 rounds, ")
 

@@ -1,4 +1,4 @@
-"""Chunks for the tests: the captured ones, what the Go plugin made of them, and built ones."""
+"""Chunks for the tests: captured ones, the Go plugin's results for them, and built ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ GOLDEN_OPTIONS: Mapping[str, Mapping[str, str]] = {
 
 
 class GoldenRow(NamedTuple):
-    """What the Go plugin made of one event; data is None where it lost the record."""
+    """The Go plugin's result for one event; data is None if the plugin lost the record."""
 
     data: bytes | None
     partition_key: bytes | None  # None: a random one
@@ -57,14 +57,14 @@ class GoldenRow(NamedTuple):
 
 
 class Golden(NamedTuple):
-    """One golden file: its rows by event, and how many events it read (None: it panicked)."""
+    """One golden file: the rows by event, and the number of events read (None: a panic)."""
 
     rows: list[GoldenRow]
     n_events: int | None
 
 
 def output_config(options: Mapping[str, str] | None = None, **more: str) -> OutputConfig:
-    """Return the configuration for some options; region and stream are filled in."""
+    """Return the configuration for some options; region and stream have defaults."""
     return OutputConfig.from_options({**REQUIRED_OPTIONS, **(options or {}), **more})
 
 
@@ -80,7 +80,7 @@ def load_chunk(name: str) -> bytes:
 
 
 def load_golden(name: str, config: str) -> Golden:
-    """Return what the Go plugin made of a chunk with the options of GOLDEN_OPTIONS[config]."""
+    """Return the Go plugin's results for a chunk with the options GOLDEN_OPTIONS[config]."""
     rows: list[GoldenRow] = []
     n_events = None
     with gzip.open(DATA / "golden" / f"{name}.{config}.jsonl.gz", "rt", encoding="ascii") as lines:
@@ -94,7 +94,7 @@ def load_golden(name: str, config: str) -> Golden:
 
 
 def golden_row(row: Mapping[str, Any]) -> GoldenRow:
-    """Return one line of a golden file in bytes; none of the captured records exceeds 64 KiB."""
+    """Decode one line of a golden file; no captured record exceeds 64 KiB."""
     data = base64.b64decode(row["data"]) if "data" in row else None
     key = base64.b64decode(row["pk"]) if "pk" in row else None
     lost = "dropped" if "dropped" in row else row.get("panic", "")

@@ -38,7 +38,7 @@ def run_command(
 def start_command(
     *arguments: str, stdin: int = subprocess.PIPE, stderr: int = subprocess.PIPE
 ) -> subprocess.Popen[str]:
-    """Start the command, to talk with it while it runs."""
+    """Start the command without waiting for it."""
     return subprocess.Popen(
         [COMMAND, *arguments],
         stdin=stdin,
@@ -60,10 +60,10 @@ def rows(account: str) -> dict[str, int]:
 
 
 def lines(number: int, text: str = "line") -> bytes:
-    """Return that many different lines of text."""
+    """Return n different lines of text."""
     return b"".join(f"{text} {index}\n".encode() for index in range(number))
 
 
 def joined(parts: Iterable[str]) -> str:
-    """Return the text of several lines of help or log as one, to look for a sentence in it."""
+    """Join lines of help or log, so that sentences can be found in them."""
     return " ".join(" ".join(parts).split())

@@ -20,14 +20,14 @@ class Distribution(NamedTuple):
 
 
 class Built(NamedTuple):
-    """Both distributions and the clean copy of the sources that they were built from."""
+    """Both distributions, and the clean copy of the sources they were built from."""
 
     source_tree: Path
     sdist: Distribution
     wheel: Distribution
 
     def compiled_modules(self) -> set[str]:
-        """The names of the modules that there are sources for."""
+        """The names of the modules that have sources."""
         return {path.stem for path in self.source_tree.glob("src_pyx/kinesis_fast/_core/*.pyx")}
 
 

@@ -1,4 +1,4 @@
-"""What the compiled encoder made of a chunk, taken apart so that tests can compare it."""
+"""Decodes the results of the compiled encoder, so that tests can compare them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections import Counter
 from typing import Any, Final, NamedTuple
 
+from chunks import output_config
 from oracle import Outcome, batches, outcomes, tally
 
 from kinesis_fast import OutputConfig, RecordEncoder
@@ -25,10 +26,10 @@ class Entry(NamedTuple):
 
 
 class Drained(NamedTuple):
-    """Everything that came out of one chunk."""
+    """All results of one chunk."""
 
     requests: list[list[Entry]]
-    tally: Counter[str]  # as the encoder counted, without zeros and malformed_at
+    tally: Counter[str]  # the encoder's counters that are not 0, without malformed_at
     malformed_at: int
 
     @property
@@ -40,13 +41,13 @@ class Drained(NamedTuple):
 def requests_of(chunk: Any, config: OutputConfig, now_s: int = NOW_S) -> RequestStream:
     """Return the requests of a chunk; now_s is the time of events that have none.
 
-    Clock and random seed are arguments of the compiled encoder, so every run gives the same bytes.
+    Clock and random seed are arguments of the compiled encoder, so results are reproducible.
     """
     return RecordEncoder(config)._core.requests(chunk, now_ns=now_s * 10**9, seed=0)
 
 
 def drain(chunk: Any, config: OutputConfig) -> Drained:
-    """Encode a chunk to its end."""
+    """Encode a whole chunk."""
     stream = requests_of(chunk, config)
     requests = [entries_of(request) for request in stream]
     tally = stream.take_tally()._asdict()
@@ -54,8 +55,13 @@ def drain(chunk: Any, config: OutputConfig) -> Drained:
     return Drained(requests, +Counter(tally), malformed_at)
 
 
+def data_of(chunk: Any, **options: str) -> list[bytes]:
+    """Encode a whole chunk and return the data of its records."""
+    return [entry.data for entry in drain(chunk, output_config(options)).entries]
+
+
 def entries_of(request: Request) -> list[Entry]:
-    """Take a request's body apart."""
+    """Decode the body of a request."""
     return [
         Entry(request.event_of(i), b64decode(entry["Data"]), entry["PartitionKey"])
         for i, entry in enumerate(json.loads(bytes(request.body))["Records"])
@@ -63,7 +69,7 @@ def entries_of(request: Request) -> list[Entry]:
 
 
 def assert_as_oracle(chunk: bytes, config: OutputConfig) -> list[Outcome]:
-    """Assert that the encoder makes of a chunk exactly what the oracle makes of it."""
+    """Assert that encoder and oracle return the same results for a chunk."""
     events = outcomes(chunk, config, NOW_S)
     drained = drain(chunk, config)
     expected = [

@@ -1,7 +1,8 @@
-"""Memory from malloc that is exactly as long as what it holds.
+"""Memory from malloc that is exactly as long as its content.
 
-A bytes object has a zero byte behind it and lies, when it is small, in a block of Python's own:
-a sanitizer sees no over-read of it. Of malloc's memory it sees the first byte too many.
+A bytes object has a zero byte after its content, and a small one lies in a block of Python's
+allocator, so a sanitizer cannot see reads beyond it. In memory from malloc it sees even one byte
+too many.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ LIBC.free.restype = None
 
 @contextmanager
 def exact(data: bytes) -> Iterator[memoryview]:
-    """Copy data into memory of its own and give a writable view of it; then free the memory."""
+    """Copy data to its own memory and yield a writable view; free the memory at the end."""
     if not data:
         yield memoryview(b"")
         return
     address = LIBC.malloc(len(data))
     if address is None:
-        raise MemoryError(f"no memory for {len(data)} bytes")
+        raise MemoryError(f"out of memory for {len(data)} bytes")
     try:
         ctypes.memmove(address, data, len(data))
         yield memoryview((ctypes.c_char * len(data)).from_address(address)).cast("B")

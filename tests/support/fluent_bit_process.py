@@ -35,7 +35,8 @@ def binary() -> str | None:
 
 
 needs_fluent_bit = pytest.mark.skipif(
-    binary() is None, reason="no Fluent Bit here: name one with FLUENT_BIT=/path/to/fluent-bit"
+    binary() is None,
+    reason="Fluent Bit was not found: set FLUENT_BIT=/path/to/fluent-bit",
 )
 
 
@@ -84,12 +85,12 @@ def tail(path: Path, **more: object) -> dict[str, object]:
 
 
 def kinesis(target: Mapping[str, str], **more: object) -> dict[str, object]:
-    """Return an output that sends all to a stream."""
+    """Return an output that sends everything to a stream."""
     return {"name": "kinesis", "match": "*", **target, **more}
 
 
 class FluentBit:
-    """A process that runs in the `with` block and is killed at its end, should it still run.
+    """A process that runs in the `with` block and is killed at its end if it still runs.
 
     Args:
         config: its configuration file.
@@ -140,7 +141,7 @@ class FluentBit:
         return self._process
 
     def log(self) -> str:
-        """Return all that it wrote so far."""
+        """Return everything it has written so far."""
         return self._log.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
@@ -148,27 +149,27 @@ class FluentBit:
         self.process.send_signal(number)
 
     def wait_for_log(self, text: str, times: int = 1) -> None:
-        """Wait until a text stands in its log."""
+        """Wait until its log contains a text."""
         self.wait_until(lambda: self.log().count(text) >= times, f"{text!r} in the log")
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for something that it should bring about while it runs."""
+        """Wait until a condition holds; fail when the process ends."""
         wait_until(condition, what, self._is_running)
 
     def wait_for_records(self, stream: LocalStream, number: int) -> None:
-        """Wait until a stream holds that many records."""
+        """Wait until a stream holds the given number of records."""
         self.wait_until(lambda: len(stream.read()) >= number, f"{number} records")
 
     def wait_for_accounts(self, number: int) -> None:
-        """Wait until that many instances of the plugin have ended."""
+        """Wait until the given number of plugin instances have ended."""
         self.wait_until(lambda: len(self.accounts()) >= number, f"{number} accounts")
 
     def wait(self) -> int:
-        """Wait for its end and return its status."""
+        """Wait until it ends, and return its exit status."""
         return self.process.wait(PATIENCE_S)
 
     def stop(self) -> int:
-        """Ask it to end as systemd does, and return its status."""
+        """Stop it as systemd does, and return its exit status."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
@@ -180,7 +181,7 @@ class FluentBit:
         ]
 
     def complaints(self) -> list[str]:
-        """Return the lines of its log that tell of errors or warnings of the plugin."""
+        """Return the errors and warnings of the plugin in its log."""
         return [
             line
             for line in self.log().splitlines()
@@ -195,7 +196,7 @@ class FluentBit:
 def wait_until(
     condition: Callable[[], bool], what: str, check: Callable[[], object] = lambda: None
 ) -> None:
-    """Wait until a condition holds; check() is called meanwhile and may raise."""
+    """Wait until a condition holds; check() is called in between and may raise."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         check()

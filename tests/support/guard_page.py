@@ -1,10 +1,10 @@
-"""Bytes that end where no memory is: to touch one byte too many kills the process.
+"""Memory next to inaccessible pages: an access to one byte too many kills the process.
 
-Run as a program, because that is what a failure does. `chunks LEVEL` encodes many chunks that lie
-between two pages that may not be touched, with the kernels of a level, and compares with the same
-bytes elsewhere. `kernels LEVEL` calls the kernels with a text and a target that both lie so, the
-target being as small as is allowed. Both print how many cases there were. `over-read` and
-`over-write` touch the byte behind the memory, to show that this is noticed.
+Run this as a program, because a failure kills it. `chunks LEVEL` encodes many chunks between two
+inaccessible pages with the kernels of a level, and compares the results with those of the same
+bytes elsewhere. `kernels LEVEL` calls the kernels with a source and a target between such pages;
+the target has the smallest allowed size. Both print the number of cases. `over-read` and
+`over-write` access the byte after the memory, to show that this kills the process.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from kinesis_fast import RecordEncoder
 from kinesis_fast._core import kernels
 
 PAGE = mmap.PAGESIZE
-KERNEL_SLACK = 32  # bytes that a kernel may write behind its text
-CAPACITY = 1 << 22  # bytes between the two guarded pages
+KERNEL_SLACK = 32  # bytes that a kernel may write after its text
+CAPACITY = 1 << 22  # bytes between the two inaccessible pages
 LENGTHS = [*range(81), *range(4056, 4137)]
 OPTIONS: tuple[dict[str, str], ...] = (
     {},
@@ -37,7 +37,7 @@ OPTIONS: tuple[dict[str, str], ...] = (
 
 
 class GuardedMemory:
-    """Memory between two pages that may be neither read nor written."""
+    """Memory between two inaccessible pages."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, CAPACITY + 2 * PAGE)
@@ -49,11 +49,11 @@ class GuardedMemory:
                 raise OSError(ctypes.get_errno(), "mprotect")
 
     def at_end(self, data: bytes) -> memoryview:
-        """Return a view of the data, placed directly before the second guarded page."""
+        """Place the data directly before the second page and return a view of it."""
         return self._place(data, self._start + CAPACITY - len(data))
 
     def at_start(self, data: bytes) -> memoryview:
-        """Return a view of the data, placed directly behind the first guarded page."""
+        """Place the data directly after the first page and return a view of it."""
         return self._place(data, self._start)
 
     def _place(self, data: bytes, address: int) -> memoryview:
@@ -61,16 +61,16 @@ class GuardedMemory:
         return memoryview((ctypes.c_char * len(data)).from_address(address)).cast("B")
 
     def over_read(self) -> int:
-        """Read the first byte behind the memory, which ends the process."""
+        """Read the first byte after the memory, which kills the process."""
         return ctypes.c_ubyte.from_address(self._start + CAPACITY).value
 
     def over_write(self) -> None:
-        """Write the first byte behind the memory, which ends the process."""
+        """Write the first byte after the memory, which kills the process."""
         ctypes.c_ubyte.from_address(self._start + CAPACITY).value = 0
 
 
 def chunks() -> Iterator[bytes]:
-    """Yield chunks whose last value has every kind and length, and broken ones."""
+    """Yield chunks whose last values have all kinds and lengths, and malformed chunks."""
     for name in chunk_names():
         yield load_chunk(name)
     for n_bytes in LENGTHS:
@@ -92,7 +92,7 @@ def chunks() -> Iterator[bytes]:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command of the command line."""
     action = sys.argv[1]
     if action == "over-read":
         print("reading", flush=True)
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def compare_chunks() -> int:
-    """Compare all chunks in guarded memory with the same bytes elsewhere; return how many."""
+    """Compare all chunks in guarded memory with the same bytes elsewhere; return their number."""
     memory = GuardedMemory()
     n_chunks = 0
     encoders = [RecordEncoder(output_config(options)) for options in OPTIONS]
@@ -140,7 +140,7 @@ def compare_kernels() -> int:
 
 
 def texts() -> Iterator[bytes]:
-    """Yield texts of every length whose end is plain, to be escaped, cut off or no UTF-8."""
+    """Yield texts of every length; the last character is plain, escaped, truncated or invalid."""
     for n_bytes in range(301):
         for last in (b"x", b'"', b"\x01", b"\xc3\xa9", b"\xf0\x9f\x9a\x80", b"\xff", b"\xe6\x97"):
             for filling in (b"x", b"\x00", b"\xc3\xa9"):
@@ -148,7 +148,7 @@ def texts() -> Iterator[bytes]:
 
 
 def bodies(encoder: RecordEncoder, chunk: bytes | memoryview) -> list[bytes]:
-    """Return the bodies of all requests; os.urandom is patched, so the random keys are the same."""
+    """Return the bodies of all requests; a patched os.urandom makes random keys reproducible."""
     return [bytes(request.body) for request in encoder.requests(chunk)]
 
 

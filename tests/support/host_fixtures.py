@@ -1,4 +1,4 @@
-"""The compiled host, and hosts that are ended with the test they run for."""
+"""Fixtures for the compiled host program, and for hosts that end with their test."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ NewHost = Callable[..., PluginHost]
 
 @pytest.fixture(scope="session")
 def host_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled host."""
+    """The compiled host program."""
     if not has_compiler():
-        pytest.skip("no C compiler on PATH: the host that loads the plugin cannot be built")
+        pytest.skip("no C compiler on PATH to build the host that loads the plugin")
     if running().libpython is None:
-        pytest.skip("this Python was built without shared library: no host can embed it")
+        pytest.skip("this Python has no shared library, so a host cannot embed it")
     return compile_host(tmp_path_factory.mktemp("host"))
 
 
 @pytest.fixture
 def new_host(host_program: Path, tmp_path: Path) -> Iterator[NewHost]:
-    """Starts a host; arguments: library, daemon, and variables for its environment."""
+    """Function that starts a host; arguments: library, daemon, and environment variables."""
     numbers = itertools.count(1)
     with ExitStack() as running:
 
@@ -42,13 +42,13 @@ def new_host(host_program: Path, tmp_path: Path) -> Iterator[NewHost]:
 
 @pytest.fixture
 def host(new_host: NewHost) -> PluginHost:
-    """A host with nothing special about it."""
+    """A host with default settings."""
     return new_host()
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """The library in a copy of the package that has no Python above it."""
+    """The library in a copy of the package outside any Python environment."""
     return copy_package(tmp_path / "elsewhere") / "host" / "out_kinesis.so"
 
 

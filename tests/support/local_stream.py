@@ -23,11 +23,11 @@ class LocalStream:
 
     @property
     def target(self) -> dict[str, str]:
-        """The options that make an output send to it."""
+        """The options of an output that sends to it."""
         return {"region": self.local.region, "stream": self.name, "endpoint": self.local.endpoint}
 
     def read(self) -> list[LocalRecord]:
-        """Return the records that it holds."""
+        """Return the records of the stream."""
         return self.local.read_all(self.name)
 
 
@@ -40,6 +40,6 @@ def local_kinesis() -> Iterator[LocalKinesis]:
 
 @pytest.fixture
 def stream(local_kinesis: LocalKinesis) -> Iterator[LocalStream]:
-    """A new stream; meanwhile no real credentials can be used by mistake."""
+    """A new stream, while real credentials are hidden."""
     with local_kinesis.applied_environment():
         yield LocalStream(local_kinesis)

@@ -1,4 +1,4 @@
-"""Numbered lines of a log file, and which of them a stream holds."""
+"""Numbered lines of a log file, and the ones that a stream holds."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def write_lines(path: Path, numbers: range) -> None:
 
 
 def numbers_in(stream: LocalStream, key: str = "log") -> Counter[int]:
-    """Return how often each line is in a stream; key is the record's key for the line."""
+    """Count each line in a stream; key is the record's key for the line."""
     return Counter(int(json.loads(record.data)[key].split()[0]) for record in stream.read())
 
 
 def each_once(numbers: range) -> Counter[int]:
-    """Return what numbers_in() gives when nothing is lost and nothing came twice."""
+    """Return the result of numbers_in() without losses and duplicates."""
     return Counter(numbers)

@@ -1,7 +1,7 @@
-"""A slow model of the record encoder on the msgpack package, kept as plain as possible.
+"""A slow model of the record encoder on top of the msgpack package, as simple as possible.
 
-It says what becomes of each event of a chunk and how the records are batched. Nothing in it is
-shared with the compiled encoder: the tests compare the two.
+It computes the outcome of each event of a chunk, and the batches of records. It shares no code with
+the compiled encoder, so that the tests can compare the two.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RANDOM_KEY_LENGTH: Final = 8
 
 
 class Shaping(Protocol):
-    """The part of OutputConfig that decides what a record looks like."""
+    """The options of OutputConfig that shape a record."""
 
     @property
     def partition_key(self) -> tuple[str, ...]: ...
@@ -55,18 +55,18 @@ class Shaping(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one event: a record, a group marker, or a record that was skipped."""
+    """The outcome of one event: a record, a group marker, or a skipped record."""
 
-    event: int  # ordinal in the chunk
+    event: int  # index in the chunk, from 0
     offset: int  # where the event starts in the chunk
-    end: int  # where it ends; of a malformed tail: the end of the chunk
+    end: int  # where it ends; for a malformed tail, the end of the chunk
     counter: str = "records"  # "records", "group_markers", "skipped_..."
     data: bytes = b""
     partition_key: str | None = None  # None: a random one
     truncated: int = 0
     bad_times: int = 0
     nan_values: int = 0
-    random_keys: int = 0  # 1: partition_key is configured, but this record has none
+    random_keys: int = 0  # 1: partition_key is set, but this record has no such key
 
     @property
     def is_record(self) -> bool:
@@ -75,18 +75,18 @@ class Outcome:
 
     @property
     def has_random_key(self) -> bool:
-        """Return whether the record brings no partition key."""
+        """Return whether the record has no partition key of its own."""
         return self.partition_key is None
 
     @property
     def n_bytes(self) -> int:
-        """Return data and key bytes, as they count against the limits."""
+        """Return the bytes of data and partition key, which count against the limits."""
         key = self.partition_key
         return len(self.data) + (RANDOM_KEY_LENGTH if key is None else len(key.encode()))
 
 
 def outcomes(chunk: bytes, config: Shaping, now_s: int = 0) -> list[Outcome]:
-    """Return what becomes of each event; now_s stands in for a time that cannot be used."""
+    """Return the outcome of each event; now_s replaces unusable times."""
     return [
         outcome(Outcome(i, event.offset, event.end), event, config, now_s)
         for i, event in enumerate(read_events(chunk))
@@ -94,7 +94,7 @@ def outcomes(chunk: bytes, config: Shaping, now_s: int = 0) -> list[Outcome]:
 
 
 def outcome(start: Outcome, event: Event, config: Shaping, now_s: int) -> Outcome:
-    """Return what becomes of one event."""
+    """Return the outcome of one event."""
     if event.is_malformed:
         return replace(start, counter="skipped_malformed")
     if is_group_marker(event.moment):
@@ -130,7 +130,7 @@ def record(start: Outcome, moment: Any, body: Any, config: Shaping, now_s: int) 
 
 
 def with_time(body: Pairs, moment: Any, config: Shaping, now_s: int, counts: Counter[str]) -> Pairs:
-    """Return the body with the time behind the rest instead of whatever had its key."""
+    """Return the body without the fields of the time key, and with the time at the end."""
     if config.time_key is None:
         return body
     parts = seconds_and_nanoseconds(moment)
@@ -143,13 +143,13 @@ def with_time(body: Pairs, moment: Any, config: Shaping, now_s: int, counts: Cou
 
 
 def last(body: Any, key: bytes) -> Any:
-    """Return the value of the last occurrence of a key, None if there is none or no map."""
+    """Return the value of the last occurrence of a key, or None without such a key or map."""
     values = [v for k, v in body if k == key] if isinstance(body, Pairs) else []
     return values[-1] if values else None
 
 
 def partition_key(body: Pairs, path: Sequence[str]) -> str | None:
-    """Return the partition key that a record brings, None if it brings none."""
+    """Return the record's own partition key, or None."""
     value: Any = body if path else None
     for name in path:
         value = last(value, name.encode())
@@ -161,7 +161,7 @@ def partition_key(body: Pairs, path: Sequence[str]) -> str | None:
 
 
 def cut_key(text: str) -> str:
-    """Return the first 256 UTF-16 units of a text, without half a surrogate pair at the end."""
+    """Return the first 256 UTF-16 units of a text, without splitting a surrogate pair."""
     return text.encode("utf-16-le")[: 256 * 2].decode("utf-16-le", "ignore")
 
 
@@ -186,7 +186,7 @@ def shape(body: Pairs, config: Shaping, counts: Counter[str]) -> bytes:
 
 
 def truncate(data: bytes, n_bytes: int, newline: bool) -> bytes:
-    """Return data cut at a character so that with suffix and newline it has at most n_bytes."""
+    """Return data cut between characters, so that with suffix and newline it fits n_bytes."""
     ending = TRUNCATION_SUFFIX + (b"\n" if newline else b"")
     cut = n_bytes - len(ending)
     for start in range(max(cut - 3, 0), cut):
@@ -197,16 +197,16 @@ def truncate(data: bytes, n_bytes: int, newline: bool) -> bytes:
 
 
 def is_one_character(raw: bytes) -> bool:
-    """Return whether bytes are one whole character."""
+    """Return whether bytes are exactly one character."""
     text = text_of(raw)
     return len(text) == 1 and text.encode() == raw
 
 
-# --- what follows from the outcomes -------------------------------------------------------------
+# --- derived from the outcomes ------------------------------------------------------------------
 
 
 def tally(events: Iterable[Outcome]) -> Counter[str]:
-    """Return the counters of Tally, without those that are 0 and without malformed_at."""
+    """Return the counters of Tally that are not 0, without malformed_at."""
     counts: Counter[str] = Counter()
     for event in events:
         counts[event.counter] += 1
@@ -218,12 +218,12 @@ def tally(events: Iterable[Outcome]) -> Counter[str]:
 
 
 def n_records(events: Iterable[Outcome]) -> int:
-    """Return what RecordEncoder.count() says: all but group markers, a malformed tail included."""
+    """Return the expected RecordEncoder.count(): everything except group markers."""
     return sum(event.counter != "group_markers" for event in events)
 
 
 def batches(events: Iterable[Outcome], config: Shaping) -> list[list[Outcome]]:
-    """Return the records as they are put into requests: each as full as the limits allow."""
+    """Return the records per request; each request is as full as the limits allow."""
     limit = 5 * MIB if config.max_record_size <= MIB else 10 * MIB
     result: list[list[Outcome]] = []
     n_bytes = 0

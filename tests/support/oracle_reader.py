@@ -1,4 +1,4 @@
-"""How the oracle reads a chunk: the values by msgpack's Unpacker, the structure step by step."""
+"""How the oracle reads a chunk: msgpack's Unpacker reads values, this module the structure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_NESTING: Final = 128
 
 
 class Malformed(Exception):
-    """The bytes end early or are no msgpack."""
+    """The bytes end early or are not msgpack."""
 
 
 class Event(NamedTuple):
-    """One event of a chunk, as it was read; a malformed tail has neither time nor body."""
+    """One event of a chunk; a malformed tail has neither time nor body."""
 
     offset: int  # where it starts in the chunk
     end: int  # where it ends
@@ -27,7 +27,7 @@ class Event(NamedTuple):
 
 @lru_cache(maxsize=32)
 def read_events(chunk: bytes) -> list[Event]:
-    """Return the events of a chunk; a malformed tail, up to the end of the chunk, is the last."""
+    """Return the events of a chunk; a malformed tail is the last event and ends with the chunk."""
     reader = Reader(chunk)
     events: list[Event] = []
     while reader.offset < len(chunk):
@@ -41,7 +41,7 @@ def read_events(chunk: bytes) -> list[Event]:
 
 
 class Reader:
-    """Reads one value after the other off a chunk."""
+    """Reads a chunk value by value."""
 
     def __init__(self, chunk: bytes) -> None:
         self._chunk = chunk
@@ -70,7 +70,7 @@ class Reader:
         return moment
 
     def _value(self, depth: int) -> Any:
-        """Read one value; if it is a map or an array, it is at `depth` (the body map is at 1)."""
+        """Read one value; `depth` is the level of a map or an array here (the body is at 1)."""
         kind = self._kind()
         if kind == "scalar":
             return self._call("unpack")
@@ -91,7 +91,7 @@ class Reader:
         return self._value(0)
 
     def _skip(self) -> None:
-        """Read one value of any depth and forget it."""
+        """Skip one value of any depth."""
         n_values = 1
         while n_values:
             n_values -= 1
@@ -106,7 +106,7 @@ class Reader:
                     self._call("unpack")
 
     def _kind(self) -> str:
-        """Return what the next byte announces."""
+        """Return the kind of value that the next byte starts."""
         offset = self.offset
         if offset == len(self._chunk):
             raise Malformed
@@ -120,7 +120,7 @@ class Reader:
         return "scalar"
 
     def _ext(self) -> Ext:
-        """Read an extension; msgpack's own way fails on what is no valid timestamp."""
+        """Read an extension; msgpack's own reader fails on invalid timestamps."""
         first = self._bytes(1)[0]
         if first >= 0xD4:
             n_bytes = 1 << (first - 0xD4)

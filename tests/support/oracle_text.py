@@ -1,4 +1,4 @@
-"""How the oracle writes text: times, numbers and JSON, one plain function each."""
+"""How the oracle writes times, numbers and JSON, with one simple function each."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Pairs(list[tuple[Any, Any]]):
 
 
 class Unwritable(NamedTuple):
-    """Stands for a value that JSON cannot hold; a record that would write it is skipped."""
+    """Placeholder for a value that JSON cannot express; a record that contains it is skipped."""
 
     reason: str
 
 
 class Skipped(Exception):
-    """The record cannot be sent; the text is the reason, named as in the tally."""
+    """The record cannot be sent; the message is the name of the reason in Tally."""
 
 
 # --- times --------------------------------------------------------------------------------------
@@ -47,12 +47,12 @@ def is_event_time(value: Any) -> bool:
 
 
 def is_group_marker(moment: Any) -> bool:
-    """Return whether the time of an event says start (-1) or end (-2) of a group."""
+    """Return whether the time of an event marks the start (-1) or end (-2) of a group."""
     return is_event_time(moment) and int.from_bytes(moment.data[:4], "big", signed=True) in (-1, -2)
 
 
 def seconds_and_nanoseconds(moment: Any) -> tuple[int, int] | None:
-    """Return the time of an event, None if it is no time or out of range."""
+    """Return the time of an event, or None if it is not a time or out of range."""
     nanoseconds = 0
     if is_event_time(moment):
         seconds = int.from_bytes(moment.data[:4], "big", signed=True)
@@ -71,7 +71,7 @@ def seconds_and_nanoseconds(moment: Any) -> tuple[int, int] | None:
 
 
 def format_time(layout: str, seconds: int, nanoseconds: int) -> str:
-    """Return what strftime makes of a layout, the sub-second specifiers filled in."""
+    """Format a time with strftime, and fill in the sub-second specifiers."""
     fractions = {
         "%L": f"{nanoseconds // 10**6:03}",
         "%f": f"{nanoseconds // 10**3:06}",
@@ -85,7 +85,7 @@ def format_time(layout: str, seconds: int, nanoseconds: int) -> str:
 
 
 def rfc3339(ext: Ext) -> str | None:
-    """Return the text of an extension that is a time, None of any other."""
+    """Return the text of an extension that is a time, or None."""
     number = int.from_bytes(ext.data, "big")
     match ext.type, len(ext.data):
         case (0, 8):
@@ -102,7 +102,7 @@ def rfc3339(ext: Ext) -> str | None:
     seconds, nanoseconds = seconds + nanoseconds // 10**9, nanoseconds % 10**9
     if not MIN_RFC3339_S <= seconds <= MAX_TIME_S:
         return None
-    n_cycles = 1 if seconds < 0 else 0  # datetime knows no year 0
+    n_cycles = 1 if seconds < 0 else 0  # datetime does not support year 0
     moved = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds + n_cycles * CYCLE_S)
     fraction = f".{nanoseconds:09}".rstrip("0") if nanoseconds else ""
     return f"{moved.year - 400 * n_cycles:04}-{moved:%m-%dT%H:%M:%S}{fraction}Z"
@@ -118,23 +118,23 @@ ESCAPES: Final = {i: f"\\u{i:04x}" for i in range(0x20)} | {
 
 
 def text_of(raw: bytes) -> str:
-    """Return the text of bytes, U+FFFD for each byte that is no UTF-8."""
+    """Decode bytes, with U+FFFD for each byte that is not UTF-8."""
     return raw.decode("utf-8", "one_by_one")
 
 
 def json_string(text: str) -> str:
-    """Return a JSON string; only what JSON demands is escaped."""
+    """Return a JSON string with only the escapes that JSON requires."""
     return '"' + text.translate(ESCAPES) + '"'
 
 
 def go_float(value: float) -> str:
-    """Return the shortest digits that read back as the finite value, laid out as Go does."""
+    """Return the shortest digits that read back as the finite value, in Go's layout."""
     sign = "-" if math.copysign(1, value) < 0 else ""
     if value == 0:
         return sign + "0"
     _, digit_tuple, exponent = Decimal(repr(abs(value))).as_tuple()
     assert isinstance(exponent, int)
-    exponent += len(digit_tuple) - 1  # that of the first digit, which is not 0
+    exponent += len(digit_tuple) - 1  # of the first digit, which is not 0
     digits = "".join(map(str, digit_tuple)).rstrip("0")
     if not 1e-6 <= abs(value) < 1e21:
         rest = "." + digits[1:] if len(digits) > 1 else ""
@@ -159,7 +159,7 @@ def scalar_text(value: Any) -> str:
 
 
 def key_text(key: Any, dot: str | None) -> str:
-    """Return the text of a map key; only in strings a dot is replaced."""
+    """Return the text of a map key; dots are replaced only in strings."""
     if key is None:
         return "null"
     moment = rfc3339(key) if isinstance(key, Ext) else None
@@ -173,7 +173,7 @@ def key_text(key: Any, dot: str | None) -> str:
 
 
 def to_json(value: Any, dot: str | None, nans: Counter[str]) -> str:
-    """Return the compact JSON of a value; NaN and the infinities become null and are counted."""
+    """Return the compact JSON of a value; count NaN and infinities, which become null."""
     if isinstance(value, Unwritable):
         raise Skipped(value.reason)
     if isinstance(value, Pairs):

@@ -49,7 +49,7 @@ def assert_balanced(stats: dict[str, int]) -> None:
 
 def assert_stats(output: KinesisOutput, **expected: Any) -> None:
     """Assert some counters (a name may end in `_`), and that the account is balanced."""
-    stats = output.stats()
+    stats: dict[str, int] = output.stats()
     assert_balanced(stats)
     assert {name: stats[name.removesuffix("_")] for name in expected} == expected
 

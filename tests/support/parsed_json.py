@@ -1,4 +1,4 @@
-"""JSON as the tests compare it: parsed, but numbers by their text."""
+"""JSON for comparisons: parsed, but numbers by their text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from oracle_text import Ext, Pairs, go_float, key_text, rfc3339, text_of
 
 
 class Number(str):
-    """A number by its text: 100 is not 100.0."""
+    """A number by its text: 100 differs from 100.0."""
 
 
 def _refuse(constant: str) -> Never:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def plain(value: Any, dot: str | None = None) -> Any:
-    """Return a decoded value as if it had been JSON, parsed the way parsed() does."""
+    """Return a decoded value as parsed() returns its JSON."""
     if isinstance(value, Pairs):
         return {key_text(key, dot): plain(member, dot) for key, member in value}
     if isinstance(value, list):
@@ -39,7 +39,7 @@ def parsed(data: bytes) -> Any:
 
 
 def everywhere(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a parsed value in which change was applied to every part, the outermost first."""
+    """Return a parsed value with change applied to every part, the outermost first."""
     value = change(value)
     if isinstance(value, dict):
         return {key: everywhere(member, change) for key, member in value.items()}

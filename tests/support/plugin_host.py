@@ -1,4 +1,4 @@
-"""The host of tests/host/host.c, which does with the plugin's library what Fluent Bit does."""
+"""Runs the host of tests/host/host.c, which uses the plugin's library like Fluent Bit does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIBRARY = Path(kinesis_fast.__file__).parent / "host" / "out_kinesis.so"
 SOURCES = Path(__file__).resolve().parents[1] / "host"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror")
 PATIENCE_S = 60.0
-MAX_WAITING_STACK = 8 * 1024  # bytes of the 64 KiB that a coroutine of Fluent Bit has
+MAX_WAITING_STACK = 8 * 1024  # bytes of the 64 KiB stack of a Fluent Bit coroutine
 PAGE = os.sysconf("SC_PAGE_SIZE")
 STANDARD_SIGNALS = 0x7FFFFFFF
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -41,7 +41,7 @@ class LogLine(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """How often flush returned what, and the most that it took of its caller's stack in bytes."""
+    """How often flush returned each code, and its highest use of the caller's stack in bytes."""
 
     error: int
     ok: int
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
 
 def compile_host(directory: Path) -> Path:
-    """Compile the host into a directory."""
+    """Compile the host into a directory and return its path."""
     program = directory / "host"
     sources = sorted(SOURCES.glob("*.c"))
     compile_c(program, sources, ("-O2", *WARNINGS))
@@ -59,7 +59,7 @@ def compile_host(directory: Path) -> Path:
 
 
 def compile_c(output: Path, sources: Iterable[Path], flags: Iterable[str]) -> None:
-    """Compile C11 with the compiler that `cc` is."""
+    """Compile C11 with `cc`."""
     command = ["cc", "-std=c11", "-D_GNU_SOURCE", "-g", *flags, *map(str, sources)]
     command += ["-o", str(output), "-pthread", "-ldl"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -72,22 +72,22 @@ def has_compiler() -> bool:
 
 
 def host_environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with made-up credentials and nothing that leads Python."""
+    """Return this process's environment with fake credentials and without Python's variables."""
     ours = ("PYTHON", "VIRTUAL_ENV", "KINESIS_FAST_", "FLB_LOG_LEVEL", "SEND_FAILURE_TIMEOUT")
     inherited = LocalKinesis.environment()
     return {k: v for k, v in inherited.items() if not k.startswith(ours)} | dict(more)
 
 
 class PluginHost:
-    """A running host that has loaded and registered the plugin, as Fluent Bit has at its start.
+    """A running host that has loaded and registered the plugin, like Fluent Bit at its start.
 
     Args:
-        program: what compile_host() made.
-        directory: for files of its own.
+        program: the path that compile_host() returned.
+        directory: for the files of this host.
         environ: variables in addition to host_environment().
         library: the plugin's library.
-        daemon: fork after the registration, end the parent, and let the number of standard error
-            go to the file `in_place_of_stderr`, before anything else.
+        daemon: after the registration, fork, end the parent, and open the file
+            `in_place_of_stderr` with the descriptor of standard error.
     """
 
     def __init__(
@@ -119,27 +119,27 @@ class PluginHost:
         self.start_engine()
 
     def load(self) -> None:
-        """Open the library, once more if it is open."""
+        """Open the library, again if it is already open."""
         assert self.call("load", str(self._library)) == "loaded"
 
     def unload(self) -> None:
-        """Close what was opened first."""
+        """Close the library that was opened first."""
         assert self.call("unload") == "unloaded"
 
     def register(self) -> None:
-        """Register; the answer must be that of an output for logs with the Go proxy's ABI."""
+        """Register the plugin and check that it is an output for logs with the Go proxy's ABI."""
         assert self.call("register") == "name=kinesis type=2 proxy=11 flags=0 event_type=0"
 
     def start_engine(self) -> None:
-        """Go on in a new thread, as Fluent Bit's pipeline."""
+        """Continue in a new thread, like Fluent Bit's pipeline."""
         assert self.call("engine") == "started"
 
     def stop_engine(self) -> None:
-        """Go on in the thread that started this one."""
+        """Continue in the thread that started this one."""
         assert self.call("stop") == "stopped"
 
     def init(self, name: str, options: Mapping[str, str]) -> int:
-        """Make an output; returns what Init returned."""
+        """Create an output; return the result of Init."""
         return int(self.call("init", name, *(f"{key}={value}" for key, value in options.items())))
 
     def flush(self, name: str, chunk: bytes, tag: str = "app.log", times: int = 1) -> Batch:
@@ -149,16 +149,16 @@ class PluginHost:
     def start(
         self, thread: int, name: str, chunk: bytes, tag: str = "app.log", times: int = 1
     ) -> None:
-        """Flush on a thread of its own."""
+        """Start flushes on another thread."""
         path = self.write_chunk(chunk)
         assert self.call("start", str(thread), name, tag, path, str(times)) == "started"
 
     def join(self, thread: int) -> Batch:
-        """Wait for what start() started."""
+        """Wait for the flushes that start() started."""
         return _batch(self.call("join", str(thread)))
 
     def exit(self, name: str) -> int:
-        """Close an output; returns what Exit returned."""
+        """Close an output; return the result of Exit."""
         return int(self.call("exit", name))
 
     def write_chunk(self, chunk: bytes) -> str:
@@ -169,9 +169,9 @@ class PluginHost:
         return str(path)
 
     def call(self, *fields: str) -> str:
-        """Send one command and return its answer; AssertionError when the host has ended."""
+        """Send one command and return the reply; raise AssertionError if the host has ended."""
         self.send(*fields)
-        return self.answer()
+        return self.reply()
 
     def send(self, *fields: str) -> None:
         """Send one command."""
@@ -179,13 +179,15 @@ class PluginHost:
         self._process.stdin.write("\t".join(fields).encode("utf-8", "surrogateescape") + b"\n")
         self._process.stdin.flush()
 
-    def answer(self) -> str:
-        """Wait for the answer to a command that was sent."""
+    def reply(self) -> str:
+        """Wait for the reply to a command that was sent."""
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE_S)
-        assert ready, f"no answer; its log:\n{self.log_text()}"
+        assert ready, f"no reply; the log:\n{self.log_text()}"
         line = self._process.stdout.readline()
-        assert line, f"the host has ended with {self._process.wait()}; its log:\n{self.log_text()}"
+        assert line, (
+            f"the host ended with status {self._process.wait()}; the log:\n{self.log_text()}"
+        )
         return line.decode().rstrip("\n")
 
     def quit(self) -> int:
@@ -194,15 +196,15 @@ class PluginHost:
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for the host's end and return its status."""
+        """Wait until the host ends and return its status."""
         return self._process.wait(PATIENCE_S)
 
     def log_text(self) -> str:
-        """Return what it wrote on stderr so far."""
+        """Return what the host has written to stderr so far."""
         return self._stderr_path.read_text("utf-8", "backslashreplace")
 
     def log(self, *levels: str) -> list[LogLine]:
-        """Return its lines of these levels (all by default); each must have the layout."""
+        """Return the log lines of these levels (default: all); check the layout of every line."""
         lines = []
         for line in SANITIZER_REMARK.sub("", self.log_text()).splitlines():
             match = LINE.fullmatch(line)
@@ -212,33 +214,33 @@ class PluginHost:
         return [line for line in lines if not levels or line.level in levels]
 
     def memory(self) -> int:
-        """Return how many bytes of memory are resident and not those of a file."""
+        """Return the bytes of resident memory that do not belong to a file."""
         return int(re.findall(r"^RssAnon:\s+(\d+) kB$", self._status(), re.M)[0]) * 1024
 
     def resident(self) -> int:
-        """Return how many bytes of memory are resident."""
+        """Return the bytes of resident memory."""
         return int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1]) * PAGE
 
     def cpu_s(self) -> float:
-        """Return its processor time in seconds, that of ended children included."""
+        """Return the processor time in seconds, including that of ended children."""
         fields = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / TICKS
 
     def signals(self) -> list[int]:
-        """Return which signals it ignores and catches, as sets of bits; no real-time signals."""
+        """Return the bit sets of ignored and of caught signals, without real-time signals."""
         sets = re.findall(r"^Sig(?:Ign|Cgt):\s+(\w+)$", self._status(), re.M)
         return [int(numbers, 16) & STANDARD_SIGNALS for numbers in sets]
 
     def n_threads(self) -> int:
-        """Return how many threads it has."""
+        """Return the number of threads."""
         return int(re.findall(r"^Threads:\s+(\d+)$", self._status(), re.M)[0])
 
     def libpython(self) -> str | None:
-        """Return the libpython that it has opened."""
+        """Return the path of the libpython that the host has opened, or None."""
         return next(iter(re.findall(r"/\S*/libpython3\.\d\S*$", self.maps(), re.M)), None)
 
     def maps(self) -> str:
-        """Return its memory map, which names the files that it has opened libraries of."""
+        """Return the memory map, which names the libraries that the host has opened."""
         return Path(f"/proc/{self.pid}/maps").read_text("utf-8")
 
     def _status(self) -> str:
@@ -258,18 +260,18 @@ class PluginHost:
                 process.kill()
 
 
-def _batch(answer: str) -> Batch:
-    return Batch(**{name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", answer)})
+def _batch(reply: str) -> Batch:
+    return Batch(**{name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", reply)})
 
 
 def assert_ok(batch: Batch, times: int = 1) -> None:
-    """Assert that all flushes returned OK and left their callers' stacks nearly empty."""
+    """Assert that all flushes returned OK and used little of the callers' stacks."""
     assert batch[:4] == (0, times, 0, 0)
     assert 0 < batch.stack < MAX_WAITING_STACK
 
 
 def assert_clean_end(host: PluginHost, *names: str) -> None:
-    """Close outputs, let the host call exit(), and look at what it said."""
+    """Close outputs, let the host call exit(), and assert that it logged no error."""
     for name in names:
         assert host.exit(name) == 1
     assert host.quit() == 0

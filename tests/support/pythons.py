@@ -1,4 +1,4 @@
-"""The Pythons of this machine, and environments that have the installed package in them."""
+"""The Pythons of this machine, and virtual environments with the installed package."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Environment(NamedTuple):
 
     @property
     def library(self) -> Path:
-        """The plugin's library in it."""
+        """The plugin's library in this environment."""
         return self.package / "host" / "out_kinesis.so"
 
 
 def probe(path: Path) -> Python | None:
-    """Return what a Python says of itself, None when it does not run."""
+    """Return a Python's description of itself, None when it does not run."""
     command = [str(path), "-I", "-c", PROBE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -69,14 +69,14 @@ def probe(path: Path) -> Python | None:
 
 
 def running() -> Python:
-    """Return the Python that runs this, not the virtual environment that it may be in."""
+    """Return the running Python, not its virtual environment."""
     python = probe(Path(sys.executable).resolve())
     assert python is not None
     return python
 
 
 def find_pythons(versions: list[str]) -> list[Python]:
-    """Return those on PATH, in /usr/bin and of pyenv, each installation once, the oldest first."""
+    """Return each Python on PATH, in /usr/bin and from pyenv once, oldest first."""
     found: dict[tuple[object, ...], Python] = {}
     for path in _candidates(versions):
         python = probe(path)
@@ -86,7 +86,7 @@ def find_pythons(versions: list[str]) -> list[Python]:
 
 
 def others() -> list[Python]:
-    """Return those besides the running one that the installed package serves."""
+    """Return the other Pythons that the installed package supports."""
     if not any(PACKAGE.glob("_core/*.abi3.so")):
         return []
     this = running()
@@ -99,12 +99,12 @@ def others() -> list[Python]:
 
 
 def too_old() -> Python | None:
-    """Return the newest Python that the package does not serve."""
+    """Return the newest installed Python that the package does not support."""
     return next(reversed(find_pythons(OLD)), None)
 
 
 def make_environment(base: Python, directory: Path) -> Environment:
-    """Make a virtual environment; what the package depends on is that of the running Python."""
+    """Create a virtual environment that uses the dependencies of the running Python."""
     command = [str(base.path), "-m", "venv", "--without-pip", str(directory)]
     subprocess.run(command, check=True, capture_output=True)
     (site_packages,) = directory.glob("lib/python3.*/site-packages")

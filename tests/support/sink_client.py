@@ -1,4 +1,4 @@
-"""A client of the benchmarks' sink that decides how its bytes are cut."""
+"""A client of the benchmarks' sink that controls how its bytes are split."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from counting_sink import CountingSink
 
 
 class Client:
-    """A connection on which several requests may be under way."""
+    """A connection that can carry several requests at a time."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
-        self._answers = connected.makefile("rb")
+        self._responses = connected.makefile("rb")
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self.socket.sendall(data)
 
-    def answer(self) -> tuple[int, dict[str, Any]]:
-        """Read one answer: its status and its JSON."""
-        status = int(self._answers.readline().split()[1])
-        headers = http.client.parse_headers(self._answers)
-        return status, json.loads(self._answers.read(int(headers["Content-Length"])))
+    def response(self) -> tuple[int, dict[str, Any]]:
+        """Read one response; returns its status and its JSON."""
+        status = int(self._responses.readline().split()[1])
+        headers = http.client.parse_headers(self._responses)
+        return status, json.loads(self._responses.read(int(headers["Content-Length"])))
 
     def has_ended(self) -> bool:
-        """Wait for what comes next and return whether it is the end."""
-        return self._answers.read(1) == b""
+        """Wait, and return whether the server has closed the connection."""
+        return self._responses.read(1) == b""
 
     def close(self) -> None:
-        """End the connection."""
-        self._answers.close()
+        """Close the connection."""
+        self._responses.close()
         self.socket.close()
 
 

@@ -48,8 +48,8 @@ def sample() -> Sample:
 
 
 def line(seconds: float, now: Sample, round_: Round, round_s: float, output: KinesisOutput) -> str:
-    """Return the line that is printed after a round."""
-    stats = output.stats()
+    """Return what is printed after a round."""
+    stats: dict[str, int] = output.stats()
     shares = ("in", "delivered", "skipped", "dead", "pending", "returned", "resumed", "retried")
     account = " ".join(f"{share}={stats[share]}" for share in shares)
     return (

@@ -234,6 +234,7 @@ def test_a_refusal_over_http_says_what_to_do(
     assert "check stream, region, role_arn" in caplog.messages[-1]
 
 
+@pytest.mark.slow
 def test_the_fixed_cost_of_a_request(server: RawServer) -> None:
     """The CPU time of the sending thread: direct has to be far below botocore, 14 times it was."""
     taken = {}

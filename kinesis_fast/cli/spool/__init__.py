@@ -1,4 +1,4 @@
-"""`kinesis-fast spool`: see, send, copy and remove what outputs keep on disk."""
+"""`kinesis-fast spool`: list, send, copy and remove what outputs keep on disk."""
 
 from kinesis_fast.cli.spool.command import parser, run
 

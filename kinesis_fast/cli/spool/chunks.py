@@ -1,4 +1,4 @@
-"""The chunks of a spool, for `kinesis-fast spool`."""
+"""Spooled chunks, for `kinesis-fast spool`."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,7 +29,7 @@ from kinesis_fast.storage.spool.scan import (
     read_payload,
 )
 
-# Counting needs an encoder, whatever its options.
+# Counting needs an encoder; its options do not matter.
 COUNTING = OutputConfig.from_options({"region": "us-east-1", "stream": "any"})
 
 
@@ -38,13 +38,14 @@ class ChunkSource:
 
     Args:
         path: the spool_dir.
-        today: the options to compare with; None: nothing is compared.
+        today: the options to compare with; None to compare nothing.
     """
 
     noun = "chunk"
+    is_one_record = False
 
     def __init__(self, path: str, today: Identity | None) -> None:
-        self.is_in_use = False  # whether sift() had to leave something out
+        self.is_in_use = False
         self._path = path
         self._today = today
         self._count = RecordEncoder(COUNTING).count
@@ -64,9 +65,9 @@ class ChunkSource:
                     directory.close()
 
     def sift(self, visit: Visit) -> None:
-        """Show every chunk to visit and remove it if it says so.
+        """Call visit with every chunk; remove it if visit returns True.
 
-        The directory of an output that runs is left out, and a line tells.
+        Directories of running outputs are left out and named on stderr.
         """
         with closing(opened(self._path)) as root:
             for _, directory in each_directory(root, LOGGER):
@@ -78,8 +79,8 @@ class ChunkSource:
                     elif look_through(directory):
                         self.is_in_use = True
                         complain(
-                            f"{directory.path} is in use by an output that runs, which delivers "
-                            "what is in it; to work on it here, stop that first"
+                            f"{directory.path} is in use by a running output, which delivers its "
+                            "chunks; stop that output first to change them here"
                         )
 
     def _sift_directory(self, directory: Directory, visit: Visit) -> None:
@@ -126,7 +127,7 @@ class ChunkSource:
 
 
 def opened(path: str) -> Directory:
-    """Open a directory that has to be there already. UsageError when it is of no use."""
+    """Open an existing directory; raises UsageError when it cannot be used."""
     try:
         return Directory.open(path, create=False)
     except StorageError as error:

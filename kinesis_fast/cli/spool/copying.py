@@ -1,25 +1,16 @@
-"""`kinesis-fast spool ls` and `export`: nothing is changed."""
+"""`kinesis-fast spool ls` and `export`, which change nothing."""
 
 import json
 import os
 import stat
 import sys
-from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
-from kinesis_fast.cli.common import (
-    EXIT_FAILED,
-    EXIT_OK,
-    UsageError,
-    complain,
-    counted,
-    megabytes,
-)
-from kinesis_fast.cli.spool.arguments import config_of, selection_of, source_of
-from kinesis_fast.cli.spool.items import DAMAGED, SENDABLE, UNREADABLE, Item
+from kinesis_fast.cli.common import Exit, UsageError, complain, counted, megabytes
+from kinesis_fast.cli.spool.items import DAMAGED, SENDABLE, UNREADABLE, Item, Task
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import ConfigError
@@ -30,24 +21,22 @@ MAX_TAG, MAX_STREAM, MAX_REMARK = 30, 40, 200  # characters in the table
 HEAD: Final = f"{'time':20} {'bytes':>12} {'records':>9} {'settled':>9}  {'state':13}  what"
 
 
-def list_items(arguments: Namespace) -> int:
+def list_items(task: Task) -> int:
     """List items; the exit code says whether one of them is damaged."""
-    source = source_of(arguments, config_of(arguments))
-    selection = selection_of(arguments)
     sums: Counter[str] = Counter()
     is_damaged = False
-    for item in filter(selection.holds, source.items()):
-        if not arguments.json and not sums["items"]:
+    for item in filter(task.selection.holds, task.source.items()):
+        if not task.arguments.json and not sums["items"]:
             print(HEAD)
-        print(json_line(item) if arguments.json else table_line(item))
+        print(json_line(item) if task.arguments.json else table_line(item))
         is_damaged |= item.state in {DAMAGED, UNREADABLE}
         sums.update(items=1, n_bytes=item.n_bytes, records=item.n_records, settled=item.n_settled)
-    if not arguments.json:
+    if not task.arguments.json:
         print(
-            f"{counted(sums['items'], source.noun)}, {megabytes(sums['n_bytes'])}, "
+            f"{counted(sums['items'], task.source.noun)}, {megabytes(sums['n_bytes'])}, "
             f"{counted(sums['records'], 'record')}, {sums['settled']:,} settled"
         )
-    return EXIT_FAILED if is_damaged else EXIT_OK
+    return Exit.FAILED if is_damaged else Exit.OK
 
 
 def table_line(item: Item) -> str:
@@ -83,13 +72,13 @@ def json_line(item: Item) -> str:
     return json.dumps(fields)
 
 
-def export_items(arguments: Namespace) -> int:
+def export_items(task: Task) -> int:
     """Copy items and say how many."""
-    source = source_of(arguments, config_of(arguments))
+    arguments = task.arguments
     as_bytes = lines_of if arguments.format == "jsonl" else events_of
     n_copied = n_left_out = 0
     with _new_file(arguments.output) as file:
-        for item in filter(selection_of(arguments).holds, source.items()):
+        for item in filter(task.selection.holds, task.source.items()):
             content = as_bytes(item, unsettled=arguments.unsettled)
             if content is None:
                 n_left_out += 1
@@ -99,22 +88,22 @@ def export_items(arguments: Namespace) -> int:
             file.write(content)
         file.flush()
     print(
-        f"{counted(n_copied, source.noun)} copied"
-        + (f", {counted(n_left_out, source.noun)} left out" if n_left_out else ""),
+        f"{counted(n_copied, task.source.noun)} copied"
+        + (f", {counted(n_left_out, task.source.noun)} left out" if n_left_out else ""),
         file=sys.stderr,
     )
-    return EXIT_FAILED if n_left_out else EXIT_OK
+    return Exit.FAILED if n_left_out else Exit.OK
 
 
 def events_of(item: Item, *, unsettled: bool) -> bytes | None:
-    """Return the events of an item, None when they are not all there."""
+    """Return the events of an item, None when they are incomplete."""
     if item.state not in SENDABLE:
         return None
     return item.unsettled if unsettled else item.payload
 
 
 def lines_of(item: Item, *, unsettled: bool) -> bytes | None:
-    """Return the records of an item, one a line, None when they are not all there."""
+    """Return the records of an item, one a line, None when they are incomplete."""
     if item.line:
         return None if item.state == DAMAGED else item.line
     events = events_of(item, unsettled=unsettled)
@@ -122,7 +111,7 @@ def lines_of(item: Item, *, unsettled: bool) -> bytes | None:
         return None
     try:
         config = OutputConfig.from_options({**item.options, "append_newline": "true"})
-    except ConfigError as error:  # of a later version
+    except ConfigError as error:  # spooled by a later version
         complain(f"{item.path}: {error}")
         return None
     return b"".join(record.data for record in RecordEncoder(config).records(events))
@@ -130,7 +119,7 @@ def lines_of(item: Item, *, unsettled: bool) -> bytes | None:
 
 @contextmanager
 def _new_file(name: str) -> Iterator[BinaryIO]:
-    """Open stdout for "-", or a file that is not there yet, for its owner only."""
+    """Open stdout for "-", or create a file that only its owner can read."""
     if name == "-":
         yield sys.stdout.buffer
         return
@@ -138,6 +127,6 @@ def _new_file(name: str) -> Iterator[BinaryIO]:
     try:
         fd = os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR)
     except OSError as error:
-        raise UsageError(f"cannot make {name}: {error.strerror}") from error
+        raise UsageError(f"cannot create {name}: {error.strerror}") from error
     with os.fdopen(fd, "wb") as file:
         yield file

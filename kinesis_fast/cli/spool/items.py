@@ -1,14 +1,13 @@
-"""What `spool` works on: a chunk or a dead letter, whichever it is, and which of them are meant."""
+"""What `spool` works on: items (chunks or dead letters), their source, and their selection."""
 
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-import msgpack
-
-from kinesis_fast.cli.sources import MAX_EVENT_BYTES
-from kinesis_fast.storage.dead_letters import NS
+from kinesis_fast.cli.sources import events
+from kinesis_fast.config import OutputConfig
 
 WAITING: Final = "waiting"
 DEAD: Final = "dead"
@@ -26,19 +25,20 @@ class Item:
 
     Attributes:
         state: one of the constants above.
-        path: where it lies.
-        n_bytes: of the chunk or of the event.
-        time_ns: when it was spooled, or of the event; None when that cannot be read.
+        path: its file; for a letter also the line.
+        n_bytes: size of the chunk or of the event.
+        time_ns: when a chunk was spooled, or the time of a letter's event; nanoseconds since
+            1970, None when it cannot be read.
         tag: Fluent Bit's name for the source.
-        region: of the stream.
-        stream: what it is for.
-        n_records: records of it.
-        n_settled: events of it that were delivered or are dead already.
-        remark: what differs, what is wrong, or why the letter is dead.
-        payload: events; empty when it is damaged.
+        region: region of the stream.
+        stream: the stream it is for.
+        n_records: number of its records.
+        n_settled: number of its events that are already delivered or dead.
+        remark: which options differ, what is wrong, or why a letter is dead.
+        payload: its events; empty when it is damaged.
         settled: a bit per event, see SpooledChunk.
-        options: what it was spooled with; empty for a letter.
-        line: of a letter, as it stands in its file.
+        options: the options a chunk was spooled with; empty for a letter.
+        line: the line of a letter's file; empty for a chunk.
     """
 
     state: str
@@ -72,25 +72,33 @@ Visit = Callable[[Item], bool]
 
 
 class Source(Protocol):
-    """A place where items lie."""
+    """A directory with items.
 
-    noun: str  # what an item is called
+    Attributes:
+        noun: what an item is called.
+        is_one_record: whether each item is a single record.
+        is_in_use: whether sift() left out a directory because a running output uses it.
+    """
+
+    noun: str
+    is_one_record: bool
+    is_in_use: bool
 
     def items(self) -> Iterator[Item]:
         """Yield all items, oldest first, without any lock."""
 
     def sift(self, visit: Visit) -> None:
-        """Show every item to visit, with whatever lock is needed, and remove it if it says so."""
+        """Call visit with every item, under the locks needed; remove it if visit returns True."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which items are meant.
+    """Which items are selected.
 
     Attributes:
         older_than_ns: at least this old; None for any age.
-        stream: what they are for, the name or the ARN; None for any.
-        damaged: whether only damaged ones are meant.
+        stream: name or ARN of the stream they are for; None for any.
+        damaged: whether only damaged ones are selected.
     """
 
     older_than_ns: int | None = None
@@ -98,7 +106,7 @@ class Selection:
     damaged: bool = False
 
     def holds(self, item: Item) -> bool:
-        """Tell whether an item is meant; one without a time is of any age only."""
+        """Tell whether an item is selected; one without a time never is, if an age is given."""
         if self.damaged and item.state != DAMAGED:
             return False
         if self.stream is not None and item.stream != self.stream:
@@ -108,8 +116,17 @@ class Selection:
         return item.time_ns is not None and item.time_ns <= time.time_ns() - self.older_than_ns
 
 
+class Task(NamedTuple):
+    """What one action has to do; config is None when no options of an output were given."""
+
+    source: Source
+    selection: Selection
+    config: OutputConfig | None
+    arguments: Namespace
+
+
 def is_set(bits: bytes, number: int) -> bool:
-    """Tell whether a bit is 1; lowest bit of each byte first, those beyond the end are 0."""
+    """Tell whether a bit is 1; the lowest bit of a byte is its first, bits beyond the end are 0."""
     octet, bit = divmod(number, 8)
     return octet < len(bits) and bool(bits[octet] >> bit & 1)
 
@@ -117,25 +134,3 @@ def is_set(bits: bytes, number: int) -> bool:
 def n_set(bits: bytes) -> int:
     """Return how many bits are 1."""
     return int.from_bytes(bits).bit_count()
-
-
-def events(payload: bytes) -> Iterator[bytes]:
-    """Yield each event of a chunk, and what is left when it cannot be read on."""
-    unpacker = msgpack.Unpacker(max_buffer_size=max(MAX_EVENT_BYTES, len(payload)))
-    unpacker.feed(payload)
-    begin = 0
-    while begin < len(payload):
-        try:
-            unpacker.skip()
-            end = unpacker.tell()
-        except (msgpack.UnpackException, ValueError):
-            end = len(payload)
-        yield payload[begin:end]
-        if end == len(payload):
-            return
-        begin = end
-
-
-def seconds_ns(seconds: float) -> int:
-    """Return nanoseconds."""
-    return int(seconds * NS)

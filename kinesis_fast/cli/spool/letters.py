@@ -1,7 +1,7 @@
 """Dead letters, for `kinesis-fast spool`.
 
-To replay or purge letters while outputs go on writing, the files are first moved into the directory
-`replay` beside them. What is not removed stays there; outputs neither write nor drop it.
+So that letters can be replayed or purged while outputs write new ones, the files are first moved
+into the subdirectory `replay`. Letters that are not removed stay there; outputs do not touch it.
 """
 
 import base64
@@ -22,7 +22,7 @@ from kinesis_fast.storage.directory import Directory
 from kinesis_fast.storage.spool.identity import Identity
 
 REPLAY: Final = "replay"
-# When it was moved, its place among those moved with it, how often it was written since.
+# When the file was moved, its number among those moved together, how often it was rewritten.
 _MOVED: Final = re.compile(r"([0-9]{20})-([0-9]{4})-([0-9]{1,9})\.jsonl", re.ASCII)
 
 
@@ -31,10 +31,12 @@ class LetterSource:
 
     Args:
         path: the dead_letter_dir.
-        today: the options with the stream that letters should be for; None: nothing is compared.
+        today: the options that name the stream to compare with; None to compare nothing.
     """
 
     noun = "letter"
+    is_one_record = True
+    is_in_use = False
 
     def __init__(self, path: str, today: Identity | None) -> None:
         self._path = path
@@ -53,13 +55,15 @@ class LetterSource:
                 yield from self._parsed(f"{root.path}/{name}", content.data if content else b"")
 
     def sift(self, visit: Visit) -> None:
-        """Show every letter to visit and remove it if it says so."""
+        """Call visit with every letter; remove it if visit returns True."""
         with (
             closing(opened(self._path)) as root,
             closing(root.child(REPLAY, create=True)) as moved,
         ):
             if not moved.lock():
-                raise StorageError(f"{moved.path} is in use by another `kinesis-fast spool`")
+                raise StorageError(
+                    f"{moved.path} is in use by another `kinesis-fast spool` command"
+                )
             with root.locked(LOCK_S):
                 now = time.time_ns()
                 for number, name in enumerate(written_files(root)):
@@ -96,7 +100,8 @@ class LetterSource:
             event = base64.b64decode(letter["event"], validate=True)
             target = (letter["region"], letter["stream"])
             state = CUT if letter.get("cut") else DEAD
-            if state == DEAD and self._today and target != _target_of(self._today):
+            today = self._today
+            if state == DEAD and today and target != (today["region"], today["stream"]):
                 state = OTHER_STREAM
             return Item(
                 state=state,
@@ -112,15 +117,11 @@ class LetterSource:
                 line=line,
             )
         except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
-            return Item(DAMAGED, path, len(line), remark="no line of a letter", line=line)
-
-
-def _target_of(identity: Identity) -> tuple[str, str]:
-    return identity["region"], identity["stream"]
+            return Item(DAMAGED, path, len(line), remark="not a dead letter", line=line)
 
 
 def _nanoseconds(text: str) -> int:
-    """Return nanoseconds since 1970 of a time as iso_time() writes it."""
+    """Return the nanoseconds since 1970 for a time in the format of iso_time()."""
     seconds, _, fraction = text.removesuffix("Z").partition(".")
     moment = datetime.strptime(seconds, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
     return int(moment.timestamp()) * NS + int(fraction)
@@ -133,7 +134,7 @@ def written_files(root: Directory) -> list[str]:
 
 
 def moved_files(directory: Directory) -> list[str]:
-    """Return the names of the files that were moved to be replayed, oldest first."""
+    """Return the names of the files in `replay`, oldest first."""
     return [name for name in directory.names() if _MOVED.fullmatch(name)]
 
 

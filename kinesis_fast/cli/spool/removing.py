@@ -1,49 +1,31 @@
-"""`kinesis-fast spool replay` and `purge`: what is done with goes."""
+"""`kinesis-fast spool replay` and `purge`: remove items that are delivered or not wanted."""
 
 import sys
-from argparse import Namespace
 from collections import Counter
-from typing import Final
+from dataclasses import replace
 
-from kinesis_fast.cli.common import (
-    EXIT_FAILED,
-    EXIT_OK,
-    EXIT_SIGNAL,
-    UsageError,
-    complain,
-    counted,
-    megabytes,
-)
-from kinesis_fast.cli.sending import GivenUp, Interrupts
-from kinesis_fast.cli.spool.arguments import config_of, selection_of, source_of
-from kinesis_fast.cli.spool.chunks import ChunkSource
-from kinesis_fast.cli.spool.items import OTHER_OPTIONS, OTHER_STREAM, SENDABLE, Item, Selection
-from kinesis_fast.cli.spool.letters import LetterSource
-from kinesis_fast.cli.spool.replay_output import Resending
-
-NEEDS_PERMISSION: Final = "removing cannot be taken back: say --yes, or run it on a terminal"
+from kinesis_fast.cli.awaited_output import AwaitedOutput, GivenUp
+from kinesis_fast.cli.common import Exit, Interrupts, UsageError, complain, counted, megabytes
+from kinesis_fast.cli.spool.items import OTHER_OPTIONS, OTHER_STREAM, SENDABLE, Item, Task
 
 
 class Replay:
     """One run of `replay`.
 
     Args:
-        sending: where to.
-        selection: what.
-        other_options: whether items for other options or another stream are sent, too.
-        is_letters: whether items are letters.
+        task: what to send.
+        output: where to.
     """
 
-    def __init__(
-        self, sending: Resending, selection: Selection, *, other_options: bool, is_letters: bool
-    ) -> None:
+    def __init__(self, task: Task, output: AwaitedOutput) -> None:
         self.n_done = 0
         self.kept: Counter[str] = Counter()  # by reason
+        self.totals: Counter[str] = Counter()  # records, by what became of them
         self.interrupts = Interrupts()
-        self._sending = sending
-        self._selection = selection
-        self._other_options = other_options
-        self._is_letters = is_letters
+        self._output = output
+        self._selection = task.selection
+        self._other_options = task.arguments.other_options
+        self._is_one_record = task.source.is_one_record
 
     def visit(self, item: Item) -> bool:
         """Send an item. Returns whether it can be removed."""
@@ -60,72 +42,68 @@ class Replay:
         is_other = item.state in {OTHER_OPTIONS, OTHER_STREAM}
         if item.state not in SENDABLE or (is_other and not self._other_options):
             return item.state
-        if self.interrupts.first is not None:
+        if self.interrupts:
             return "not tried"
         payload = item.unsettled
         return self._send(payload, item.tag) if payload else ""
 
     def _send(self, payload: bytes, tag: str) -> str:
+        self._output.send(payload, tag)
+        self._output.wait()
+        outcome = self._output.outcome()
+        self.totals.update(outcome)
         try:
-            shares = self._sending.send(payload, tag)
+            self._output.raise_if_nothing_arrives()
         except GivenUp:
             self.kept["not delivered"] += 1
             raise
-        if shares["dead"] or shares["returned"]:
+        if outcome["dead"] or outcome["returned"]:
             return "refused or given up"
-        if self._is_letters and not shares["delivered"]:
+        if self._is_one_record and not outcome["delivered"]:
             return "skipped again"
         return ""
 
 
-def replay_items(arguments: Namespace) -> int:
-    """Send items, remove what was delivered, and say what stays."""
-    config = config_of(arguments)
-    if config is None:
+def replay_items(task: Task) -> int:
+    """Send items, remove those that were delivered, and say which stay."""
+    if task.config is None:
         raise UsageError("replay needs the options of an output: -p region=... -p stream=...")
-    source = source_of(arguments, config)
-    is_letters = isinstance(source, LetterSource)
+    source = task.source
+    # A letter is one record: when it fails, nothing of it has arrived.
+    config = replace(
+        task.config,
+        experimental_concurrency=0 if source.is_one_record else 1,
+        spool_dir=None,  # what cannot be sent stays where it is
+        dead_letter_dir=None,
+    )
     is_given_up = False
-    with Resending(config, whole=is_letters) as sending:
-        replay = Replay(
-            sending,
-            selection_of(arguments),
-            other_options=arguments.other_options,
-            is_letters=is_letters,
-        )
+    with AwaitedOutput(config) as output:
+        replay = Replay(task, output)
         try:
             with replay.interrupts:
                 source.sift(replay.visit)
         except GivenUp as error:
             is_given_up = True
             complain(str(error))
-    totals = sending.totals
     print(f"{counted(replay.n_done, source.noun)} done and removed")
     for reason, number in replay.kept.items():
         print(f"{counted(number, source.noun)} kept: {reason}")
     for share in ("skipped", "dead", "returned"):
-        if totals[share]:
-            print(f"{counted(totals[share], 'record')} {share}")
-    print(f"delivered {counted(totals['delivered'], 'record')}")
-    if replay.interrupts.first is not None:
-        return EXIT_SIGNAL + replay.interrupts.first
-    is_left = bool(replay.kept) or is_given_up or _is_in_use(source)
-    return EXIT_FAILED if is_left else EXIT_OK
+        if replay.totals[share]:
+            print(f"{counted(replay.totals[share], 'record')} {share}")
+    print(f"delivered {counted(replay.totals['delivered'], 'record')}")
+    is_left = bool(replay.kept) or is_given_up or source.is_in_use
+    return replay.interrupts.exit_code(is_complete=not is_left)
 
 
-def _is_in_use(source: ChunkSource | LetterSource) -> bool:
-    return isinstance(source, ChunkSource) and source.is_in_use
-
-
-def purge_items(arguments: Namespace) -> int:
-    """Remove items, after a question."""
-    source = source_of(arguments, config_of(arguments))
-    selection = selection_of(arguments)
-    meant = [(item.path, item.n_bytes) for item in source.items() if selection.holds(item)]
-    what = f"{counted(len(meant), source.noun)}, {megabytes(sum(size for _, size in meant))}"
-    if meant and not arguments.yes and not _is_permitted(what):
-        print("nothing is removed")
-        return EXIT_FAILED
+def purge_items(task: Task) -> int:
+    """Remove items, after asking."""
+    source, selection = task.source, task.selection
+    sizes = [item.n_bytes for item in source.items() if selection.holds(item)]
+    what = f"{counted(len(sizes), source.noun)}, {megabytes(sum(sizes))}"
+    if sizes and not task.arguments.yes and not _is_permitted(what):
+        print("nothing was removed")
+        return Exit.FAILED
     n_removed = 0
 
     def visit(item: Item) -> bool:
@@ -134,13 +112,13 @@ def purge_items(arguments: Namespace) -> int:
         n_removed += is_meant
         return is_meant
 
-    if meant:
+    if sizes:
         source.sift(visit)
-    print(f"removed {counted(n_removed, source.noun)} of {len(meant):,}")
-    return EXIT_OK if n_removed >= len(meant) else EXIT_FAILED
+    print(f"removed {counted(n_removed, source.noun)} of {len(sizes):,}")
+    return Exit.OK if n_removed >= len(sizes) else Exit.FAILED
 
 
 def _is_permitted(what: str) -> bool:
     if not sys.stdin or not sys.stdin.isatty():
-        raise UsageError(NEEDS_PERMISSION)
-    return input(f"remove {what} for good? [y/N] ").strip().lower() in {"y", "yes"}
+        raise UsageError("purge cannot be undone: give --yes, or run it on a terminal")
+    return input(f"remove {what} permanently? [y/N] ").strip().lower() in {"y", "yes"}

@@ -1,37 +1,32 @@
-"""The identity of a spool: the options that decide where records go, and in what form."""
+"""The identity of a spool: the options that decide where its records go, and in which form."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from kinesis_fast.config import OPTIONS, OutputConfig
-from kinesis_fast.config.parsers import without_user_info
 
-# The profile is among them because it may mean another account, and a stream's name is in all.
-NAMES: Final = (
-    *("region", "stream", "endpoint", "profile", "role_arn", "partition_key", "data_keys"),
-    *("log_key", "replace_dots", "append_newline", "time_key", "time_key_format"),
-    *("max_record_size", "compression", "aggregation"),
-)
-_OPTIONS: Final = {option.name: option for option in OPTIONS if option.name in NAMES}
+_IDENTIFYING: Final = tuple(option for option in OPTIONS if option.identifies_spool)
 
 Identity = Mapping[str, str]
 
 
 def identity_of(config: OutputConfig) -> dict[str, str]:
-    """Return these options as texts; an absent option is an empty text.
+    """Return the identifying options as texts, empty for absent options.
 
-    User and password in an endpoint are left out: they must not be written to disk.
+    The texts are masked: user and password of an endpoint do not belong on a disk.
     """
-    texts = {name: _OPTIONS[name].show(getattr(config, name)) for name in NAMES}
-    return texts | {"endpoint": without_user_info(texts["endpoint"])}
+    return {
+        option.name: option.mask(option.show(getattr(config, option.name)))
+        for option in _IDENTIFYING
+    }
 
 
 def differences(spooled: Identity, today: Identity) -> list[str]:
-    """Return the names of the options that differ.
+    """Return the names of the options that differ, sorted.
 
-    An option that did not exist when the chunk was spooled counts as having its default value.
+    An option that did not exist when the chunk was spooled counts as if it had its default.
     """
-    before = {name: option.default_text for name, option in _OPTIONS.items()} | dict(spooled)
+    before = {option.name: option.default_text for option in _IDENTIFYING} | dict(spooled)
     return sorted(name for name in before if before[name] != today.get(name))
 
 

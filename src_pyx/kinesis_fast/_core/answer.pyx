@@ -1,4 +1,4 @@
-"""The usual good answer to PutRecords, recognised in one pass and without a Python object."""
+"""Recognises the usual successful response to PutRecords in one pass, without Python objects."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
@@ -15,7 +15,7 @@ cdef struct Reader:
 
 
 cdef inline bint take(Reader* reader, const char* text, size_t n) noexcept nogil:
-    """Move behind a text if the reader stands before it."""
+    """Step over `text` if it comes next; otherwise return False and leave the reader in place."""
     if <size_t> (reader.end - reader.pos) < n or memcmp(reader.pos, text, n):
         return False
     reader.pos += n
@@ -30,14 +30,14 @@ cdef inline bint take_byte(Reader* reader, uint8_t byte) noexcept nogil:
 
 
 cdef inline bint take_string(Reader* reader) noexcept nogil:
-    """Move behind the inside of a string, at least one plain character, and its closing quote."""
+    """Step over the rest of a string: at least one plain character, then the closing quote."""
     cdef const uint8_t* start = reader.pos
     reader.pos = kf_plain_end(start, reader.end)
     return reader.pos != start and take_byte(reader, b'"')
 
 
 cdef inline bint take_entry(Reader* reader) noexcept nogil:
-    """Move behind an entry: a SequenceNumber, perhaps a ShardId, each once and nothing else."""
+    """Step over an entry: one SequenceNumber, at most one ShardId, and nothing else."""
     cdef bint is_numbered = False
     cdef bint has_shard = False
     if not take_byte(reader, b"{"):
@@ -56,7 +56,7 @@ cdef inline bint take_entry(Reader* reader) noexcept nogil:
 
 
 cdef bint take_entries(Reader* reader, Py_ssize_t n_records) noexcept nogil:
-    """Move behind exactly n_records accepted entries, at least one, and the end of their list."""
+    """Step over exactly n_records accepted entries and the end of their list."""
     cdef Py_ssize_t i
     for i in range(n_records):
         if (i and not take_byte(reader, b",")) or not take_entry(reader):
@@ -89,15 +89,18 @@ cdef bint is_accepted(Reader* reader, Py_ssize_t n_records) noexcept nogil:
 
 
 def all_accepted(bytes body not None, Py_ssize_t n_records):
-    """Tell whether an answer says, in the usual words, that every entry was accepted.
+    """Tell whether a response has the usual form and says that every entry was accepted.
+
+    The usual form is what the service writes: JSON without white space, with FailedRecordCount 0
+    and one SequenceNumber per entry.
 
     Args:
-        body: JSON without white space, with FailedRecordCount 0 and for each entry a
-            SequenceNumber, as the service writes it.
+        body: the body of the response.
         n_records: number of entries in the request, at least 1.
 
     Returns:
-        True only if that is so. False says nothing: the answer has to be parsed.
+        True only if every entry was accepted. False decides nothing: the caller has to parse the
+        response.
     """
     cdef Reader reader
     reader.pos = <const uint8_t*> <const char*> body

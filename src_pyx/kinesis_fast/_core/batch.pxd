@@ -1,4 +1,4 @@
-"""Entries of one PutRecords request as they are collected; C memory, no Python object."""
+"""Collects the entries of one PutRecords request in C memory, without Python objects."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
@@ -10,17 +10,17 @@ from kinesis_fast._core.text cimport Text
 
 
 cdef struct Entry:
-    size_t start        # offset in the body, from the opening to behind the closing brace
-    size_t end
+    size_t start        # offset in the body of the opening brace
+    size_t end          # offset in the body just after the closing brace
     size_t event_at     # offset of the event in its chunk
     uint32_t n_bytes    # data + partition key, before base64
-    uint32_t event      # ordinal of the event in its chunk
+    uint32_t event      # index of the event in its chunk, from 0
 
 
 cdef struct Batch:
-    Buffer buffer       # the body: the opening, the entries, and the tail once it is finished
+    Buffer buffer       # the body: the opening, the entries, and the tail after batch_finish
     unsigned int n_entries
-    size_t n_bytes      # of all entries
+    size_t n_bytes      # sum over all entries
     Entry entries[MAX_RECORDS_PER_REQUEST]
 
 

@@ -1,4 +1,4 @@
-"""Entries become the body of a PutRecords request, written once into memory that is used again."""
+"""Writes entries into the body of a PutRecords request, once, into reused memory."""
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
@@ -22,7 +22,7 @@ cdef inline void put(Buffer* out, const char* text, size_t n) noexcept nogil:
 
 
 cdef Batch* batch_new() noexcept nogil:
-    """An empty batch without a buffer, to be freed with batch_free; NULL if there is no memory."""
+    """Return an empty batch without a buffer, or NULL if out of memory. Free with batch_free."""
     return <Batch*> calloc(1, sizeof(Batch))
 
 
@@ -33,7 +33,7 @@ cdef void batch_free(Batch* batch) noexcept nogil:
 
 
 cdef Status batch_open(Batch* batch) noexcept nogil:
-    """Forget all entries and begin a body."""
+    """Drop all entries and start a new body."""
     batch.buffer.n = 0
     batch.n_entries = 0
     batch.n_bytes = 0
@@ -44,10 +44,10 @@ cdef Status batch_open(Batch* batch) noexcept nogil:
 
 
 cdef Status batch_append(Batch* batch, Text data, Text key, const Entry* event) noexcept nogil:
-    """Add a record made of `event`, of which `event` and `event_at` are set.
+    """Add a record; only `event` and `event_at` of the argument `event` are read.
 
-    The caller has checked the limits; KF_SLACK bytes behind the data and behind the key are
-    readable. Nothing is added on failure.
+    The caller has checked the limits. KF_SLACK bytes after the data and after the key must be
+    readable. On failure the batch does not change.
     """
     cdef Buffer* out = &batch.buffer
     cdef Entry* entry = &batch.entries[batch.n_entries]
@@ -74,7 +74,10 @@ cdef Status batch_append(Batch* batch, Text data, Text key, const Entry* event) 
 
 
 cdef void place(Batch* batch, const Entry* source, const uint8_t* text) noexcept nogil:
-    """Add an entry that is written already; there is room, and `text` may lie in this buffer."""
+    """Add an entry that is already encoded as `text`; the caller has made room.
+
+    `text` may lie in this batch's own buffer.
+    """
     cdef Buffer* out = &batch.buffer
     cdef Entry* entry = &batch.entries[batch.n_entries]
     cdef size_t n = source.end - source.start
@@ -90,7 +93,7 @@ cdef void place(Batch* batch, const Entry* source, const uint8_t* text) noexcept
 
 
 cdef Status batch_append_copy(Batch* batch, const Batch* other, unsigned int index) noexcept nogil:
-    """Add entry `index` of another batch as it is."""
+    """Add a copy of entry `index` of another batch."""
     cdef const Entry* source = &other.entries[index]
     if buffer_reserve(&batch.buffer, source.end - source.start + ENTRY_TEXT) != STATUS_OK:
         return STATUS_NO_MEMORY
@@ -100,10 +103,10 @@ cdef Status batch_append_copy(Batch* batch, const Batch* other, unsigned int ind
 
 cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int n,
                          Text tail) noexcept nogil:
-    """Keep only the `n` entries `chosen`, ascending, and finish the body anew.
+    """Keep only the `n` entries whose ascending indexes are in `chosen`, and finish the body again.
 
-    Each moves towards the front, into room that is there, so this cannot fail for want of memory
-    once the body was finished.
+    Entries move towards the front, into memory that the batch already has. So this cannot run out
+    of memory if the body was finished before.
     """
     cdef unsigned int i
     cdef Entry source
@@ -117,7 +120,7 @@ cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int 
 
 
 cdef Status batch_finish(Batch* batch, Text tail) noexcept nogil:
-    """Close the body with `tail`; entries can no longer be added."""
+    """Close the body with `tail`; no entry may be added afterwards."""
     if buffer_reserve(&batch.buffer, tail.n) != STATUS_OK:
         return STATUS_NO_MEMORY
     put(&batch.buffer, <const char*> tail.data, tail.n)

@@ -1,4 +1,4 @@
-"""A growing byte buffer on the C heap; who declares one frees it."""
+"""A growing byte buffer on the C heap; the code that declares one has to free it."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
@@ -9,7 +9,7 @@ from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK, Status
 
 cdef extern from *:
     """
-    // Under a sanitizer a buffer has no byte more than was asked for last: an overrun is seen.
+    // Sanitizer builds allocate exactly what the last call asked for, so that they see overruns.
     #ifdef KF_EXACT_BUFFERS
     #define KF_IS_EXACT(n) ((n) <= 65536)
     #else
@@ -45,9 +45,9 @@ cdef inline Status buffer_grow(Buffer* buffer, size_t room) noexcept nogil:
 
 
 cdef inline Status buffer_reserve(Buffer* buffer, size_t room) noexcept nogil:
-    """Make room for `room` bytes behind the n that are in use; the data may move.
+    """Make room for `room` bytes after the n bytes in use; the data may move.
 
-    Room that an earlier call made is not to be relied on.
+    Do not rely on room that an earlier call made.
     """
     if room <= buffer.capacity - buffer.n and not KF_IS_EXACT(buffer.n + room):
         return STATUS_OK

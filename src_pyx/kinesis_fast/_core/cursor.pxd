@@ -1,4 +1,4 @@
-"""A non-owning read cursor over msgpack bytes; every read is checked against the end.
+"""A read cursor over msgpack bytes that it does not own; it checks every read against the end.
 
 The format: https://github.com/msgpack/msgpack/blob/master/spec.md
 """
@@ -79,7 +79,7 @@ cdef inline Status take_ext(Cursor* cursor, Token* token, uint64_t n) noexcept n
 
 cdef inline Status take_container(Cursor* cursor, Token* token, Kind kind,
                                   uint64_t n) noexcept nogil:
-    """Each value takes a byte at least: a larger count than that is a lie or cut off."""
+    """Read a container's header. Each value takes at least one byte, which bounds the count."""
     cdef uint64_t n_values = n * 2 if kind == KIND_MAP else n
     if n_values > bytes_left(cursor):
         return STATUS_TRUNCATED
@@ -117,7 +117,7 @@ cdef inline uint64_t load_length(const uint8_t* pos, size_t width) noexcept nogi
 
 
 cdef inline Status next_long_token(Cursor* cursor, Token* token, uint8_t first) noexcept nogil:
-    """What follows a first byte of 0xc0 to 0xdf, which is read already."""
+    """Read the rest of a token whose first byte, already read, is 0xc0 to 0xdf."""
     cdef const uint8_t* pos = cursor.pos
     cdef size_t width = kf_header_width[first - 0xc0]
     if bytes_left(cursor) < width:
@@ -164,9 +164,10 @@ cdef inline Status next_long_token(Cursor* cursor, Token* token, uint8_t first) 
 
 
 cdef inline Status next_token(Cursor* cursor, Token* token) noexcept nogil:
-    """Read one token and step over it, the payload of str, bin and ext included.
+    """Read one token and step over it, including the payload of str, bin and ext.
 
-    Of an array or a map only the header is read. STATUS_TRUNCATED leaves the cursor anywhere.
+    For an array or a map only the header is read. After STATUS_TRUNCATED the position of the
+    cursor is undefined.
     """
     cdef uint8_t first
     if cursor.pos == cursor.end:
@@ -189,7 +190,8 @@ cdef inline Status next_token(Cursor* cursor, Token* token) noexcept nogil:
 cdef inline bint take_short_str(Cursor* cursor, Text* text) noexcept nogil:
     """Step over the next value if it is a str of less than 256 bytes; otherwise do nothing.
 
-    These are most of what logs hold. Where a str is cut off, next_token tells.
+    Most values in logs are such strings. For a truncated str this does nothing either;
+    next_token then reports it.
     """
     cdef const uint8_t* data = cursor.pos
     cdef size_t left = bytes_left(cursor)
@@ -215,7 +217,7 @@ cdef inline bint take_short_str(Cursor* cursor, Text* text) noexcept nogil:
 
 
 cdef inline Status skip_value(Cursor* cursor) noexcept nogil:
-    """Step over one value, however deep, without recursion."""
+    """Step over one value of any depth, without recursion."""
     cdef Token token
     cdef uint64_t n_values = 1
     while n_values:

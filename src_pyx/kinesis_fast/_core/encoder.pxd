@@ -32,7 +32,7 @@ cdef struct Counts:
 cdef struct SkippedEvent:
     size_t start            # offsets in the chunk
     size_t end
-    Moment time             # only if has_time
+    Moment time             # valid only if has_time
     bint has_time
     Status reason
 
@@ -45,8 +45,8 @@ cdef class Encoder:
     cdef size_t max_request_bytes
     cdef BatchPool pool
     cdef bytes tail
-    cdef tuple owned            # keeps the bytes alive that the structs point into
-    cdef Text* names            # data_keys, then path
+    cdef tuple owned            # keeps alive the bytes objects that the structs point into
+    cdef Text* names            # data_keys followed by path
 
     cdef void set_names(self, tuple data_keys, tuple path) except *
     cdef void check_time_format(self) except *
@@ -55,30 +55,30 @@ cdef class Encoder:
 cdef class RequestStream:
     cdef Encoder encoder
     cdef Py_buffer chunk
-    cdef bint is_open           # the chunk is held
-    cdef bint is_busy           # a call is under way, with the GIL released
+    cdef bint is_open           # this stream holds the chunk
+    cdef bint is_busy           # a call is running, perhaps with the GIL released
     cdef Cursor cursor
     cdef const uint8_t* start
     cdef readonly uint32_t n_events     # events read
-    cdef bytes settled          # a bit per event that is not to be sent, from earlier
+    cdef bytes settled          # one bit per event; 1: settled earlier, not sent again
     cdef Text settled_bits
     cdef Moment now
     cdef uint64_t random_state
     cdef TimeCache times
-    cdef Buffer data            # of the record that was encoded last
+    cdef Buffer data            # the data of the record encoded last
     cdef PartitionKey key       # its partition key
     cdef bint key_is_random
     cdef size_t event_at        # offset of its event
-    cdef bint has_record        # it is in no batch yet
-    cdef int lane               # where it belongs, or the last one did
+    cdef bint has_record        # that record is not in a batch yet
+    cdef int lane               # the lane of that record
     cdef readonly unsigned int n_lanes
-    cdef readonly unsigned int n_open   # lanes that collect records
+    cdef readonly unsigned int n_open   # lanes that are collecting records
     cdef Batch* lanes[MAX_LANES]
     cdef Counts counts
     cdef size_t malformed_at
     cdef bint keeps_skipped
-    cdef Buffer skipped         # of SkippedEvent
-    cdef Buffer no_record       # a bit per event read, 1 if it makes no record
+    cdef Buffer skipped         # an array of SkippedEvent
+    cdef Buffer no_record       # one bit per event read; 1: it makes no record
 
     cdef void enter(self) except *
     cdef void release_chunk(self) noexcept
@@ -90,12 +90,12 @@ cdef class RequestStream:
     cdef Status fill(self) noexcept nogil
     cdef Status encode_next(self) noexcept nogil
     cdef Status add_bits(self) noexcept nogil
-    cdef Status read_on(self) noexcept nogil
+    cdef Status read_next_event(self) noexcept nogil
     cdef Status encode_body(self, const Event* event) noexcept nogil
     cdef Status finish_record(self, const Found* found) noexcept nogil
     cdef void choose_key(self, const Found* found, Text time) noexcept nogil
     cdef int lane_of_record(self) noexcept nogil
-    cdef void fit_record(self) noexcept nogil
+    cdef void truncate_record(self) noexcept nogil
     cdef Status skip_body(self, Cursor body, const Event* event, Status reason) noexcept nogil
     cdef Status end_malformed(self) noexcept nogil
     cdef Status keep_skipped(self, const Event* event, Status reason) noexcept nogil

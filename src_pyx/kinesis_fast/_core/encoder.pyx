@@ -1,4 +1,4 @@
-"""Chunks become requests: one call per request, the GIL released, no object per record."""
+"""Encodes chunks into requests: one call per request, GIL released, no Python object per record."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -44,7 +44,7 @@ cdef extern from *:
     size_t KF_TRUNCATED_N
 
 cdef enum:
-    SMALLEST_RECORD = 1024      # room for the longest partition key, the suffix and a newline
+    SMALLEST_RECORD = 1024      # fits the longest partition key, the suffix and a newline
     NANOSECONDS = 1000000000
     ANY_LANE = -1
     BITS_STEP = 128             # bytes, for 1,024 events
@@ -63,13 +63,26 @@ SKIP_NAMES = {
 @cython.final
 @cython.no_gc
 cdef class Encoder:
-    """What to make of each record, fixed at construction; used by any number of threads.
+    """Encodes chunks with a fixed set of options; any number of threads may share one.
 
-    All names and texts are UTF-8. `tail` closes the body (`],"StreamName":"..."}`); `path` leads
-    to the partition key, () for random keys; `time_format` is a strftime format in which a byte 1
-    stands for each sub-second digit, and `subsecond_digits` says how many there are in each run;
-    sizes are bytes of data plus partition key; `n_arenas` is how much memory of requests that are
-    done is kept for the next. ValueError if a size or the format is out of range.
+    All names and texts are UTF-8.
+
+    Args:
+        tail: the end of every body, `],"StreamName":"..."}`.
+        data_keys: the keys to keep; () keeps all.
+        path: the keys that lead to the partition key; () for random partition keys.
+        log_key: the key whose value is the whole record; None to send the whole map.
+        time_key: the key to add with the time of the event; None to add none.
+        time_format: a strftime format in which each byte 1 stands for one sub-second digit.
+        subsecond_digits: the number of digits, 1 to 9, of each run of sub-second digits.
+        replace_dots: what replaces a dot in a key; None to keep dots.
+        append_newline: whether each record ends with a newline.
+        max_record_bytes: limit for data plus partition key of a record, at least 1024.
+        max_request_bytes: limit for data plus partition keys of a request.
+        n_arenas: how many batches to keep for reuse after their requests are released.
+
+    Raises:
+        ValueError: a size or the time format is out of range.
     """
 
     def __cinit__(self, *, bytes tail not None, tuple data_keys not None, tuple path not None,
@@ -77,8 +90,8 @@ cdef class Encoder:
                   bytes subsecond_digits not None, bytes replace_dots, bint append_newline,
                   size_t max_record_bytes, size_t max_request_bytes, unsigned int n_arenas):
         if not SMALLEST_RECORD <= max_record_bytes <= max_request_bytes <= 0x7fffffff:
-            raise ValueError(f"no limits: {max_record_bytes} bytes a record, "
-                             f"{max_request_bytes} bytes a request")
+            raise ValueError(f"limits out of range: {max_record_bytes} bytes per record, "
+                             f"{max_request_bytes} bytes per request")
         self.owned = (data_keys, path, log_key, time_key, time_format, subsecond_digits,
                       replace_dots)
         self.tail = tail
@@ -104,7 +117,7 @@ cdef class Encoder:
         cdef size_t n = 0
         self.names = <Text*> calloc(len(data_keys) + len(path) + 1, sizeof(Text))
         if self.names == NULL:
-            raise MemoryError("no memory for the names of keys")
+            raise MemoryError("out of memory for the names of keys")
         for name in data_keys + path:
             self.names[n] = text_of(name)
             n += 1
@@ -116,34 +129,44 @@ cdef class Encoder:
     cdef void check_time_format(self) except *:
         digits, marks = self.owned[5], self.owned[4].count(b"\x01")
         if len(digits) > MAX_SUBSECONDS or sum(digits) != marks or max(digits, default=0) > 9:
-            raise ValueError("the sub-second digits do not fit the time format")
+            raise ValueError("the sub-second digits do not match the time format")
         if not measure_time(&self.time_format):
-            raise ValueError("the time format gives no text here, or too long a one")
+            raise ValueError("the time format yields an empty or too long text on this system")
 
     def requests(self, chunk, *, uint64_t now_ns, uint64_t seed, unsigned int max_lanes=1,
                  bytes settled=None, bint keep_skipped=False):
-        """The requests of `chunk`, a bytes-like object; TypeError for anything else.
+        """Return an iterator over the requests of a chunk.
 
-        `now_ns` (nanoseconds since 1970) is the time of events that have none; `seed` starts the
-        random partition keys. With partition keys from the records, these go to at most `max_lanes`
-        lanes (1 to 32) by a hash of the key, and to no more than there are full requests. `settled`
-        has a bit for each event that is not to be sent: bit i % 8 of byte i // 8 is event i, events
-        beyond the last byte are to be sent. `keep_skipped` is needed for `take_skipped`.
+        Args:
+            chunk: a bytes-like object.
+            now_ns: nanoseconds since 1970; the time of events that have none.
+            seed: start of the random partition keys.
+            max_lanes: with partition keys from the records, a hash of the key spreads the records
+                over up to this many lanes (1 to 32), but not over more than there are full
+                requests.
+            settled: one bit per event, set if the event must not be sent: bit i % 8 of byte i // 8
+                is event i. Events beyond the last byte are sent.
+            keep_skipped: whether to keep what `take_skipped` returns.
+
+        Raises:
+            TypeError: the chunk is not bytes-like.
         """
         return RequestStream.__new__(RequestStream, self, chunk, now_ns, seed, max_lanes, settled,
                                      keep_skipped)
 
     def count(self, chunk, bytes settled=None):
-        """Number of records in `chunk` that are not `settled`: events but group markers, and one
-        for a malformed tail."""
+        """Return the number of records in `chunk` that are not `settled`.
+
+        Every event but a group marker counts as a record; a malformed tail counts as one record.
+        """
         cdef RequestStream stream = RequestStream.__new__(RequestStream, self, chunk, 0, 0, 1,
                                                           settled, False)
         return stream.count_rest()
 
     def span(self, chunk, Py_ssize_t start):
-        """Where the event at the offset `start` of `chunk` ends, and its time in ns or -1.
+        """Return the end of the event at offset `start` of `chunk`, and its time in ns or -1.
 
-        ValueError if there is no whole event.
+        Raises ValueError if there is no complete event at that offset.
         """
         cdef RequestStream stream = RequestStream.__new__(RequestStream, self, chunk, 0, 0, 1, None,
                                                           False)
@@ -158,12 +181,12 @@ cdef class Encoder:
         end = stream.cursor.pos - stream.start
         stream.release_chunk()
         if status != STATUS_OK:
-            raise ValueError(f"no whole event at byte {start}")
+            raise ValueError(f"no complete event at byte {start}")
         return end, time_ns(event.has_time, event.time)
 
 
 cdef object time_ns(bint has_time, Moment time):
-    """Nanoseconds since 1970 as an int of Python's: from the year 2262 on they need 65 bits."""
+    """Return nanoseconds since 1970, or -1. A Python int: from 2262 on 64 bits are not enough."""
     return <object> time.second * NANOSECONDS + time.nanosecond if has_time else -1
 
 
@@ -171,15 +194,15 @@ cdef object time_ns(bint has_time, Moment time):
 cdef class RequestStream:
     """Iterator over the requests of one chunk. It holds the chunk until it is exhausted or closed.
 
-    `n_lanes` is how many lanes there are, `n_open` how many of them collect records, `n_events` how
-    many events were read. One thread at a time: a call while another is under way raises
-    RuntimeError.
+    `n_lanes` is the number of lanes, `n_open` the number of lanes that are collecting records,
+    `n_events` the number of events read. Only one thread may call at a time: a call during another
+    call raises RuntimeError.
     """
 
     def __cinit__(self, Encoder encoder not None, chunk, uint64_t now_ns, uint64_t seed,
                   unsigned int max_lanes, bytes settled, bint keep_skipped):
         if not 1 <= max_lanes <= MAX_LANES:
-            raise ValueError(f"{max_lanes} lanes; there are 1 to {MAX_LANES}")
+            raise ValueError(f"max_lanes is {max_lanes}; allowed: 1 to {MAX_LANES}")
         self.encoder = encoder
         self.now.second = now_ns // NANOSECONDS
         self.now.nanosecond = now_ns % NANOSECONDS
@@ -189,7 +212,7 @@ cdef class RequestStream:
         self.keeps_skipped = keep_skipped
         if encoder.shape.time_key.data != NULL:
             if not open_times(&self.times, &encoder.time_format):
-                raise MemoryError("no memory for the texts of times")
+                raise MemoryError("out of memory for the texts of times")
         PyObject_GetBuffer(chunk, &self.chunk, PyBUF_SIMPLE)
         self.is_open = True
         self.start = <const uint8_t*> self.chunk.buf
@@ -208,11 +231,11 @@ cdef class RequestStream:
     cdef void enter(self) except *:
         with cython.critical_section(self):
             if self.is_busy:
-                raise RuntimeError("these requests are being read by another thread")
+                raise RuntimeError("another thread is reading from this stream")
             self.is_busy = True
 
     cdef void release_chunk(self) noexcept:
-        """Let go of the chunk; nothing is read from it afterwards."""
+        """Release the chunk; nothing reads from it afterwards."""
         if self.is_open:
             self.is_open = False
             self.cursor.pos = self.cursor.end = self.start = NULL
@@ -228,7 +251,7 @@ cdef class RequestStream:
         self.n_open = 0
 
     cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil:
-        """No more lanes than full requests; random keys need none, as their order is no one's."""
+        """Set n_lanes: one per full request at most; one for random keys, which have no order."""
         cdef Cursor start = self.cursor
         cdef uint64_t n_full
         self.n_lanes = 1
@@ -247,10 +270,10 @@ cdef class RequestStream:
         return self.take(MAX_LANES)
 
     def take(self, unsigned int max_open):
-        """The next request, or None where a record needs one more than `max_open` open lanes.
+        """Return the next request; None if the next record needs more than `max_open` open lanes.
 
-        StopIteration at the end. MemoryError leaves everything as it was, but for what was counted:
-        a further call goes on.
+        Raises StopIteration at the end. After a MemoryError another call continues where this one
+        stopped; the counters may already include the record that failed.
         """
         self.enter()
         try:
@@ -273,7 +296,7 @@ cdef class RequestStream:
             elif status == STATUS_END:
                 self.release_chunk()
             else:
-                raise MemoryError("no memory for a record")
+                raise MemoryError("out of memory for a record")
         return self.close_any_lane()
 
     cdef Request close_any_lane(self):
@@ -284,12 +307,12 @@ cdef class RequestStream:
         raise StopIteration
 
     cdef Request close_lane(self, int lane):
-        """What a lane has collected as a request."""
+        """Make a request of what a lane has collected."""
         cdef Batch* batch = self.lanes[lane]
         cdef unsigned int n_records = batch.n_entries
         cdef Request request
         if batch_finish(batch, text_of(self.encoder.tail)) != STATUS_OK:
-            raise MemoryError(f"no memory for a request of {n_records} records")
+            raise MemoryError(f"out of memory for a request of {n_records} records")
         self.lanes[lane] = NULL
         self.n_open -= 1
         request = new_request(self.encoder.pool, self.encoder.tail, batch,
@@ -299,12 +322,12 @@ cdef class RequestStream:
 
     @property
     def is_exhausted(self):
-        """Whether no request is left; False may still mean that no record is left."""
+        """Whether no request is left. False does not promise that there is another record."""
         return (self.n_open == 0 and not self.has_record
                 and (not self.is_open or self.cursor.pos == self.cursor.end))
 
     def take_tally(self):
-        """What happened since the last call, as a Tally."""
+        """Return a Tally of what happened since the last call."""
         cdef Counts counts
         cdef Py_ssize_t malformed_at = -1
         self.enter()
@@ -320,10 +343,10 @@ cdef class RequestStream:
             counts.nan_values, counts.random_keys, counts.resumed)
 
     def take_skipped(self):
-        """The events that were skipped since the last call: (reason, start, end, time_ns).
+        """Return the events skipped since the last call: a list of (reason, start, end, time_ns).
 
-        `reason` is the field of Tally, `start` and `end` are offsets in the chunk, `time_ns` is
-        nanoseconds since 1970 or -1. Empty unless `keep_skipped` was asked for.
+        `reason` is the name of a field of Tally, `start` and `end` are offsets in the chunk,
+        `time_ns` is nanoseconds since 1970 or -1. The list is empty without `keep_skipped`.
         """
         cdef SkippedEvent* skipped
         cdef size_t i
@@ -360,9 +383,9 @@ cdef class RequestStream:
             self.is_busy = False
 
     def count_rest(self):
-        """Number of records that no request has taken yet; closes the stream.
+        """Close the stream and return the number of records that are in no request yet.
 
-        Those that are settled are not among them; the next tally has their number.
+        Settled records do not count here; the next tally has their number.
         """
         cdef uint64_t n = 0
         cdef unsigned int lane
@@ -380,7 +403,7 @@ cdef class RequestStream:
             self.is_busy = False
 
     def close(self):
-        """Release the chunk; the iteration ends. A second call does nothing."""
+        """Release the chunk and end the iteration. A second call does nothing."""
         self.enter()
         self.has_record = False
         self.drop_batches()
@@ -388,7 +411,7 @@ cdef class RequestStream:
         self.is_busy = False
 
     cdef Status fill(self) noexcept nogil:
-        """Add records to their lanes until one is full or there is none, or the chunk ends."""
+        """Add records to their lanes until one is full, one lacks a batch, or the chunk ends."""
         cdef Status status
         cdef Batch* batch
         cdef Entry event
@@ -416,7 +439,7 @@ cdef class RequestStream:
                 return STATUS_FULL
 
     cdef Status encode_next(self) noexcept nogil:
-        """Encode events until one has become a record, or the chunk ends."""
+        """Encode events until one yields a record, or the chunk ends."""
         cdef Status status
         cdef Cursor start
         while True:
@@ -424,7 +447,7 @@ cdef class RequestStream:
                 return STATUS_NO_MEMORY
             start = self.cursor
             self.event_at = <size_t> (start.pos - self.start)
-            status = self.read_on()
+            status = self.read_next_event()
             if status == STATUS_NO_MEMORY:
                 self.cursor = start
                 return status
@@ -446,8 +469,8 @@ cdef class RequestStream:
         self.no_record.n += BITS_STEP
         return STATUS_OK
 
-    cdef Status read_on(self) noexcept nogil:
-        """Step over the next event; if it makes a record, this is the record then."""
+    cdef Status read_next_event(self) noexcept nogil:
+        """Step over the next event; if it yields a record, has_record is set."""
         cdef Event event
         cdef Status status = read_event(&self.cursor, &event)
         if status != STATUS_OK:
@@ -463,7 +486,7 @@ cdef class RequestStream:
         return status
 
     cdef Status end_malformed(self) noexcept nogil:
-        """The tail counts as one event, and as one record that is skipped."""
+        """Count the tail as one event and as one skipped record."""
         cdef Event event
         self.cursor.pos = self.cursor.end
         if self.is_settled(self.n_events):
@@ -483,7 +506,7 @@ cdef class RequestStream:
                 and self.settled_bits.data[octet] >> (event & 7) & 1)
 
     cdef Status keep_skipped(self, const Event* event, Status reason) noexcept nogil:
-        """Note the event between event_at and the cursor for `take_skipped`."""
+        """Keep the event between event_at and the cursor for `take_skipped`."""
         cdef SkippedEvent skipped
         if not self.keeps_skipped:
             return STATUS_OK
@@ -520,7 +543,7 @@ cdef class RequestStream:
         return self.skip_body(body, event, status)
 
     cdef Status skip_body(self, Cursor body, const Event* event, Status reason) noexcept nogil:
-        """Step over a body that makes no record, and count why."""
+        """Step over a body that yields no record, and count the reason."""
         self.cursor = body
         if skip_value(&self.cursor) != STATUS_OK:
             return STATUS_TRUNCATED
@@ -552,7 +575,7 @@ cdef class RequestStream:
             random_key(&self.key, &self.random_state)
 
     cdef int lane_of_record(self) noexcept nogil:
-        """By the key; a random one goes on where the last record went, if that lane is open."""
+        """Choose a lane by the hash of the key; a random key stays in an open last lane."""
         if self.n_lanes == 1:
             return 0
         if self.key_is_random and self.lanes[self.lane] != NULL:
@@ -562,7 +585,7 @@ cdef class RequestStream:
     cdef Status finish_record(self, const Found* found) noexcept nogil:
         if buffer_reserve(&self.data, KF_TRUNCATED_N + 1 + KF_SLACK) != STATUS_OK:
             return STATUS_NO_MEMORY
-        self.fit_record()
+        self.truncate_record()
         if self.encoder.append_newline:
             self.data.data[self.data.n] = c"\n"
             self.data.n += 1
@@ -570,8 +593,8 @@ cdef class RequestStream:
         self.has_record = True
         return STATUS_OK
 
-    cdef void fit_record(self) noexcept nogil:
-        """Cut the data at a character, so that the record with its newline is within the limit."""
+    cdef void truncate_record(self) noexcept nogil:
+        """Cut the data between two characters so that the record, with newline, keeps the limit."""
         cdef size_t room = self.encoder.max_record_bytes - self.key.n
         room -= 1 if self.encoder.append_newline else 0
         if self.data.n <= room:
@@ -582,7 +605,7 @@ cdef class RequestStream:
         self.counts.truncated += 1
 
     cdef uint64_t count_events(self, uint64_t most) noexcept nogil:
-        """Number of records from the cursor on, up to `most`; a malformed tail is one."""
+        """Return the number of records after the cursor, up to `most`; a malformed tail is one."""
         cdef Event event
         cdef uint64_t n = 0
         cdef Status status

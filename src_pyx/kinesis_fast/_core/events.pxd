@@ -10,8 +10,8 @@ cdef struct Moment:
 
 
 cdef struct Event:
-    Moment time             # only if has_time
-    bint has_time           # False: negative, not finite, out of range or no time at all
+    Moment time             # valid only if has_time
+    bint has_time           # False: negative, not finite, out of range or not a time
     bint is_group_marker
 
 

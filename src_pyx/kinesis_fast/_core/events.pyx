@@ -1,4 +1,4 @@
-"""Fluent Bit's log events: [time, body] (v1) and [[time, metadata], body] (v2).
+"""Reads Fluent Bit's log events: [time, body] (v1) and [[time, metadata], body] (v2).
 
 Source: fluent-bit include/fluent-bit/flb_log_event.h and the forward protocol's EventTime.
 """
@@ -31,7 +31,7 @@ cdef inline void set_time(Event* event, int64_t second, uint32_t nanosecond) noe
 
 
 cdef void set_float_time(Event* event, double seconds) noexcept nogil:
-    """Rounded to microseconds: a double of today's date carries no more."""
+    """Set the time rounded to microseconds: a double holds no more digits for today's dates."""
     cdef double whole
     cdef int64_t microseconds
     if not isfinite(seconds) or seconds < 0 or seconds >= YEAR_10000:
@@ -45,7 +45,7 @@ cdef void set_float_time(Event* event, double seconds) noexcept nogil:
 
 
 cdef void set_event_time(Event* event, const uint8_t* data) noexcept nogil:
-    """EventTime; Fluent Bit reads the seconds as signed and marks groups with negative ones."""
+    """Read an EventTime. Fluent Bit's seconds are signed, and -1 and -2 mark groups."""
     cdef int32_t second = <int32_t> kf_load_u32(data)
     event.is_group_marker = second == GROUP_START or second == GROUP_END
     set_time(event, second, kf_load_u32(data + 4))
@@ -70,7 +70,7 @@ cdef Status read_time(Cursor* cursor, Event* event) noexcept nogil:
 
 
 cdef Status read_pair(Cursor* cursor) noexcept nogil:
-    """The header of an array of two."""
+    """Read the header of an array of two values."""
     cdef Token token
     if next_token(cursor, &token) != STATUS_OK:
         return STATUS_TRUNCATED
@@ -88,7 +88,7 @@ cdef inline bint at_array(const Cursor* cursor) noexcept nogil:
 
 
 cdef inline size_t usual_start(const Cursor* cursor) noexcept nogil:
-    """Bytes of what is in front of nearly every body, [[EventTime, {}], ...; 0 for anything else.
+    """Return the length of the usual header, [[EventTime, {}]; 0 if the event begins differently.
 
     Fluent Bit writes the empty metadata as a map 32.
     """
@@ -102,9 +102,9 @@ cdef inline size_t usual_start(const Cursor* cursor) noexcept nogil:
 
 
 cdef Status read_event(Cursor* cursor, Event* event) noexcept nogil:
-    """Read up to the body of the next event, where the cursor then stands.
+    """Read the next event up to its body and leave the cursor there.
 
-    STATUS_END at the end of the chunk, STATUS_TRUNCATED where there is no event.
+    Returns STATUS_END at the end of the chunk and STATUS_TRUNCATED if the bytes are not an event.
     """
     cdef size_t n_usual
     cdef bint has_metadata

@@ -9,8 +9,8 @@ from kinesis_fast._core.text cimport Text
 
 cdef struct KeyRules:
     bint replace_dots
-    Text dot                # what a dot in a key becomes
-    char special            # no key that has this byte is written as it is
+    Text dot                # what replaces a dot in a key
+    char special            # a key with this byte is not copied unchanged
 
 
 cdef Status write_string(Text text, const Cursor* input, Buffer* out) noexcept nogil

@@ -1,4 +1,4 @@
-"""Msgpack values as JSON text, written straight into a buffer; no Python object on the way."""
+"""Writes msgpack values as JSON text into a buffer, without Python objects."""
 
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint32_t
@@ -35,16 +35,16 @@ cdef extern from "kernels/rfc3339.hpp" nogil:
 
 cdef enum:
     KEY_MARKS = 3       # quotes and colon
-    STEP_ROOM = 256     # more than a number, a comma and the ends of MAX_NESTING levels
+    STEP_ROOM = 256     # fits a number, a comma and the closing brackets of MAX_NESTING levels
 
 
 cdef struct Level:
-    uint64_t left       # values (array) or pairs (map) still to come, with the one at hand
+    uint64_t left       # values (array) or pairs (map) left, including the current one
     bint is_map
 
 
 cdef inline void put(Buffer* out, uint8_t byte) noexcept nogil:
-    """Append one byte; the caller has made room."""
+    """Append one byte; the caller has made room for it."""
     out.data[out.n] = byte
     out.n += 1
 
@@ -55,7 +55,7 @@ cdef inline void put_text(Buffer* out, const char* text, size_t n) noexcept nogi
 
 
 cdef size_t write_scalar(const Token* token, uint8_t* out) noexcept nogil:
-    """Nil, a boolean or a finite number as JSON; `out` has room for KF_NUMBER_MAX bytes."""
+    """Write nil, a boolean or a finite number; `out` has room for KF_NUMBER_MAX bytes."""
     if token.kind == KIND_UINT:
         return <size_t> (kf_write_u64(out, token.n) - out)
     elif token.kind == KIND_INT:
@@ -73,9 +73,9 @@ cdef size_t write_scalar(const Token* token, uint8_t* out) noexcept nogil:
 
 
 cdef inline uint8_t* make_room(Buffer* out, uint8_t* pos, size_t room) noexcept nogil:
-    """Make room for `room` bytes at `pos`, the end of what is written.
+    """Make room for `room` bytes at `pos`, the end of the written text.
 
-    Returns where that is now, NULL if there is no memory.
+    Returns the new address of that end, or NULL if out of memory.
     """
     if (room <= <size_t> (out.data + out.capacity - pos)
             and not KF_IS_EXACT(<size_t> (pos - out.data) + room)):
@@ -87,7 +87,7 @@ cdef inline uint8_t* make_room(Buffer* out, uint8_t* pos, size_t room) noexcept 
 
 
 cdef inline uint8_t* make_text_room(Buffer* out, uint8_t* pos, size_t n) noexcept nogil:
-    """Make room for n bytes of text, all of them escaped, and for one step more."""
+    """Make room for n bytes of text, even if each needs an escape, and for one more step."""
     if n > <size_t> -1 // (2 * KF_ESCAPE_MAX):
         return NULL
     return make_room(out, pos, n * KF_ESCAPE_MAX + KF_SLACK + STEP_ROOM)
@@ -95,7 +95,7 @@ cdef inline uint8_t* make_text_room(Buffer* out, uint8_t* pos, size_t n) noexcep
 
 cdef inline uint8_t* put_quoted(uint8_t* pos, Text text,
                                 const uint8_t* readable_end) noexcept nogil:
-    """Write a JSON string; the caller has made room."""
+    """Write a JSON string; the caller has made room for it."""
     pos[0] = c'"'
     pos = escape_text(pos + 1, text.data, text.n, readable_end)
     pos[0] = c'"'
@@ -103,7 +103,7 @@ cdef inline uint8_t* put_quoted(uint8_t* pos, Text text,
 
 
 cdef Status write_escaped(Text text, const Cursor* input, Buffer* out) noexcept nogil:
-    """The inside of a string."""
+    """Append `text` as the inside of a JSON string."""
     cdef uint8_t* pos = make_text_room(out, out.data + out.n, text.n)
     if pos == NULL:
         return STATUS_NO_MEMORY
@@ -113,7 +113,7 @@ cdef Status write_escaped(Text text, const Cursor* input, Buffer* out) noexcept 
 
 
 cdef Status write_string(Text text, const Cursor* input, Buffer* out) noexcept nogil:
-    """Append `text` as a JSON string; `input.end` is how far the bytes behind it may be read."""
+    """Append `text` as a JSON string; memory is readable up to `input.end`."""
     cdef uint8_t* pos = make_text_room(out, out.data + out.n, text.n)
     if pos == NULL:
         return STATUS_NO_MEMORY
@@ -122,9 +122,9 @@ cdef Status write_string(Text text, const Cursor* input, Buffer* out) noexcept n
     return STATUS_OK
 
 
-cdef Status write_dotless(Text text, const Cursor* input, const KeyRules* rules,
-                          Buffer* out) noexcept nogil:
-    """The inside of a key, each dot replaced."""
+cdef Status write_replacing_dots(Text text, const Cursor* input, const KeyRules* rules,
+                                 Buffer* out) noexcept nogil:
+    """Append the inside of a key, with each dot replaced."""
     cdef Cursor dot_input
     cdef Text part
     cdef const uint8_t* end = text.data + text.n
@@ -153,7 +153,7 @@ cdef void put_infinite_key(double number, Buffer* out) noexcept nogil:
 
 cdef bint ext_is_time(const Token* token, int64_t* seconds,
                       uint32_t* nanoseconds) noexcept nogil:
-    """Fluent Bit's EventTime (ext 0) or msgpack's timestamp (ext -1)."""
+    """Decode Fluent Bit's EventTime (ext 0) or msgpack's timestamp (ext -1)."""
     cdef uint64_t packed
     if token.ext_type == 0 and token.n == 8:
         seconds[0] = kf_load_u32(token.data)
@@ -174,7 +174,7 @@ cdef bint ext_is_time(const Token* token, int64_t* seconds,
 
 
 cdef size_t write_ext_time(const Token* token, uint8_t* out) noexcept nogil:
-    """RFC 3339 text of a time; 0 bytes if the ext is none or its year has no four digits."""
+    """Write a time as RFC 3339; 0 bytes if the ext is not a time or its year not of four digits."""
     cdef int64_t seconds
     cdef uint32_t nanoseconds
     cdef uint8_t* end
@@ -186,7 +186,7 @@ cdef size_t write_ext_time(const Token* token, uint8_t* out) noexcept nogil:
 
 cdef Status write_ext(const Token* token, const uint8_t* readable_end,
                       Buffer* out) noexcept nogil:
-    """A value of an extension type; leaves room for one step more."""
+    """Append a value of an extension type; leaves room for one more step."""
     cdef uint8_t* end
     cdef size_t n
     if buffer_reserve(out, kf_base64_length(token.n) + KF_SLACK + STEP_ROOM) != STATUS_OK:
@@ -206,8 +206,8 @@ cdef Status write_ext(const Token* token, const uint8_t* readable_end,
     return STATUS_OK
 
 
-cdef Status write_odd_key(const Token* token, Buffer* out) noexcept nogil:
-    """The inside of a key that is neither str nor bin."""
+cdef Status write_non_text_key(const Token* token, Buffer* out) noexcept nogil:
+    """Append the inside of a key that is neither str nor bin."""
     cdef size_t n
     if buffer_reserve(out, KF_NUMBER_MAX + KF_RFC3339_MAX) != STATUS_OK:
         return STATUS_NO_MEMORY
@@ -227,9 +227,9 @@ cdef Status write_odd_key(const Token* token, Buffer* out) noexcept nogil:
 
 cdef inline bint copy_plain_key(uint8_t* pos, Text text, const uint8_t* readable_end,
                                 const KeyRules* rules) noexcept nogil:
-    """Write a key and its colon if it is short and nothing in it is to be changed.
+    """Write a key and its colon if it is short and needs no change.
 
-    The caller has made room. False: nothing of use was written.
+    The caller has made room. If this returns False, ignore what it wrote.
     """
     if not kf_copy_short(pos + 1, text.data, text.n, readable_end, rules.special):
         return False
@@ -258,9 +258,9 @@ cdef Status write_key(const Token* token, const Cursor* input, const KeyRules* r
             return STATUS_NO_MEMORY
         put(out, c'"')
         if is_text:
-            status = write_dotless(token_text(token), input, rules, out)
+            status = write_replacing_dots(token_text(token), input, rules, out)
         else:
-            status = write_odd_key(token, out)
+            status = write_non_text_key(token, out)
         if status == STATUS_OK:
             status = buffer_reserve(out, 8)
         if status == STATUS_OK:
@@ -275,11 +275,11 @@ cdef Status write_key(const Token* token, const Cursor* input, const KeyRules* r
 
 cdef inline uint8_t* put_key(Cursor* cursor, const KeyRules* rules, Buffer* out,
                              uint8_t* pos, Status* status) noexcept nogil:
-    """Read a key, write it and its colon; returns NULL and sets the status if that fails.
+    """Read a key, write it and its colon; returns NULL and sets the status on failure.
 
     Leaves room for one step.
     """
-    cdef Cursor after = cursor[0]       # the one that functions which are not inlined may see
+    cdef Cursor after = cursor[0]       # a copy for calls, so that `cursor` stays in registers
     cdef Text text
     cdef Token token
     if take_short_str(&after, &text):
@@ -307,7 +307,7 @@ cdef inline uint8_t* put_key(Cursor* cursor, const KeyRules* rules, Buffer* out,
 
 cdef inline uint8_t* put_text_value(uint8_t* pos, Text text, const uint8_t* readable_end,
                                     Buffer* out, Status* status) noexcept nogil:
-    """Write a string; returns NULL and sets the status if that fails. Leaves room for one step."""
+    """Write a string; returns NULL and sets the status on failure. Leaves room for one step."""
     pos = make_text_room(out, pos, text.n)
     if pos == NULL:
         status[0] = STATUS_NO_MEMORY
@@ -317,9 +317,9 @@ cdef inline uint8_t* put_text_value(uint8_t* pos, Text text, const uint8_t* read
 
 cdef inline uint8_t* put_leaf(uint8_t* pos, const Token* token, const uint8_t* readable_end,
                               Buffer* out, uint64_t* nan_values, Status* status) noexcept nogil:
-    """Write what is no container; returns NULL and sets the status if that fails.
+    """Write a value that is not a container; returns NULL and sets the status on failure.
 
-    There is room for one step.
+    The caller has made room for one step.
     """
     if token.kind == KIND_STR or token.kind == KIND_BIN:
         return put_text_value(pos, token_text(token), readable_end, out, status)
@@ -335,7 +335,7 @@ cdef inline uint8_t* put_leaf(uint8_t* pos, const Token* token, const uint8_t* r
 
 
 cdef inline uint8_t* put_start(uint8_t* pos, const Token* token, Level* level) noexcept nogil:
-    """Open a map or an array; an empty one is written as a whole."""
+    """Open a map or an array; an empty one is also closed."""
     level.left = token.n
     level.is_map = token.kind == KIND_MAP
     pos[0] = c"{" if level.is_map else c"["
@@ -349,13 +349,13 @@ cdef Status write_value(Cursor* cursor, const KeyRules* rules, unsigned int dept
                         uint64_t* nan_values) noexcept nogil:
     """Append the next value as JSON and step over it.
 
-    `depth` is the number of levels that are open around it; NaN and the infinities become null
-    and are counted. After a failure the cursor and the buffer hold a part of the value.
+    `depth` is the number of levels that enclose the value. NaN and the infinities become null and
+    are counted. After a failure the cursor stands, and the buffer ends, inside the value.
     """
-    cdef Level outer[MAX_NESTING]       # the open levels but the innermost
+    cdef Level outer[MAX_NESTING]       # the open levels without the innermost
     cdef Level level, inner
     cdef unsigned int n_levels = 0
-    cdef Cursor input = cursor[0]       # this and pos stay in registers
+    cdef Cursor input = cursor[0]       # `input` and `pos` stay in registers
     cdef Cursor after
     cdef uint8_t* pos = out.data + out.n
     cdef Text text

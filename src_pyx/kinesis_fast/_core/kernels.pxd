@@ -1,4 +1,4 @@
-"""The kernels for this CPU; whoever calls one gives room and a readable end as they ask for."""
+"""The kernels for this CPU. The caller provides the room and the readable end they require."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t

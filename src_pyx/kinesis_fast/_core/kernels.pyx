@@ -1,6 +1,6 @@
-"""Which kernels are in use: those for the best level that the CPU has, chosen at import.
+"""Selects the kernels for the best level that the CPU supports, once, at import.
 
-Tests and benchmarks may choose another level; nobody else does.
+Only tests and benchmarks choose another level.
 """
 
 from cpython.buffer cimport (
@@ -22,39 +22,39 @@ kernels = kf_kernels_of(level_in_use)
 
 
 def levels():
-    """Names of the levels that this CPU has, the plainest first."""
+    """Return the names of the levels that this CPU supports, the slowest first."""
     return NAMES[:<int> kf_best_level() + 1]
 
 
 def level():
-    """Name of the level in use."""
+    """Return the name of the level in use."""
     return NAMES[<int> level_in_use]
 
 
 def use_level(str name not None):
-    """Use the kernels of another level, in the whole process, while no other thread encodes.
+    """Use the kernels of another level in the whole process.
 
-    ValueError if this CPU does not have it.
+    No other thread may encode meanwhile. Raises ValueError if this CPU does not support the level.
     """
     global level_in_use, kernels
     if name not in levels():
-        raise ValueError(f"the kernels are {', '.join(levels())}, not {name}")
+        raise ValueError(f"no kernels of level {name} on this CPU; it has: {', '.join(levels())}")
     level_in_use = <kf_level> <int> NAMES.index(name)
     kernels = kf_kernels_of(level_in_use)
 
 
 def escape(source, target):
-    """Write the inside of a JSON string to a writable buffer and return the number of bytes.
+    """Write the source as the inside of a JSON string to the target; return the number of bytes.
 
-    ValueError if the target has less than 6 bytes per byte of the source and 32 more.
+    Raises ValueError if the target has less than 6 bytes per byte of the source, plus 32.
     """
     return run(kernels.escape, KF_ESCAPE_MAX * len(source), source, target)
 
 
 def base64(source, target):
-    """Write base64 to a writable buffer and return the number of bytes.
+    """Write the source as base64 to the target and return the number of bytes.
 
-    ValueError if the target has less than 32 bytes more than that.
+    Raises ValueError if the target is not at least 32 bytes longer than the base64 text.
     """
     return run(kernels.base64, kf_base64_length(len(source)), source, target)
 
@@ -68,7 +68,7 @@ cdef size_t run(kf_kernel kernel, size_t room, source, target) except? 0:
         PyObject_GetBuffer(target, &out, PyBUF_WRITABLE)
         try:
             if <size_t> out.len < room + KF_SLACK:
-                raise ValueError(f"a target of {out.len} bytes, at least {room + KF_SLACK} needed")
+                raise ValueError(f"the target has {out.len} bytes and needs {room + KF_SLACK}")
             start = <const uint8_t*> src.buf
             end = kernel(<uint8_t*> out.buf, start, <size_t> src.len, start + src.len)
             return <size_t> (end - <uint8_t*> out.buf)

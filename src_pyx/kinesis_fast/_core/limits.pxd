@@ -1,4 +1,4 @@
-"""What the compiled code must know at compile time; limits.py has the sources, a test compares."""
+"""Limits needed at compile time. limits.py names their sources; a test compares the two files."""
 
 cdef enum:
     MAX_RECORDS_PER_REQUEST = 500
@@ -6,5 +6,5 @@ cdef enum:
     MAX_KEY_UNITS = 256             # UTF-16 units of a partition key
     MAX_KEY_BYTES = 3 * MAX_KEY_UNITS
     RANDOM_KEY_LENGTH = 8
-    MAX_LANES = 32                  # as many as there may be requests in flight
-    MAX_ARENAS = 2 * MAX_LANES      # that wait to be used again, at most
+    MAX_LANES = 32                  # equals the highest number of requests in flight
+    MAX_ARENAS = 2 * MAX_LANES      # batches kept for reuse

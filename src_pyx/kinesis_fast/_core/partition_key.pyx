@@ -1,6 +1,7 @@
 """Partition keys: the text of a value in the record, or random characters.
 
-The service takes 1 to 256 Unicode characters; 256 UTF-16 units hold in every reading of that.
+The service allows 1 to 256 Unicode characters. A limit of 256 UTF-16 units satisfies every
+interpretation of "character".
 """
 
 from libc.math cimport isfinite
@@ -23,7 +24,10 @@ cdef extern from "kernels/utf8.hpp" nogil:
 
 
 cdef void key_from_text(Text text, PartitionKey* key) noexcept nogil:
-    """The first 256 UTF-16 units, no pair split; bytes that are not UTF-8 become U+FFFD."""
+    """Take the first 256 UTF-16 units, without splitting a surrogate pair.
+
+    Each byte that is not UTF-8 becomes U+FFFD.
+    """
     cdef const uint8_t* pos = text.data
     cdef const uint8_t* end = text.data + text.n
     cdef uint8_t* out = key.data
@@ -51,7 +55,7 @@ cdef void key_from_text(Text text, PartitionKey* key) noexcept nogil:
 
 
 cdef bint find_in_map(Cursor* cursor, Text name) noexcept nogil:
-    """Move to the value of the last key `name` of the map at the cursor."""
+    """Move to the value of the last key `name` in the map at the cursor; False if there is none."""
     cdef Token token
     cdef Cursor found
     cdef uint64_t n_pairs
@@ -75,7 +79,7 @@ cdef bint find_in_map(Cursor* cursor, Text name) noexcept nogil:
 
 
 cdef bint at_name(const Cursor* cursor, Text name) noexcept nogil:
-    """Is the value at the cursor the str or bin `name`?"""
+    """Tell whether the value at the cursor is the str or bin `name`."""
     cdef Cursor ahead = cursor[0]
     cdef Token token
     if next_token(&ahead, &token) != STATUS_OK:
@@ -87,7 +91,7 @@ cdef bint at_name(const Cursor* cursor, Text name) noexcept nogil:
 
 cdef void key_from_record(Cursor value, const Text* path, size_t n_path,
                           PartitionKey* key) noexcept nogil:
-    """The key at `path` below `value`; n is 0 if there is none or its value makes no key."""
+    """Make the key of the value at `path` below `value`; n is 0 if that value yields no key."""
     cdef Token token
     cdef size_t i
     key.n = 0

@@ -8,7 +8,7 @@ from kinesis_fast._core.limits cimport MAX_ARENAS
 cdef class BatchPool:
     cdef Batch* batches[MAX_ARENAS]
     cdef unsigned int n_batches
-    cdef unsigned int n_kept        # at most so many wait to be used again
+    cdef unsigned int n_kept        # limit for n_batches
 
     cdef Batch* take(self) except NULL
     cdef void give_back(self, Batch* batch) noexcept

@@ -1,4 +1,4 @@
-"""The body of one PutRecords request, and the memory it lives in."""
+"""The body of one PutRecords request, and the pool that its memory comes from."""
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
@@ -17,7 +17,7 @@ from kinesis_fast._core.text cimport text_of
 @cython.final
 @cython.no_gc
 cdef class BatchPool:
-    """Batches that wait to be used again, `n_kept` at most; fresh memory costs page faults."""
+    """Keeps up to `n_kept` batches for reuse, because fresh memory costs page faults."""
 
     def __cinit__(self, unsigned int n_kept):
         self.n_kept = min(n_kept, <unsigned int> MAX_ARENAS)
@@ -28,7 +28,7 @@ cdef class BatchPool:
             batch_free(self.batches[self.n_batches])
 
     cdef Batch* take(self) except NULL:
-        """A batch with its body begun, out of the pool or new; MemoryError."""
+        """Return an opened batch, reused or new; raises MemoryError."""
         cdef Batch* batch = NULL
         with cython.critical_section(self):
             if self.n_batches:
@@ -38,11 +38,11 @@ cdef class BatchPool:
             batch = batch_new()
         if batch == NULL or batch_open(batch) != STATUS_OK:
             batch_free(batch)
-            raise MemoryError("no memory for a request")
+            raise MemoryError("out of memory for a request")
         return batch
 
     cdef void give_back(self, Batch* batch) noexcept:
-        """Take over a batch, or NULL."""
+        """Take ownership of a batch; NULL is allowed."""
         with cython.critical_section(self):
             if batch != NULL and self.n_batches < self.n_kept:
                 self.batches[self.n_batches] = batch
@@ -52,7 +52,7 @@ cdef class BatchPool:
 
 
 cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane):
-    """Take over a finished batch, which goes back to `pool` in the end, even if this fails."""
+    """Make a request that owns a finished batch; the batch returns to `pool`, even on failure."""
     cdef Request request
     try:
         request = Request.__new__(Request)
@@ -69,14 +69,14 @@ cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane):
 @cython.final
 @cython.no_gc
 cdef class Request:
-    """One PutRecords request, ready to be sent. Made by the encoder and by `subset` only.
+    """One PutRecords request, ready to be sent. Only the encoder and `subset` make one.
 
-    `lane`: requests of the same lane, 0 and up, are to be sent one after the other, for they may
-    share partition keys; -1: in any order.
+    `lane` is 0 or more if requests of the same lane may share partition keys and must be sent one
+    after the other; it is -1 if the order does not matter.
     """
 
     def __init__(self):
-        raise TypeError("a Request is made by RecordEncoder.requests() or Request.subset()")
+        raise TypeError("use RecordEncoder.requests() or Request.subset() to make a Request")
 
     def __dealloc__(self):
         if self.pool is not None:
@@ -90,18 +90,18 @@ cdef class Request:
     cdef const Entry* entry_at(self, Py_ssize_t index) except NULL:
         cdef Batch* batch = self.entries()
         if not 0 <= index < <Py_ssize_t> batch.n_entries:
-            raise IndexError(f"entry {index} of a request of {batch.n_entries} records")
+            raise IndexError(f"no entry {index} in a request of {batch.n_entries} records")
         return &batch.entries[index]
 
     cdef unsigned int choose(self, indexes, unsigned int* chosen) except 0:
-        """Check indexes and write them to `chosen`, which has room for a whole request."""
+        """Check indexes and write them to `chosen`, which has room for a full request."""
         cdef unsigned int n = 0
         cdef Py_ssize_t index
-        # All code of the caller runs before anything is read: it might change what it gave us.
+        # Iterating runs the caller's code, which might release this request: do it first.
         cdef tuple wanted = tuple(indexes)
         cdef unsigned int n_entries = self.entries().n_entries
         if not 0 < len(wanted) <= <Py_ssize_t> n_entries:
-            raise ValueError(f"{len(wanted)} entries of a request of {n_entries} records")
+            raise ValueError(f"{len(wanted)} indexes for a request of {n_entries} records")
         for index in wanted:
             self.entry_at(index)
             chosen[n] = <unsigned int> index
@@ -135,28 +135,28 @@ cdef class Request:
 
     @property
     def n_bytes(self):
-        """Data before base64 plus partition keys, in bytes, as the service counts them."""
+        """Bytes of data (before base64) plus partition keys, as the service counts them."""
         return self.batch.n_bytes if self.batch != NULL else 0
 
     @property
     def body(self):
-        """The JSON of the request as a read-only memoryview; it keeps the Request alive."""
+        """The JSON of the request, as a read-only memoryview that keeps the Request alive."""
         return memoryview(self)
 
     def n_bytes_of(self, Py_ssize_t index):
-        """Data plus partition key of entry `index`, in bytes."""
+        """Return the bytes of data plus partition key of entry `index`."""
         return self.entry_at(index).n_bytes
 
     def event_of(self, Py_ssize_t index):
-        """Ordinal of the event in its chunk that entry `index` was made of, from 0."""
+        """Return the index in the chunk, from 0, of the event that entry `index` was made of."""
         return self.entry_at(index).event
 
     def event_at(self, Py_ssize_t index):
-        """Byte offset in the chunk of the event that entry `index` was made of."""
+        """Return the byte offset in the chunk of the event that entry `index` was made of."""
         return self.entry_at(index).event_at
 
     def entry(self, Py_ssize_t index):
-        """Entry `index` as it stands in the body: `{"Data":"<base64>","PartitionKey":"..."}`."""
+        """Return the JSON of entry `index`: `{"Data":"<base64>","PartitionKey":"..."}`."""
         cdef const Entry* entry = self.entry_at(index)
         return (<const char*> self.batch.buffer.data)[entry.start:entry.end]
 
@@ -191,10 +191,10 @@ cdef class Request:
         return n_bytes
 
     def subset(self, indexes):
-        """A new Request that holds only the entries `indexes`, in that order.
+        """Return a new Request with only the entries `indexes`, in that order.
 
-        It has memory of its own; nothing is encoded again. IndexError for an index that is not
-        there, ValueError for no index at all or for more than there are entries.
+        The new Request has its own memory; entries are copied, not encoded again. Raises IndexError
+        if an index is out of range, ValueError if there is no index or more than there are entries.
         """
         cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
         cdef unsigned int n = self.choose(indexes, chosen)
@@ -212,21 +212,21 @@ cdef class Request:
         if n == 0 or status != STATUS_OK:
             self.pool.give_back(part)
             self.entries()
-            raise MemoryError(f"no memory for a request of {n} records")
+            raise MemoryError(f"out of memory for a request of {n} records")
         return new_request(self.pool, self.tail, part, self.lane)
 
     def retain(self, indexes):
-        """Drop all entries but `indexes`, ascending; nothing is encoded again, no memory is taken.
+        """Drop all entries except the ascending `indexes`, in place and without new memory.
 
-        BufferError while a view of the body is alive, ValueError if the indexes do not ascend;
-        otherwise as `subset`.
+        Raises BufferError while a view of the body is alive, ValueError if the indexes do not
+        ascend, and otherwise what `subset` raises.
         """
         cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
         cdef unsigned int n = self.choose(indexes, chosen)
         cdef unsigned int i
         for i in range(1, n):
             if chosen[i] <= chosen[i - 1]:
-                raise ValueError(f"index {chosen[i]} after {chosen[i - 1]}: they do not ascend")
+                raise ValueError(f"indexes must ascend: {chosen[i]} follows {chosen[i - 1]}")
         with cython.critical_section(self):
             if self.n_views:
                 raise BufferError("a view of the request's body is still in use")
@@ -234,9 +234,9 @@ cdef class Request:
             batch_retain(self.batch, chosen, n, text_of(self.tail))
 
     def release(self):
-        """Give the memory back to the encoder; the Request is of no use afterwards.
+        """Give the memory back to the encoder; the Request is empty afterwards.
 
-        BufferError while a view of the body is alive. A second call does nothing.
+        Raises BufferError while a view of the body is alive. A second call does nothing.
         """
         with cython.critical_section(self):
             if self.n_views:

@@ -10,15 +10,15 @@ from kinesis_fast._core.text cimport Text
 
 cdef struct Shape:
     const Text* data_keys
-    size_t n_data_keys          # 0: all keys stay
-    const Text* path            # of the partition key
-    size_t n_path               # 0: random keys
-    Text log_key                # data is NULL: none
-    Text time_key               # data is NULL: none
+    size_t n_data_keys          # 0: keep all keys
+    const Text* path            # the keys that lead to the partition key
+    size_t n_path               # 0: random partition keys
+    Text log_key                # data is NULL if not set
+    Text time_key               # data is NULL if not set
     KeyRules keys
     bint time_is_log_key
     bint time_is_partition_key
-    bint looks_at_keys          # False: the body is written as it is
+    bint looks_at_keys          # False: write all of the body's fields
 
 
 cdef struct Found:

@@ -1,4 +1,4 @@
-"""The body of an event as the data of a record: keys chosen and renamed, time put in."""
+"""Turns the body of an event into the data of a record: selects and renames keys, adds the time."""
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
@@ -15,8 +15,8 @@ from kinesis_fast._core.status cimport (
 from kinesis_fast._core.text cimport text_equals
 
 
-cdef bint equals_without_dots(Text key, Text name, const KeyRules* rules) noexcept nogil:
-    """Is `key`, its dots replaced, equal to `name`?"""
+cdef bint equals_with_dots_replaced(Text key, Text name, const KeyRules* rules) noexcept nogil:
+    """Tell whether `key` equals `name` after its dots are replaced."""
     cdef const uint8_t* key_end = key.data + key.n
     cdef Text start
     if not rules.replace_dots:
@@ -41,11 +41,11 @@ cdef bint equals_without_dots(Text key, Text name, const KeyRules* rules) noexce
 
 
 cdef void finish_shape(Shape* shape) noexcept nogil:
-    """Set what follows from the options."""
+    """Set the members that follow from the options."""
     shape.keys.special = c"." if shape.keys.replace_dots else c'"'
     cdef bint has_time = shape.time_key.data != NULL
     cdef bint has_log_key = shape.log_key.data != NULL
-    shape.time_is_log_key = (has_time and has_log_key and equals_without_dots(
+    shape.time_is_log_key = (has_time and has_log_key and equals_with_dots_replaced(
         shape.time_key, shape.log_key, &shape.keys))
     shape.time_is_partition_key = (has_time and shape.n_path == 1
                                    and text_equals(shape.time_key, shape.path[0]))
@@ -78,14 +78,14 @@ cdef inline Status write_byte(uint8_t byte, Buffer* out) noexcept nogil:
 
 
 cdef struct Fields:
-    uint64_t left                       # pairs of the body still to come
+    uint64_t left                       # pairs of the body left to read
     const unsigned char* log_value      # the value of log_key in the input, or NULL
-    bint started                        # a field was written, so a comma is due
+    bint started                        # a field was written; a comma comes before the next
 
 
 cdef Status next_field(const Shape* shape, Cursor* cursor, Token* key, bint* wanted,
                        Fields* fields, Found* found) noexcept nogil:
-    """Read the next key; tell whether its field is to be written, and note what it is."""
+    """Read the next key, decide whether to write its field, and remember the special fields."""
     cdef Cursor start = cursor[0]
     cdef Text name
     cdef Status status = next_token(cursor, key)
@@ -107,7 +107,7 @@ cdef Status next_field(const Shape* shape, Cursor* cursor, Token* key, bint* wan
     if shape.n_data_keys and not is_data_key(shape, name):
         return STATUS_OK
     if shape.log_key.data != NULL:
-        if equals_without_dots(name, shape.log_key, &shape.keys):
+        if equals_with_dots_replaced(name, shape.log_key, &shape.keys):
             fields.log_value = cursor.pos
         return STATUS_OK
     wanted[0] = True
@@ -154,7 +154,7 @@ cdef Status write_time(const Shape* shape, Text time, Buffer* out, Fields* field
 
 cdef Status write_log_value(const Shape* shape, const Cursor* body, Text time, Buffer* out,
                             const Fields* fields, Found* found) noexcept nogil:
-    """Only the value of log_key: text as it is, anything else as JSON."""
+    """Write only the value of log_key: text unchanged, anything else as JSON."""
     cdef Cursor value
     cdef Token token
     cdef Status status
@@ -199,8 +199,8 @@ cdef Status write_record(const Shape* shape, Cursor* body, Text time, Buffer* ou
                          Found* found) noexcept nogil:
     """Append the data of one record, without the newline, and step over the body.
 
-    `time` is the text for time_key; KF_SLACK bytes behind it are readable. After a failure the
-    cursor and the buffer hold a part.
+    `time` is the text for time_key; KF_SLACK bytes after it must be readable. After a failure the
+    cursor stands, and the buffer ends, inside the record.
     """
     cdef Cursor start = body[0]
     cdef Token token

@@ -1,4 +1,4 @@
-"""A piece of somebody else's bytes."""
+"""A reference to bytes that other code owns."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
@@ -19,7 +19,7 @@ cdef inline bint text_equals(Text left, Text right) noexcept nogil:
 
 
 cdef inline Text text_of(bytes value) noexcept:
-    """The bytes of a Python object that the caller keeps alive; None has no bytes (NULL)."""
+    """Refer to the bytes of a Python object that the caller keeps alive; None gives NULL."""
     cdef Text text
     text.data = NULL
     text.n = 0

@@ -9,16 +9,16 @@ cdef enum:
 
 
 cdef struct TimeFormat:
-    const char* strftime        # ends with NUL; a byte 1 stands where a sub-second digit goes
-    const uint8_t* digits       # of each sub-second directive, in order: 1 to 9
-    size_t n_digits
-    size_t text_max             # bytes that a text may have
+    const char* strftime        # ends with NUL; each byte 1 is a placeholder for a sub-second digit
+    const uint8_t* digits       # number of digits (1 to 9) of each sub-second directive, in order
+    size_t n_digits             # number of sub-second directives
+    size_t text_max             # limit for the length of a text in bytes
 
 
 cdef struct TimeSlot:
-    int64_t second              # the one that the text was formatted for, or NO_SECOND
-    size_t n
-    uint16_t subseconds[MAX_SUBSECONDS]     # where each sub-second directive stands in the text
+    int64_t second              # the second that the text is of, or NO_SECOND
+    size_t n                    # length of the text in bytes
+    uint16_t subseconds[MAX_SUBSECONDS]     # offset of each sub-second directive in the text
 
 
 cdef struct TimeCache:

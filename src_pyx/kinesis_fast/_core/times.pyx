@@ -1,8 +1,9 @@
-"""A time as text: strftime(3) once per second, sub-second digits patched in.
+"""Formats times: strftime(3) runs once per second, and sub-second digits are patched in.
 
-Events of several sources mix in a chunk, so the texts of N_SLOTS seconds are kept at a time.
+A chunk may mix events of several sources, so the texts of N_SLOTS seconds are cached.
 
-Local time zone, and always the C locale: what a log says must not depend on the host's locale.
+Times are in the local time zone and always in the C locale: the text of a record must not depend
+on the locale of the host.
 """
 
 from libc.stdlib cimport free, malloc
@@ -36,9 +37,9 @@ cdef extern from "kernels/decimal_digits.hpp" nogil:
 cdef enum:
     SUBSECOND_MARK = 1
     N_SLOTS = 64                # seconds, a power of two
-    SAMPLE_MAX = 8192           # bytes of a formatted time; the longest may have twice as many
-    SAMPLE_SECOND = 2000000000  # has as many digits as today
-    SAMPLE_MARGIN = 64          # bytes, for what differs in length although the text is short
+    SAMPLE_MAX = 8192           # limit for the sample text in bytes; other texts may be twice that
+    SAMPLE_SECOND = 2000000000  # as many digits as the seconds of today
+    SAMPLE_MARGIN = 64          # bytes; lets short texts grow by more than twice
 
 cdef int64_t NO_SECOND = -1
 cdef unsigned int[10] POWERS = [1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
@@ -47,7 +48,7 @@ cdef unsigned int[10] POWERS = [1, 10, 100, 1000, 10000, 100000, 1000000, 100000
 
 cdef size_t format_second(const TimeFormat* fmt, int64_t second, char* text,
                           size_t text_max) noexcept nogil:
-    """Bytes written; 0 if there is no text, or too long a one."""
+    """Format a second and return the number of bytes; 0 if the text is empty or too long."""
     cdef time_t time = <time_t> second
     cdef tm local
     if localtime_r(&time, &local) == NULL:
@@ -56,9 +57,9 @@ cdef size_t format_second(const TimeFormat* fmt, int64_t second, char* text,
 
 
 cdef bint measure_time(TimeFormat* fmt) noexcept nogil:
-    """Find out how long the texts may become: names of days and months differ in length.
+    """Set text_max from a sample text; names of days and months differ in length.
 
-    False if the format gives no text, or too long a one.
+    Returns False if the text is empty or too long.
     """
     cdef char text[SAMPLE_MAX]
     cdef size_t n = format_second(fmt, SAMPLE_SECOND, text, SAMPLE_MAX)
@@ -67,7 +68,7 @@ cdef bint measure_time(TimeFormat* fmt) noexcept nogil:
 
 
 cdef bint open_times(TimeCache* cache, const TimeFormat* fmt) noexcept nogil:
-    """Get memory for the texts; False if there is none."""
+    """Allocate the memory for the texts; returns False if out of memory."""
     cdef int i
     cache.slots = <TimeSlot*> malloc(N_SLOTS * (sizeof(TimeSlot) + fmt.text_max) + KF_SLACK)
     if cache.slots == NULL:
@@ -93,9 +94,9 @@ cdef void find_subseconds(const TimeFormat* fmt, TimeSlot* slot, const char* tex
 
 
 cdef Text render_time(const TimeFormat* fmt, TimeCache* cache, Moment moment) noexcept nogil:
-    """The text of `moment`; it lives in `cache` until the next call.
+    """Return the text of `moment`, which is valid in `cache` until the next call.
 
-    KF_SLACK bytes behind it are readable.
+    KF_SLACK bytes after the text are readable.
     """
     cdef size_t index = <size_t> moment.second & (N_SLOTS - 1)
     cdef TimeSlot* slot = cache.slots + index

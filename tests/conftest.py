@@ -1,0 +1,40 @@
+"""The option --quick: fewer examples of each property, and only the best kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from kinesis_fast._core import kernels
+
+QUICK_EXAMPLES = 20
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    text = f"at most {QUICK_EXAMPLES} examples of each property, only the best kernels"
+    parser.addoption("--quick", action="store_true", help=text)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect tests with slower kernels; lower max_examples, also where a test sets it itself."""
+    if not config.getoption("--quick"):
+        return
+    left_out = [item for item in items if _has_slower_kernels(item)]
+    items[:] = [item for item in items if not _has_slower_kernels(item)]
+    config.hook.pytest_deselected(items=left_out)
+    for item in items:
+        test: Any = getattr(item, "obj", None)
+        if getattr(test, "is_hypothesis_test", False):
+            function: Any = getattr(test, "__func__", test)
+            of_test = function._hypothesis_internal_use_settings
+            n_examples = min(of_test.max_examples, QUICK_EXAMPLES)
+            function._hypothesis_internal_use_settings = settings(of_test, max_examples=n_examples)
+
+
+def _has_slower_kernels(item: pytest.Item) -> bool:
+    best = kernels.level()
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return bool(parameters.get("kernel_level", best) != best)

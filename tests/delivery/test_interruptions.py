@@ -1,0 +1,111 @@
+"""An exception at any line of the delivery: when the chunk comes again, everything arrives."""
+
+from __future__ import annotations
+
+import faulthandler
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from chunks import output_config
+from fake_transport import FakeTime, FakeTransport, accept, fail, raise_it
+from interruptions import Interruption
+from outputs import assert_balanced, numbered, numbers
+
+from kinesis_fast import FlushResult, KinesisOutput, TransportError
+
+MODULES = ("delivery", "stats.py", "output.py")
+ERRORS = (MemoryError, KeyboardInterrupt, OSError)
+BAD = b"\x92\x92\x00\x80\x07"  # the body is not a map
+RECORDS = range(1200)
+CHUNK = numbered(RECORDS[:700]) + BAD + numbered(RECORDS[700:]) + b"\xc1"
+PATIENCE_S = 20.0
+MODES: dict[str, dict[str, str]] = {
+    "plain": {},
+    "keyed": {"partition_key": "n"},
+    "background": {"experimental_concurrency": "1"},
+    "spooled": {"experimental_concurrency": "1", "spool_dir": "{}/spool"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _end_a_hang() -> Iterator[None]:
+    faulthandler.dump_traceback_later(600, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def steps() -> FakeTransport:
+    """Some requests fail, partly or as a whole."""
+    return FakeTransport(accept, fail(3, 5), raise_it(TransportError("reset")), fail(0))
+
+
+class Run:
+    """One chunk, brought until it is settled, with one exception on the way."""
+
+    def __init__(self, mode: str, in_flight: str, directory: Path) -> None:
+        directory.mkdir()
+        options = {name: text.format(directory) for name, text in MODES[mode].items()}
+        self._options = {"max_in_flight": in_flight, "dead_letter_dir": f"{directory}/dead"}
+        self._options |= options
+        self.transport = steps()
+
+    def interrupted(self, at: int, error: type[BaseException]) -> Interruption:
+        """Deliver the chunk; assert that all of it arrived and that the account is right."""
+        timing = FakeTime(chance=0.0).timing()
+        output = KinesisOutput(output_config(self._options), self.transport, timing=timing)
+        interruption = Interruption(MODULES, at, error)
+        with interruption.active():
+            done = self._bring(output)
+            self._wait(lambda: done is not FlushResult.OK or self._has_arrived(), 2.0)
+        for _ in range(5):
+            if done is FlushResult.OK and self._has_arrived():
+                break
+            done = self._bring(output)
+            self._wait(self._has_arrived, 2.0)
+        self._wait(lambda: output.stats()["pending"] == 0, PATIENCE_S)
+        where = f"{error.__name__} at {interruption.place} (line {at})"
+        assert set(numbers(self.transport.kept)) == set(RECORDS), where
+        stats: dict[str, int] = output.stats()
+        assert stats["pending"] == 0, (where, stats)
+        assert stats["dead"] == 0, (where, stats)
+        assert_balanced(stats)
+        output.close(PATIENCE_S)
+        return interruption
+
+    def _bring(self, output: KinesisOutput) -> FlushResult:
+        try:
+            return output.flush(CHUNK, "app")
+        except ERRORS:
+            return FlushResult.RETRY
+
+    def _has_arrived(self) -> bool:
+        return len(self.transport.kept) >= len(RECORDS)
+
+    @staticmethod
+    def _wait(condition: Callable[[], bool], bound_s: float) -> None:
+        end = time.monotonic() + bound_s
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.0005)
+
+
+def interrupt_everywhere(mode: str, in_flight: str, tmp_path: Path, step: int) -> None:
+    n_lines = Run(mode, in_flight, tmp_path / "none").interrupted(-1, MemoryError).n_lines
+    assert n_lines > 300
+    for number in range(step // 2, n_lines, step):
+        kind = ERRORS[number // step % len(ERRORS)]
+        Run(mode, in_flight, tmp_path / str(number)).interrupted(number, kind)
+
+
+@pytest.mark.parametrize("in_flight", ["1", "4"])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_exception_at_some_lines(mode: str, in_flight: str, tmp_path: Path) -> None:
+    interrupt_everywhere(mode, in_flight, tmp_path, 31)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("in_flight", ["1", "4"])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_exception_at_every_line(mode: str, in_flight: str, tmp_path: Path) -> None:
+    interrupt_everywhere(mode, in_flight, tmp_path, 1)
