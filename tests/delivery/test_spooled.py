@@ -460,6 +460,26 @@ def test_no_request_begins_after_close(tmp_path: Path, caplog: pytest.LogCapture
     assert "next try" not in caplog.text
 
 
+def test_a_stopped_delivery_is_not_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not read the rest of its chunk, although all that it has read is settled."""
+    monkeypatch.setattr("kinesis_fast.delivery.leader_followers.PATIENCE_S", PATIENCE_S)
+
+    def stop(records: list[bytes]) -> Reply:
+        for delivery in mode_of(output)._deliveries:
+            delivery.stop()
+        return accept(records)
+
+    transport = FakeTransport(stop)
+    output = spooling(transport, tmp_path)
+    assert output.flush(numbered(range(1000))) is OK
+    eventually(lambda: not chunk_files(tmp_path))
+    output.close()
+    assert numbers(transport.kept) == list(range(1000))
+    assert_stats(output, delivered=1000)
+
+
 def test_no_delivery_begins_after_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, has_read, gate = SpooledChunk.read, threading.Event(), threading.Event()
 
