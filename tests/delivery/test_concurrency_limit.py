@@ -11,6 +11,7 @@ from outputs import assert_stats, new_output, numbered
 
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.delivery.concurrency_limit import MAX_PAUSE_S, MIN_WINDOW, AdaptiveConcurrency
+from kinesis_fast.delivery.in_flight import RetryBudget
 from kinesis_fast.transport import Response
 
 
@@ -70,6 +71,18 @@ def test_other_failures_do_not_slow_down() -> None:
         n_sleeps = len(clock.waits)
         assert output.flush(numbered([2])) is FlushResult.OK
         assert (len(clock.waits) > n_sleeps) is slows
+
+
+def test_pauses_spend_the_retry_budget() -> None:
+    output = new_output(FakeTransport(), FakeTime(chance=0.5))
+    assert output._parts is not None
+    context, budget = output._parts.context, RetryBudget()
+    context.concurrency.throttled(1.0)
+    assert budget.pace_s(context) > 0
+    assert budget.retrying_s is None  # no attempt has failed yet
+    assert budget.pause_s(context, 1, 3.0) == 0.25
+    pause_s = budget.pace_s(context)
+    assert budget.retrying_s == 0.25 + pause_s
 
 
 def test_pauses_count_as_retrying() -> None:

@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from collections.abc import Callable
 
 import pytest
 from chunks import output_config
@@ -27,17 +28,23 @@ def test_flush_raises_after_close() -> None:
     assert output.stats()["in"] == 0
 
 
-def test_close_waits_for_the_flush_of_another_thread() -> None:
-    gate = Gate()
-    transport = FakeTransport(gate)
-    output = new_output(transport)
+def test_close_waits_for_the_flush_of_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, is_waiting = Gate(), threading.Event()
+    output = new_output(FakeTransport(gate))
+    wait_for = output._changed.wait_for
+
+    def noted(condition: Callable[[], bool], timeout: float | None = None) -> bool:
+        is_waiting.set()
+        return wait_for(condition, timeout)
+
+    monkeypatch.setattr(output._changed, "wait_for", noted)
     results: list[FlushResult] = []
     thread = threading.Thread(target=lambda: results.append(output.flush(numbered([1]))))
     thread.start()
     gate.wait_for_arrivals(1)
     closer = threading.Thread(target=output.close, args=(PATIENCE_S,))
     closer.start()
-    eventually(lambda: output._is_closed)
+    eventually(lambda: is_waiting.is_set() or not closer.is_alive())
     assert closer.is_alive()
     gate.open()
     closer.join()
