@@ -1,4 +1,4 @@
-"""No test here may see this machine's AWS settings or use its proxy."""
+"""Tests see neither the AWS settings of this machine nor its proxy."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from loopback_settings import use_made_up_settings
 
 @pytest.fixture(autouse=True)
 def aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Take all settings away but made-up credentials; returns the path of an empty config file."""
+    """Replace all settings by made-up credentials; return the path of an empty config file."""
     config = tmp_path / "aws_config"
     config.touch()
     use_made_up_settings(monkeypatch, AWS_CONFIG_FILE=str(config))

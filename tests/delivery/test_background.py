@@ -1,47 +1,32 @@
-"""experimental_concurrency: deliveries in the background, more flushes than slots, the end."""
+"""experimental_concurrency without a spool: slots, retries, close, the watchdog."""
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
-from fake_transport import Answer, FakeTime, FakeTransport, Step, accept, error, fail, raise_it
-from outputs import assert_balanced, assert_stats, new_output, numbered, numbers
+from fake_transport import FakeTime, FakeTransport, Reply, accept, error, fail, raise_it
+from outputs import (
+    PATIENCE_S,
+    Gate,
+    assert_balanced,
+    assert_stats,
+    eventually,
+    new_output,
+    numbered,
+    numbers,
+)
 
-from kinesis_fast import ClosedError, FlushResult, SendFailureTimeout, TransportError
-from kinesis_fast.delivery.retry import backoff_s
+from kinesis_fast import (
+    ClosedError,
+    FlushResult,
+    KinesisOutput,
+    SendFailureTimeout,
+    TransportError,
+)
+from kinesis_fast.delivery.background import Background
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
-PATIENCE_S = 10.0
-
-
-class Gate:
-    """A step that keeps requests waiting until it is opened."""
-
-    def __init__(self, then: Step = accept) -> None:
-        self._then = then
-        self._open = threading.Event()
-        self.arrived = threading.Semaphore(0)
-
-    def __call__(self, records: list[bytes]) -> Answer:
-        self.arrived.release()
-        assert self._open.wait(PATIENCE_S)
-        return self._then(records)
-
-    def wait_for_arrivals(self, n: int) -> None:
-        for _ in range(n):
-            assert self.arrived.acquire(timeout=PATIENCE_S)
-
-    def open(self) -> None:
-        self._open.set()
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.001)
 
 
 def test_the_chunk_is_taken_over() -> None:
@@ -52,7 +37,7 @@ def test_the_chunk_is_taken_over() -> None:
     assert output.flush(chunk, "app") is OK
     gate.wait_for_arrivals(1)
     assert_stats(output, in_=700, pending=700, delivered=0)
-    chunk[:] = b""  # nobody looks at it any more
+    chunk[:] = b""  # the output has a copy
     gate.open()
     output.close()
     assert numbers(transport.kept) == list(range(700))
@@ -95,14 +80,18 @@ def test_many_flushes_from_many_threads() -> None:
     assert_stats(output, delivered=120, pending=0, dead=0)
 
 
-def test_while_a_delivery_waits_to_retry_nothing_is_taken() -> None:
+def test_no_chunk_is_taken_over_while_one_waits_for_its_retry() -> None:
     time = FakeTime(chance=0.5, is_manual=True)
     transport = FakeTransport(DENIED)
     output = new_output(transport, time, experimental_concurrency="4")
     assert output.flush(numbered([1])) is OK
-    eventually(lambda: time.waits == [0.5])
+    eventually(lambda: time.waits or len(transport.requests) > 1)
+    assert time.waits == [0.5]
     assert output.flush(numbered([2])) is RETRY
-    time.advance(0.5)
+    time.advance(0.25)
+    eventually(lambda: len(time.waits) > 1 or len(transport.requests) > 1)
+    assert time.waits == [0.5, 0.25]
+    time.advance(0.25)
     eventually(lambda: output.flush(numbered([3])) is OK)
     output.close()
     assert sorted(numbers(transport.kept)) == [1, 3]
@@ -111,7 +100,7 @@ def test_while_a_delivery_waits_to_retry_nothing_is_taken() -> None:
     assert (stats["delivered"], stats["pending"]) == (2, 0)
 
 
-def test_a_retry_goes_on_where_it_stopped() -> None:
+def test_a_retry_sends_only_what_is_left() -> None:
     transport = FakeTransport(accept, fail(7, 9), DENIED)
     output = new_output(transport, FakeTime(chance=0.0), experimental_concurrency="1")
     assert output.flush(numbered(range(1100))) is OK
@@ -122,7 +111,7 @@ def test_a_retry_goes_on_where_it_stopped() -> None:
 
 
 def test_after_the_last_retry_the_records_are_dead(caplog: pytest.LogCaptureFixture) -> None:
-    transport = FakeTransport(accept, then=DENIED)
+    transport = FakeTransport(accept, DENIED, DENIED, DENIED)
     output = new_output(
         transport,
         FakeTime(chance=0.0),
@@ -130,7 +119,6 @@ def test_after_the_last_retry_the_records_are_dead(caplog: pytest.LogCaptureFixt
         experimental_concurrency_retries="2",
     )
     assert output.flush(numbered(range(1100)), "app") is OK
-    eventually(lambda: output.stats()["dead"] > 0)
     eventually(lambda: output.stats()["pending"] == 0)
     assert transport.sizes == [500, 500, 500, 500]
     assert_stats(output, in_=1100, delivered=500, dead=600)
@@ -150,27 +138,21 @@ def test_no_retries_at_all() -> None:
     assert_stats(output, in_=2, dead=2)
 
 
-def test_waits_between_retries_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-
-    def noted(failures: int, base_s: float, cap_s: float, random: Callable[[], float]) -> float:
-        waits.append(backoff_s(failures, base_s, cap_s, random))
-        return 0.0
-
-    monkeypatch.setattr("kinesis_fast.delivery.background.backoff_s", noted)
+def test_waits_between_retries_grow() -> None:
+    clock = FakeTime(chance=0.5)
     output = new_output(
         FakeTransport(then=DENIED),
-        FakeTime(chance=0.5),
+        clock,
         experimental_concurrency="1",
         experimental_concurrency_retries="7",
     )
     output.flush(numbered([1]))
     eventually(lambda: output.stats()["dead"] == 1)
     output.close()
-    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
+    assert clock.waits == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
 
 
-def test_skipped_records_leave_the_pending_ones() -> None:
+def test_skipped_records_are_not_pending() -> None:
     output = new_output(FakeTransport(), experimental_concurrency="1")
     chunk = numbered([1]) + b"\x92\x92\x00\x80\x07" + numbered([2]) + b"\xc1"
     output.flush(chunk)
@@ -178,7 +160,7 @@ def test_skipped_records_leave_the_pending_ones() -> None:
     assert_stats(output, in_=4, delivered=2, skipped=2, pending=0, skipped_malformed=1)
 
 
-def test_bytes_are_not_enough_for_a_chunk() -> None:
+def test_a_chunk_has_to_be_bytes_like() -> None:
     output = new_output(FakeTransport(), experimental_concurrency="1")
     for chunk in ("text", 5, None):
         with pytest.raises(TypeError):
@@ -188,7 +170,9 @@ def test_bytes_are_not_enough_for_a_chunk() -> None:
     output.close()
 
 
-def test_no_more_threads(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_thread_that_cannot_start_returns_the_chunk(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -206,7 +190,7 @@ def test_no_more_threads(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
 # --- close ---
 
 
-def test_a_transport_that_ends_its_thread(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_transport_that_raises_system_exit(caplog: pytest.LogCaptureFixture) -> None:
     output = new_output(FakeTransport(raise_it(SystemExit(3))), experimental_concurrency="1")
     assert output.flush(numbered([1, 2]), "app.log") is OK
     eventually(lambda: output.stats()["delivered"] == 2)
@@ -214,7 +198,7 @@ def test_a_transport_that_ends_its_thread(caplog: pytest.LogCaptureFixture) -> N
     output.close()
 
 
-def test_close_wakes_those_that_wait() -> None:
+def test_close_does_not_wait_for_the_next_try() -> None:
     transport, time = FakeTransport(DENIED), FakeTime(is_manual=True)
     output = new_output(transport, time, experimental_concurrency="1")
     output.flush(numbered([1]))
@@ -223,7 +207,7 @@ def test_close_wakes_those_that_wait() -> None:
     assert_stats(output, delivered=1, pending=0)
 
 
-def test_the_last_run_may_fail(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_try_after_close_is_the_last(caplog: pytest.LogCaptureFixture) -> None:
     transport = FakeTransport(then=DENIED)
     time = FakeTime(is_manual=True)
     output = new_output(transport, time, experimental_concurrency="1")
@@ -239,7 +223,7 @@ def test_the_last_run_may_fail(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.messages) == n_lines
 
 
-def test_close_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+def test_close_ends_when_its_time_is_up(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     output = new_output(FakeTransport(gate), experimental_concurrency="1")
     output.flush(numbered([1, 2]))
@@ -253,33 +237,14 @@ def test_close_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     assert_stats(output, in_=2, delivered=2, pending=0)
 
 
-def test_close_waits_for_a_flush_of_another_thread() -> None:
-    gate = Gate()
-    transport = FakeTransport(gate)
-    output = new_output(transport)
-    results: list[FlushResult] = []
-    thread = threading.Thread(target=lambda: results.append(output.flush(numbered([1]))))
-    thread.start()
-    gate.wait_for_arrivals(1)
-    closer = threading.Thread(target=output.close, args=(PATIENCE_S,))
-    closer.start()
-    eventually(lambda: output._is_closed)
-    assert closer.is_alive()
-    gate.open()
-    closer.join()
-    assert output.stats()["delivered"] == 1
-    thread.join()
-    assert results == [OK]
-
-
 # --- the watchdog ---
 
 
-def test_the_next_flush_tells_that_nothing_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_flush_raises_when_nothing_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
     clock = FakeTime(chance=0.0)
 
-    def slow(records: list[bytes]) -> Answer:
+    def slow(records: list[bytes]) -> Reply:
         clock.advance(20)
         return DENIED(records)
 
@@ -294,3 +259,45 @@ def test_the_next_flush_tells_that_nothing_arrives(monkeypatch: pytest.MonkeyPat
     stats = output.stats()
     assert_balanced(stats)
     assert sorted(numbers(transport.kept)) == [1, 3]
+
+
+def test_failed_tries_do_not_stop_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
+    transport = FakeTransport(*[DENIED] * 6)  # at 0, 0.5, 1.5, 3.5, 7.5 and 15.5 s
+    output = new_output(
+        transport,
+        FakeTime(chance=0.5),
+        experimental_concurrency="1",
+        experimental_concurrency_retries="9",
+    )
+    assert output.flush(numbered([1])) is OK
+    eventually(lambda: output.stats()["delivered"] == 1)
+    with pytest.raises(SendFailureTimeout):
+        output.flush(numbered([2]))
+    output.close()
+
+
+def test_records_that_were_given_up_do_not_stop_the_watchdog(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
+    clock = FakeTime()
+    output = new_output(
+        FakeTransport(then=DENIED),
+        clock,
+        experimental_concurrency="1",
+        experimental_concurrency_retries="0",
+    )
+    for number in range(2):
+        assert output.flush(numbered([number])) is OK
+        eventually(lambda: output.stats()["pending"] == 0 and is_idle(output))
+        clock.advance(10)
+    with pytest.raises(SendFailureTimeout):
+        output.flush(numbered([2]))
+    output.close()
+
+
+def is_idle(output: KinesisOutput) -> bool:
+    mode = output._parts.mode if output._parts else None
+    assert isinstance(mode, Background)
+    return not mode._copies

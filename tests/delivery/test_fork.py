@@ -1,4 +1,4 @@
-"""A forked child starts anew; run in processes of their own, for a fork takes everything along."""
+"""A forked child starts anew. Each test runs in its own process, because a fork copies threads."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def test_what_is_pending_belongs_to_the_parent() -> None:
     )
 
 
-def test_locks_that_others_held_do_not_matter() -> None:
+def test_locks_that_other_threads_held_are_replaced() -> None:
     run(
         """
         output = KinesisOutput(output_config(), FakeTransport())
@@ -120,7 +120,7 @@ def test_locks_that_others_held_do_not_matter() -> None:
     )
 
 
-def test_closed_stays_closed() -> None:
+def test_a_closed_output_stays_closed() -> None:
     run(
         """
         output = KinesisOutput(output_config(), FakeTransport())

@@ -1,4 +1,4 @@
-"""Who begins a job next: the one that leads, or the one that watches it."""
+"""Which thread begins the next job: the leader, or the follower that watches it."""
 
 import random
 import threading
@@ -6,21 +6,26 @@ import time
 from collections.abc import Callable
 
 import pytest
+from outputs import PATIENCE_S
 
 from kinesis_fast.delivery import leader_followers
 from kinesis_fast.delivery.leader_followers import LeaderFollowers
 
-LONG_S = 10.0
-
 
 class Jobs:
-    """A number of jobs of random length for some threads, which begin them as a delivery does."""
+    """Jobs for several threads, which begin them as a delivery does.
 
-    def __init__(self, n_jobs: int, max_workers: int, length_s: Callable[[], float]) -> None:
+    Args:
+        n_jobs: their number.
+        max_workers: threads at most.
+        job: what each of them does.
+    """
+
+    def __init__(self, n_jobs: int, max_workers: int, job: Callable[[], object]) -> None:
         self._lock = threading.Lock()
         self._workers = LeaderFollowers(self._lock, max_workers)
         self._n_left = n_jobs
-        self._length_s = length_s
+        self._job = job
         self.begun: list[int] = []
         self.n_at_work = self.most_at_work = self.n_started = 0
 
@@ -35,7 +40,7 @@ class Jobs:
         while (has_to_start := self._begin()) is not None:
             if has_to_start:
                 threading.Thread(target=self._help).start()
-            time.sleep(self._length_s())
+            self._job()
             with self._lock:
                 self.n_at_work -= 1
         with self._lock:
@@ -47,7 +52,7 @@ class Jobs:
         self._work()
 
     def _begin(self) -> bool | None:
-        """Whether a thread has to be started as well; None when there is nothing left."""
+        """Return whether a new thread has to start as well; None when no job is left."""
         with self._lock:
             self._workers.resign()
             while self._n_left:
@@ -66,27 +71,26 @@ class Jobs:
 
 
 def test_quick_jobs_stay_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leader_followers, "PATIENCE_S", LONG_S)
-    jobs = Jobs(200, 5, lambda: 0.0)
+    monkeypatch.setattr(leader_followers, "PATIENCE_S", PATIENCE_S)
+    jobs = Jobs(200, 5, lambda: None)
     jobs.run()
     assert jobs.begun == [threading.get_ident()] * 200
-    assert jobs.n_started == 1  # who watches
+    assert jobs.n_started == 1  # the watcher
 
 
 @pytest.mark.parametrize("max_workers", [1, 2, 5])
-def test_slow_jobs_go_on_side_by_side(max_workers: int) -> None:
-    jobs = Jobs(4 * max_workers, max_workers, lambda: 0.05)
-    started = time.monotonic()
+def test_slow_jobs_overlap(max_workers: int) -> None:
+    together = threading.Barrier(max_workers)
+    jobs = Jobs(4 * max_workers, max_workers, lambda: together.wait(PATIENCE_S))
     jobs.run()
     assert jobs.most_at_work == max_workers
     assert len(set(jobs.begun)) == max_workers
-    assert time.monotonic() - started < 4 * 0.05 * max_workers or max_workers == 1
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_the_jobs_take_all_are_done(seed: int) -> None:
+def test_all_jobs_are_done_however_long_each_takes(seed: int) -> None:
     rng = random.Random(seed)
-    jobs = Jobs(100, 4, lambda: rng.choice([0.0, 0.0, 0.0005, 0.002, 0.004]))
+    jobs = Jobs(100, 4, lambda: time.sleep(rng.choice([0.0, 0.0, 0.0005, 0.002, 0.004])))
     jobs.run()
     assert len(jobs.begun) == 100
     assert jobs.n_at_work == 0
@@ -96,16 +100,16 @@ def test_whatever_the_jobs_take_all_are_done(seed: int) -> None:
 
 def test_a_thread_that_could_not_start_is_not_waited_for() -> None:
     lock = threading.Lock()
-    two = LeaderFollowers(lock, 2)
+    workers = LeaderFollowers(lock, 2)
     with lock:
-        assert two.join()
-        two.lead()
-        assert two.want_watcher()
-        assert not two.want_watcher()  # one is on the way
-        two.start_up()
-        assert two.want_watcher()
-        two.wait_for_all()
-        assert not two.join()
+        assert workers.join()
+        workers.lead()
+        assert workers.want_watcher()
+        assert not workers.want_watcher()  # one is about to start
+        workers.start_up()
+        assert workers.want_watcher()
+        workers.wait_for_all()
+        assert not workers.join()
 
 
 def test_a_thread_that_died_without_leaving_is_not_waited_for(

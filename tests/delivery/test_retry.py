@@ -1,4 +1,4 @@
-"""What answers mean, how long to wait: the pure functions."""
+"""What responses mean and how long to wait: the pure functions."""
 
 import json
 import random
@@ -26,13 +26,13 @@ COMPACT, SPACED = (",", ":"), (", ", ": ")
 ACCEPTED = {"SequenceNumber": "1", "ShardId": "shardId-000000000000"}
 
 
-def answer(body: Any, status: int = 200, **headers: str) -> Response:
+def response(body: Any, status: int = 200, **headers: str) -> Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status, headers, data)
 
 
 def refusal(code: str, message: str = "no", status: int = 400) -> Verdict:
-    return classify(answer({"__type": code, "message": message}, status), 3)
+    return classify(response({"__type": code, "message": message}, status), 3)
 
 
 # --- HTTP 200 ---
@@ -41,14 +41,14 @@ def refusal(code: str, message: str = "no", status: int = 400) -> Verdict:
 @pytest.mark.parametrize("separators", [COMPACT, SPACED])
 @pytest.mark.parametrize("n_records", [1, 2, 500])
 def test_all_accepted(n_records: int, separators: tuple[str, str]) -> None:
-    response = entries_answer([None] * n_records, separators)
-    assert classify(response, n_records) == retry.SETTLED
+    answered = entries_answer([None] * n_records, separators)
+    assert classify(answered, n_records) == retry.SETTLED
 
 
 @pytest.mark.parametrize("separators", [COMPACT, SPACED])
 def test_only_the_entries_that_failed_are_to_be_sent_again(separators: tuple[str, str]) -> None:
-    response = entries_answer([None, THROTTLED, None, INTERNAL, THROTTLED], separators)
-    verdict = classify(response, 5)
+    answered = entries_answer([None, THROTTLED, None, INTERNAL, THROTTLED], separators)
+    verdict = classify(answered, 5)
     assert verdict.outcome is Outcome.PARTIAL
     assert verdict.failed == [1, 3, 4]
     assert verdict.throttled
@@ -80,20 +80,20 @@ def test_any_code_of_an_entry_is_a_failure() -> None:
 )
 def test_an_entry_without_a_sequence_number_is_not_acknowledged(entry: Any) -> None:
     body = {"FailedRecordCount": 0, "Records": [ACCEPTED, entry]}
-    verdict = classify(answer(body), 2)
+    verdict = classify(response(body), 2)
     assert (verdict.outcome, verdict.failed) == (Outcome.PARTIAL, [1])
 
 
-def test_null_as_error_code_is_none() -> None:
+def test_an_error_code_of_null_is_no_error() -> None:
     entry = {**ACCEPTED, "ErrorCode": None, "ErrorMessage": None}
-    assert classify(answer({"FailedRecordCount": 0, "Records": [entry]}), 1) == retry.SETTLED
+    assert classify(response({"FailedRecordCount": 0, "Records": [entry]}), 1) == retry.SETTLED
 
 
-def test_entries_count_more_than_the_sum_above_them() -> None:
+def test_the_entries_count_and_failed_record_count_does_not() -> None:
     body = {"FailedRecordCount": 0, "Records": [ACCEPTED, {"ErrorCode": INTERNAL}]}
-    assert classify(answer(body), 2).failed == [1]
+    assert classify(response(body), 2).failed == [1]
     body = {"FailedRecordCount": 1, "Records": [ACCEPTED, ACCEPTED]}
-    assert classify(answer(body), 2) == retry.SETTLED
+    assert classify(response(body), 2) == retry.SETTLED
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,19 @@ def test_entries_count_more_than_the_sum_above_them() -> None:
         b"[" * 100_000,
     ],
 )
-def test_garbage_means_that_nobody_knows(body: bytes) -> None:
-    verdict = classify(answer(body), 2)
+def test_after_garbage_everything_is_sent_again(body: bytes) -> None:
+    verdict = classify(response(body), 2)
     assert verdict.outcome is Outcome.RETRY_ALL
     assert not verdict.throttled
     assert "endpoint" in verdict.hint
 
 
 @pytest.mark.parametrize("tail", [b"", b',"EncryptionType":"KMS"'])
-def test_an_answer_that_was_cut_off_is_garbage(tail: bytes) -> None:
+def test_a_response_that_was_cut_off_is_garbage(tail: bytes) -> None:
     body = entries_answer([None, None]).body[:-1] + tail + b"}"
-    assert classify(answer(body), 2) == retry.SETTLED
+    assert classify(response(body), 2) == retry.SETTLED
     for end in range(len(body)):
-        assert classify(answer(body[:end]), 2).outcome is Outcome.RETRY_ALL
+        assert classify(response(body[:end]), 2).outcome is Outcome.RETRY_ALL
 
 
 def test_too_many_entries_are_as_bad_as_too_few() -> None:
@@ -137,13 +137,13 @@ def test_too_many_entries_are_as_bad_as_too_few() -> None:
 
 
 def judged(response: Response, n_records: int) -> tuple[Any, ...]:
-    """Return all of a verdict but its texts."""
+    """Return a verdict without its texts."""
     verdict = classify(response, n_records)
     return verdict.outcome, list(verdict.failed), verdict.throttled
 
 
 def judged_by_parsing(response: Response, n_records: int) -> tuple[Any, ...]:
-    """Return the same without the short cut, which knows no white space."""
+    """Return the same by parsing: the short cut does not accept white space."""
     spaced = response.body.replace(b'"SequenceNumber":', b'"SequenceNumber" :')
     return judged(response._replace(body=spaced), n_records)
 
@@ -152,32 +152,32 @@ codes = st.one_of(st.none(), st.sampled_from([THROTTLED, INTERNAL, "X"]))
 
 
 @given(st.lists(codes, min_size=1, max_size=20), st.integers(-1, 1), st.data())
-def test_the_short_cut_never_disagrees_with_parsing(
-    said: list[str | None], more: int, data: st.DataObject
+def test_the_short_cut_agrees_with_parsing(
+    given: list[str | None], more: int, data: st.DataObject
 ) -> None:
-    response = entries_answer(said)
-    n_records = max(1, len(said) + more)
-    cut = data.draw(st.integers(0, len(response.body)))
-    position = data.draw(st.integers(0, len(response.body) - 1))
-    damaged = bytearray(response.body)
+    answered = entries_answer(given)
+    n_records = max(1, len(given) + more)
+    cut = data.draw(st.integers(0, len(answered.body)))
+    position = data.draw(st.integers(0, len(answered.body) - 1))
+    damaged = bytearray(answered.body)
     damaged[position] = data.draw(st.integers(0, 127))
-    for body in (response.body, response.body[:cut], response.body[cut:]):
-        garbled = response._replace(body=body)
+    for body in (answered.body, answered.body[:cut], answered.body[cut:]):
+        garbled = answered._replace(body=body)
         assert judged(garbled, n_records) == judged_by_parsing(garbled, n_records)
-    # One wrong byte inside a text cannot be seen; what counts is that no failure is overlooked.
-    if classify(response._replace(body=bytes(damaged)), n_records) == retry.SETTLED:
-        assert len(said) == n_records
-        assert said.count(None) == n_records
+    # A wrong byte inside a text goes unnoticed; a failure must not.
+    if classify(answered._replace(body=bytes(damaged)), n_records) == retry.SETTLED:
+        assert len(given) == n_records
+        assert given.count(None) == n_records
 
 
-# --- other answers ---
+# --- other responses ---
 
 
 @pytest.mark.parametrize(
     "code",
     [THROTTLED, "LimitExceededException", "KMSThrottlingException", "ThrottlingException"],
 )
-def test_throttling_of_the_whole_request_passes(code: str) -> None:
+def test_a_throttled_request_is_retried(code: str) -> None:
     verdict = refusal(code)
     assert verdict.outcome is Outcome.RETRY_ALL
     assert verdict.throttled
@@ -186,26 +186,26 @@ def test_throttling_of_the_whole_request_passes(code: str) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
 @pytest.mark.parametrize("body", [b"", b"<html/>", b'{"__type":"InternalFailure"}'])
-def test_trouble_of_the_service_passes(status: int, body: bytes) -> None:
-    verdict = classify(answer(body, status), 3)
+def test_a_server_error_is_retried(status: int, body: bytes) -> None:
+    verdict = classify(response(body, status), 3)
     assert verdict.outcome is Outcome.RETRY_ALL
     assert not verdict.throttled
     assert str(status) in verdict.reason
 
 
 @pytest.mark.parametrize("code", ["InternalFailure", "InternalFailureException"])
-def test_trouble_of_the_service_passes_whatever_the_status(code: str) -> None:
+def test_an_internal_failure_is_retried_with_any_status(code: str) -> None:
     assert refusal(code).outcome is Outcome.RETRY_ALL
 
 
-def test_status_429_and_408_pass() -> None:
-    assert classify(answer(b"", 429), 3).throttled
-    assert classify(answer(b"", 429), 3).outcome is Outcome.RETRY_ALL
-    assert classify(answer(b"", 408), 3).outcome is Outcome.RETRY_ALL
+def test_status_429_and_408_are_retried() -> None:
+    assert classify(response(b"", 429), 3).throttled
+    assert classify(response(b"", 429), 3).outcome is Outcome.RETRY_ALL
+    assert classify(response(b"", 408), 3).outcome is Outcome.RETRY_ALL
 
 
 @pytest.mark.parametrize(
-    ("code", "advice"),
+    ("code", "hint"),
     [
         ("AccessDeniedException", "kinesis:PutRecords"),
         ("ResourceNotFoundException", "stream"),
@@ -222,47 +222,47 @@ def test_status_429_and_408_pass() -> None:
         ("UnknownOperationException", "endpoint"),
     ],
 )
-def test_what_does_not_pass_by_itself_comes_with_advice(code: str, advice: str) -> None:
+def test_a_blocking_error_comes_with_a_hint(code: str, hint: str) -> None:
     verdict = refusal(code, "the reason")
     assert verdict.outcome is Outcome.BLOCKED
     assert verdict.reason == f"{code} (HTTP 400): the reason"
-    assert advice in verdict.hint
+    assert hint in verdict.hint
 
 
-def test_an_unknown_error_is_named_as_such() -> None:
-    verdict = refusal("NeverHeardOf", "the reason")
+def test_an_unrecognised_error_is_quoted() -> None:
+    verdict = refusal("Unheard", "the reason")
     assert verdict.outcome is Outcome.BLOCKED
     assert verdict.reason == (
-        "unrecognised error; the service says: NeverHeardOf (HTTP 400): the reason"
+        "unrecognised error; the service says: Unheard (HTTP 400): the reason"
     )
     assert not verdict.hint
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirects_are_not_followed(status: int) -> None:
-    verdict = classify(answer(b"", status), 3)
+    verdict = classify(response(b"", status), 3)
     assert verdict.outcome is Outcome.BLOCKED
     assert "endpoint" in verdict.hint
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 407])
-def test_an_answer_of_somebody_else(status: int) -> None:
-    verdict = classify(answer(b"<html>Forbidden</html>", status), 3)
+def test_a_response_that_is_not_from_kinesis(status: int) -> None:
+    verdict = classify(response(b"<html>Forbidden</html>", status), 3)
     assert verdict.outcome is Outcome.BLOCKED
     assert verdict.reason == f"HTTP {status}: <html>Forbidden</html>"
     assert "proxy" in verdict.hint
 
 
-def test_the_code_may_have_a_namespace_or_stand_in_the_header() -> None:
+def test_the_code_may_have_a_namespace_or_be_in_the_header() -> None:
     kms = "com.amazonaws.kinesis.v20131202#KMSThrottlingException"
     assert refusal(kms).throttled
     header = {"X-Amzn-ErrorType": "AccessDeniedException:http://internal.example/"}
-    verdict = classify(answer({"Message": "not you"}, 400, **header), 3)
+    verdict = classify(response({"Message": "not you"}, 400, **header), 3)
     assert verdict.reason == "AccessDeniedException (HTTP 400): not you"
 
 
-def test_fields_of_unexpected_types_do_no_harm() -> None:
-    verdict = classify(answer({"__type": 7, "message": ["a"]}, 400), 3)
+def test_fields_of_unexpected_types_are_ignored() -> None:
+    verdict = classify(response({"__type": 7, "message": ["a"]}, 400), 3)
     assert verdict.outcome is Outcome.BLOCKED
 
 
@@ -284,7 +284,7 @@ def test_refused_content(code: str, message: str) -> None:
 
 
 def test_refused_size_by_status() -> None:
-    assert classify(answer(b"<html>413</html>", 413), 3).outcome is Outcome.REFUSED
+    assert classify(response(b"<html>413</html>", 413), 3).outcome is Outcome.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -297,23 +297,23 @@ def test_refused_size_by_status() -> None:
     ],
 )
 @pytest.mark.parametrize("code", ["ValidationException", "InvalidArgumentException"])
-def test_a_bad_stream_name_is_not_the_fault_of_the_content(code: str, message: str) -> None:
+def test_a_bad_stream_name_is_not_bad_content(code: str, message: str) -> None:
     verdict = refusal(code, message)
     assert verdict.outcome is Outcome.BLOCKED
     assert "option stream" in verdict.hint
 
 
-# --- no answer ---
+# --- no response ---
 
 
-def test_no_answer_may_pass() -> None:
+def test_a_missing_response_is_retried() -> None:
     assert classify_exception(TransportError("time-out")).outcome is Outcome.RETRY_ALL
     assert classify_exception(TransportError("time-out")).reason == "time-out"
     verdict = classify_exception(KeyError("bug"))
     assert (verdict.outcome, verdict.reason) == (Outcome.RETRY_ALL, "KeyError: 'bug'")
 
 
-def test_what_cannot_be_sent_does_not_pass() -> None:
+def test_a_request_that_cannot_be_sent_blocks() -> None:
     verdict = classify_exception(NotSentError("no credentials"))
     assert (verdict.outcome, verdict.reason) == (Outcome.BLOCKED, "no credentials")
 
@@ -328,7 +328,7 @@ def test_waits_grow_to_a_bound() -> None:
 
 
 @given(st.integers(1, 10_000), st.integers())
-def test_waits_are_anywhere_below_the_bound(failures: int, seed: int) -> None:
+def test_waits_stay_below_the_bound(failures: int, seed: int) -> None:
     wait = backoff_s(failures, BACKOFF_BASE_S, BACKOFF_CAP_S, random.Random(seed).random)
     assert 0 <= wait < BACKOFF_CAP_S
 
@@ -345,7 +345,7 @@ def test_no_attempt_starts_after_the_budget() -> None:
 
 
 @given(st.integers(2, 500))
-def test_halves_are_all_of_it(n_records: int) -> None:
+def test_halves_cover_the_request(n_records: int) -> None:
     first, second = halves(n_records)
     assert [*first, *second] == list(range(n_records))
     assert len(first) > 0

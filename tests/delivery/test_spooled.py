@@ -1,124 +1,116 @@
-"""Chunks that are on disk before their flush says OK: deliveries, pauses, restarts, the account."""
+"""Chunks that are on disk before their flush returns OK: tries, waits, restarts, the account."""
 
 import itertools
-import json
 import threading
 import time
-from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chunks import output_config
-from fake_transport import Answer, FakeTransport, Step, accept, error, fail, raise_it, refuse_if
-from outputs import assert_balanced, numbered, numbers
+from fake_transport import FakeTime, FakeTransport, Reply, accept, error, fail, raise_it
+from outputs import PATIENCE_S, Gate, assert_balanced, assert_stats, eventually, numbered, numbers
 
-from kinesis_fast import FlushResult, KinesisOutput
+from kinesis_fast import FlushResult, KinesisOutput, SendFailureTimeout
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
-from kinesis_fast.delivery.context import Timing
 from kinesis_fast.delivery.in_flight import InFlightRequest
 from kinesis_fast.delivery.spooled import REQUESTS_PER_NOTE, Spooled
-from kinesis_fast.errors import StorageError
-from kinesis_fast.storage.dead_letters import FILE
+from kinesis_fast.limits import SPOOL_START_SPREAD_S
 from kinesis_fast.storage.spool import SpooledChunk
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
-PATIENCE_S = 10.0
 
 
-def spooling(transport: FakeTransport, root: Path, **options: str) -> KinesisOutput:
+def spooling(
+    transport: FakeTransport, root: Path, clock: FakeTime | None = None, **options: str
+) -> KinesisOutput:
     defaults = {
         "spool_dir": str(root / "spool"),
         "experimental_concurrency": "1",
         "max_in_flight": "1",
     }
-    return KinesisOutput(
-        output_config(defaults | options),
-        transport,
-        timing=Timing(random=lambda: 0.0),
-    )
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.001)
+    timing = (clock or FakeTime(chance=0.0)).timing()
+    return KinesisOutput(output_config(defaults | options), transport, timing=timing)
 
 
 def chunk_files(root: Path) -> list[Path]:
     return sorted((root / "spool").glob("*/*.chunk"))
 
 
-def gate_and_step(then: Step = accept) -> tuple[threading.Event, Step]:
-    gate = threading.Event()
-
-    def step(records: list[bytes]) -> Answer:
-        assert gate.wait(PATIENCE_S)
-        return then(records)
-
-    return gate, step
+def mode_of(output: KinesisOutput) -> Spooled:
+    mode = output._parts.mode if output._parts else None
+    assert isinstance(mode, Spooled)
+    return mode
 
 
 def test_a_chunk_is_on_disk_until_it_is_delivered(tmp_path: Path) -> None:
-    gate, step = gate_and_step()
-    transport = FakeTransport(then=step)
+    gate = Gate()
+    transport = FakeTransport(then=gate)
     output = spooling(transport, tmp_path)
     chunk = bytearray(numbered(range(700)))
     assert output.flush(chunk, "app") is OK
+    gate.wait_for_arrivals(1)
     (file,) = chunk_files(tmp_path)
     assert file.read_bytes().endswith(bytes(chunk))
     chunk[:] = b""
     assert output.stats()["pending"] == 700
-    gate.set()
+    gate.open()
     eventually(lambda: output.stats()["delivered"] == 700)
     eventually(lambda: not chunk_files(tmp_path))
     output.close()
     assert numbers(transport.kept) == list(range(700))
 
 
-def test_a_start_does_not_hold_up_what_comes_after_it(tmp_path: Path) -> None:
-    transport = FakeTransport()
-    options = {"spool_dir": str(tmp_path / "spool"), "experimental_concurrency": "1"}
-    config = output_config(options)
-    with KinesisOutput(config, transport, timing=Timing(random=lambda: 0.99)) as output:
+def test_a_start_without_a_backlog_does_not_wait(tmp_path: Path) -> None:
+    clock = FakeTime(chance=0.99)
+    with spooling(FakeTransport(), tmp_path, clock) as output:
         assert output.flush(numbered([1])) is OK
-    assert output.stats()["delivered"] == 1
+    assert_stats(output, delivered=1)
+    assert clock.waits == []
 
 
-def test_more_chunks_than_slots_are_no_reason_to_retry(tmp_path: Path) -> None:
-    gate, step = gate_and_step()
-    transport = FakeTransport(then=step)
+def test_more_chunks_than_slots_are_taken_over(tmp_path: Path) -> None:
+    gate = Gate()
+    transport = FakeTransport(then=gate)
     output = spooling(transport, tmp_path, experimental_concurrency="2")
     for first in range(0, 200, 10):
         assert output.flush(numbered(range(first, first + 10))) is OK
     assert len(chunk_files(tmp_path)) == 20
     assert output.stats()["pending"] == 200
-    gate.set()
+    gate.open()
     eventually(lambda: output.stats()["pending"] == 0)
     output.close()
     assert sorted(numbers(transport.kept)) == list(range(200))
 
 
-@pytest.mark.slow
-def test_a_full_spool_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gate, step = gate_and_step()
-    output = spooling(FakeTransport(then=step), tmp_path, spool_max_bytes="10M")
+def test_a_full_spool_returns_chunks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+    output = spooling(FakeTransport(then=gate), tmp_path, spool_max_bytes="10M")
     chunk = numbered(range(200_000))
     results = [output.flush(chunk) for _ in range(5)]
     assert results[0] is OK
     assert results[-1] is RETRY
-    stats = output.stats()
-    assert_balanced(stats)
-    assert stats["returned"] == 200_000 * results.count(RETRY)
+    assert_stats(output, returned=200_000 * results.count(RETRY))
     assert len([line for line in caplog.messages if "would exceed" in line]) == 1
-    gate.set()
-    output.close()
+    output.close(0.0)
+    gate.open()
+    eventually(lambda: not mode_of(output)._n_workers)
 
 
-def test_the_start_says_what_a_full_spool_means(
+def test_chunks_are_sent_oldest_first(tmp_path: Path) -> None:
+    gate = Gate()
+    transport = FakeTransport(gate)
+    with spooling(transport, tmp_path) as output:
+        for number in range(6):
+            assert output.flush(numbered([number])) is OK
+        gate.open()
+        eventually(lambda: output.stats()["delivered"] == 6)
+    assert numbers(transport.kept) == list(range(6))
+
+
+def test_the_first_log_line_says_what_a_full_spool_means(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spooling(FakeTransport(), tmp_path).close()
@@ -145,22 +137,35 @@ def test_the_next_start_sends_what_is_left_oldest_first(tmp_path: Path) -> None:
     assert (stats["in"], stats["pending"]) == (5, 0)
 
 
+def test_the_start_of_a_backlog_is_spread(tmp_path: Path) -> None:
+    with spooling(FakeTransport(then=DENIED), tmp_path) as output:
+        assert output.flush(numbered([1])) is OK
+    transport, clock = FakeTransport(), FakeTime(chance=0.5, is_manual=True)
+    with spooling(transport, tmp_path, clock) as output:
+        eventually(lambda: clock.waits or transport.requests)
+        assert clock.waits == [0.5 * SPOOL_START_SPREAD_S]
+        assert transport.requests == []
+        clock.advance(0.5 * SPOOL_START_SPREAD_S)
+        eventually(lambda: output.stats()["delivered"] == 1)
+
+
 def test_what_arrived_before_a_restart_is_not_sent_again(tmp_path: Path) -> None:
-    transport = FakeTransport(accept, fail(7, 9), then=DENIED)
-    output = spooling(transport, tmp_path)
+    transport, clock = FakeTransport(accept, fail(7, 9), then=DENIED), FakeTime(is_manual=True)
+    output = spooling(transport, tmp_path, clock)
     assert output.flush(numbered(range(1200))) is OK
-    eventually(lambda: output.stats()["delivered"] == 998)
+    eventually(lambda: len(clock.waits) == 1)  # before the second attempt of two records
+    clock.advance(clock.waits[0])
+    eventually(lambda: len(clock.waits) == 2)  # before the second try
+    assert list((tmp_path / "spool").glob("*/*.progress"))
     output.close()
-    assert output.stats()["pending"] == 202
+    assert_stats(output, delivered=998, pending=202)
 
     later = FakeTransport()
     output = spooling(later, tmp_path)
     eventually(lambda: output.stats()["delivered"] == 202)
     output.close()
     assert sorted(numbers(transport.kept + later.kept)) == list(range(1200))
-    stats = output.stats()
-    assert_balanced(stats)
-    assert (stats["in"], stats["resumed"]) == (202, 998)
+    assert_stats(output, in_=202, resumed=998)
 
 
 def test_nothing_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -178,38 +183,99 @@ def test_nothing_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert output.stats()["dead"] == 0
 
 
-def test_pauses_grow_and_the_oldest_chunk_goes_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[tuple[int, float]] = []
-
-    def noted(failures: int, base_s: float, cap_s: float, random: object) -> float:
-        waits.append((failures, cap_s))
-        return 0.0
-
-    monkeypatch.setattr("kinesis_fast.delivery.spooled.backoff_s", noted)
-    transport = FakeTransport(*[DENIED] * 6)
-    output = spooling(transport, tmp_path, experimental_concurrency_retries="3")
+def test_waits_grow_and_the_oldest_chunk_is_tried(tmp_path: Path) -> None:
+    transport = FakeTransport(*[DENIED] * 7)
+    clock = FakeTime(chance=0.5)
+    output = spooling(transport, tmp_path, clock, experimental_concurrency_retries="6")
     output.flush(numbered([0]))
     output.flush(numbered([1]))
     eventually(lambda: output.stats()["delivered"] == 2)
     output.close()
-    assert waits == [(n, 30.0 if n <= 3 else 300.0) for n in range(1, 7)]
-    assert [numbers(request) for request in transport.requests] == [[0]] * 7 + [[1]]
+    assert clock.waits == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 32.0]
+    assert [numbers(request) for request in transport.requests] == [[0]] * 8 + [[1]]
+
+
+def test_after_a_success_the_waits_begin_anew(tmp_path: Path) -> None:
+    transport = FakeTransport(DENIED, DENIED, accept, DENIED)
+    clock = FakeTime(chance=0.5)
+    with spooling(transport, tmp_path, clock) as output:
+        for number in range(2):
+            output.flush(numbered([number]))
+        eventually(lambda: output.stats()["delivered"] == 2)
+    assert clock.waits == [0.5, 1.0, 0.5]
+
+
+def test_no_chunk_is_sent_before_the_wait_is_over(tmp_path: Path) -> None:
+    transport, clock = FakeTransport(DENIED), FakeTime(chance=0.5, is_manual=True)
+    output = spooling(transport, tmp_path, clock, experimental_concurrency="2")
+    output.flush(numbered([0]))
+    eventually(lambda: clock.waits or len(transport.requests) > 1)
+    assert clock.waits == [0.5]
+    output.flush(numbered([1]))
+    eventually(lambda: len(clock.waits) >= 3 or len(transport.requests) > 1)
+    n_waits = len(clock.waits)
+    clock.advance(0.25)
+    eventually(lambda: len(clock.waits) >= n_waits + 2 or len(transport.requests) > 1)
+    assert transport.sizes == [1]
+    clock.advance(0.25)
+    eventually(lambda: output.stats()["delivered"] == 2)
+    output.close()
+    assert sorted(numbers(transport.kept)) == [0, 1]
+
+
+def test_close_does_not_wait_for_the_next_try(tmp_path: Path) -> None:
+    transport, clock = FakeTransport(DENIED), FakeTime(chance=0.5, is_manual=True)
+    output = spooling(transport, tmp_path, clock)
+    output.flush(numbered([0]))
+    eventually(lambda: clock.waits)
+    mode = mode_of(output)
+    assert mode.close(2.0)  # True: within the time
+    output.close()
+    assert transport.sizes == [1]
+    assert len(chunk_files(tmp_path)) == 1
+
+
+def test_failed_tries_do_not_stop_the_watchdog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
+    transport = FakeTransport(*[DENIED] * 6)  # at 0, 0.5, 1.5, 3.5, 7.5 and 15.5 s
+    output = spooling(transport, tmp_path, FakeTime(chance=0.5))
+    assert output.flush(numbered([1])) is OK
+    eventually(lambda: output.stats()["delivered"] == 1)
+    with pytest.raises(SendFailureTimeout):
+        output.flush(numbered([2]))
+    assert output.flush(numbered([2])) is OK
+    output.close()
+    assert_stats(output, in_=3, delivered=2, returned=1)
+
+
+def test_a_delivered_chunk_stops_the_watchdog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
+    clock = FakeTime(chance=0.0)
+    output = spooling(FakeTransport(accept, DENIED), tmp_path, clock)
+    for number in range(3):
+        assert output.flush(numbered([number])) is OK
+        eventually(lambda: not chunk_files(tmp_path) and not mode_of(output)._n_workers)
+        clock.advance(100.0)
+    output.close()
+    assert_stats(output, delivered=3)
 
 
 def test_a_damaged_chunk_is_set_aside_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate, step = gate_and_step()
-    transport = FakeTransport(step)
+    gate = Gate()
+    transport = FakeTransport(gate)
     output = spooling(transport, tmp_path)
     for number in range(3):
         output.flush(numbered([number]))
     eventually(lambda: len(transport.requests) == 1)
     middle = chunk_files(tmp_path)[1]
     middle.write_bytes(middle.read_bytes()[:-1] + b"\xc0")
-    gate.set()
+    gate.open()
     eventually(lambda: output.stats()["pending"] == 0)
     output.close()
     stats = output.stats()
@@ -219,7 +285,7 @@ def test_a_damaged_chunk_is_set_aside_and_counted(
     assert list((tmp_path / "spool").glob("*/*.damaged"))
 
 
-def test_an_unexpected_failure_does_not_hold_up_the_others(tmp_path: Path) -> None:
+def test_other_chunks_go_first_after_an_unexpected_failure(tmp_path: Path) -> None:
     transport = FakeTransport(then=accept)
     output = spooling(transport, tmp_path)
     sender = output._parts
@@ -241,7 +307,7 @@ def test_an_unexpected_failure_does_not_hold_up_the_others(tmp_path: Path) -> No
     assert sorted(numbers(transport.kept)) == [0, 1]
 
 
-def test_a_transport_that_ends_its_thread(tmp_path: Path) -> None:
+def test_a_transport_that_raises_system_exit(tmp_path: Path) -> None:
     transport = FakeTransport(raise_it(SystemExit(3)))
     output = spooling(transport, tmp_path)
     assert output.flush(numbered([1])) is OK
@@ -254,9 +320,9 @@ def test_a_transport_that_ends_its_thread(tmp_path: Path) -> None:
 
 
 def test_close_leaves_the_rest_in_the_spool(tmp_path: Path) -> None:
-    gate, step = gate_and_step()
+    gate = Gate()
     n_requests = REQUESTS_PER_NOTE + 3
-    transport = FakeTransport(*[accept] * n_requests, then=step)
+    transport = FakeTransport(*[accept] * n_requests, then=gate)
     output = spooling(transport, tmp_path)
     assert output.flush(numbered(range(500 * 20))) is OK
     eventually(lambda: len(transport.requests) == n_requests + 1)
@@ -269,25 +335,30 @@ def test_close_leaves_the_rest_in_the_spool(tmp_path: Path) -> None:
     left = set(range(500 * 20)) - set(numbers(transport.kept))
     assert set(numbers(later.kept)) == left
     assert not file.exists()
-    gate.set()
+    gate.open()
+    eventually(lambda: not mode_of(output)._n_workers)
 
 
-def test_progress_is_noted_on_the_way(tmp_path: Path) -> None:
-    gate, step = gate_and_step()
-    n_requests = REQUESTS_PER_NOTE + 3
-    transport = FakeTransport(*[accept] * n_requests, then=step)
-    output = spooling(transport, tmp_path)
-    assert output.flush(numbered(range(500 * 20))) is OK
-    eventually(lambda: len(transport.requests) == n_requests + 1)
-    (progress,) = (tmp_path / "spool").glob("*/*.progress")
-    assert progress.stat().st_size > 500 * (REQUESTS_PER_NOTE - 2) // 8
-    gate.set()
+def test_progress_is_written_after_every_few_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_settled: list[int] = []
+    save = SpooledChunk.save_progress
+
+    def noted(chunk: SpooledChunk, bits: bytes) -> bool:
+        n_settled.append(int.from_bytes(bits, "little").bit_count())
+        return save(chunk, bits)
+
+    monkeypatch.setattr(SpooledChunk, "save_progress", noted)
+    output = spooling(FakeTransport(), tmp_path)
+    assert output.flush(numbered(range(500 * (2 * REQUESTS_PER_NOTE + 3)))) is OK
     output.close(PATIENCE_S)
-    assert not progress.exists()
+    assert n_settled == [500 * REQUESTS_PER_NOTE, 1000 * REQUESTS_PER_NOTE]
+    assert not list((tmp_path / "spool").glob("*/*.progress"))
 
 
 class _Taking:
-    """A stream of requests that tells when one is written, and waits then."""
+    """A stream that calls a function before it writes a request."""
 
     def __init__(self, stream: Any, on_take: Callable[[int], None]) -> None:
         self._stream = stream
@@ -303,22 +374,21 @@ class _Taking:
         return getattr(self._stream, name)
 
 
-def test_progress_is_noted_though_somebody_writes_a_request(tmp_path: Path) -> None:
-    gate, step = gate_and_step()
+def test_progress_is_written_while_another_thread_writes_a_request(tmp_path: Path) -> None:
+    gate = Gate()
     writing = threading.Event()
 
-    def last_before_note(records: list[bytes]) -> Answer:
+    def last_before_note(records: list[bytes]) -> Reply:
         assert writing.wait(PATIENCE_S)
         return accept(records)
 
     def on_take(n_taken: int) -> None:
         if n_taken == REQUESTS_PER_NOTE + 2:
             writing.set()
-            eventually(lambda: output.stats()["delivered"] == 500 * REQUESTS_PER_NOTE)
-            time.sleep(0.05)
+            eventually(lambda: any((tmp_path / "spool").glob("*/*.progress")))
 
     first = [accept] * (REQUESTS_PER_NOTE - 1)
-    transport = FakeTransport(*first, last_before_note, then=step)
+    transport = FakeTransport(*first, last_before_note, then=gate)
     output = spooling(transport, tmp_path, max_in_flight="2")
     assert output._parts is not None
     encoder = output._parts.context.encoder
@@ -328,19 +398,17 @@ def test_progress_is_noted_though_somebody_writes_a_request(tmp_path: Path) -> N
     )
     assert output.flush(numbered(range(500 * 15))) is OK
     eventually(lambda: any((tmp_path / "spool").glob("*/*.progress")))
-    gate.set()
+    gate.open()
     output.close(PATIENCE_S)
 
 
-def test_notes_of_progress_follow_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However slowly they are written: the last is the latest, and never far behind."""
+def test_progress_only_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long each write takes, the next one holds more, and is never far behind."""
     notes: list[int] = []
     save = SpooledChunk.save_progress
 
     def slowly(chunk: SpooledChunk, bits: bytes) -> bool:
-        time.sleep(0.01 if len(notes) % 2 else 0)
+        time.sleep(0.005 if len(notes) % 2 else 0)  # so that notes can overtake each other
         notes.append(int.from_bytes(bits, "little"))
         return save(chunk, bits)
 
@@ -356,46 +424,63 @@ def test_notes_of_progress_follow_each_other(
         assert (later & ~earlier).bit_count() <= 500 * (REQUESTS_PER_NOTE + 4)
 
 
-def test_a_half_that_waits_is_not_noted_as_settled(
+def test_a_half_that_waits_does_not_count_as_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep, found = InFlightRequest.keep, list[bytes]()
 
-    def keep_and_look(unsettled: InFlightRequest, *given: Any) -> None:
-        keep(unsettled, *given)
-        spooler = output._parts.mode if output._parts else None
-        assert isinstance(spooler, Spooled)
-        (delivery,) = spooler._deliveries
+    def keep_and_look(in_flight: InFlightRequest, *given: Any) -> None:
+        keep(in_flight, *given)
+        (delivery,) = mode_of(output)._deliveries
         found.append(delivery.settled_events())
 
     monkeypatch.setattr(InFlightRequest, "keep", keep_and_look)
-    gate, step = gate_and_step()
-    output = spooling(FakeTransport(error(400, "ValidationException"), then=step), tmp_path)
+    gate = Gate()
+    output = spooling(FakeTransport(error(400, "ValidationException"), then=gate), tmp_path)
     assert output.flush(numbered(range(8))) is OK
     eventually(lambda: len(found) == 1)
     assert found == [b""]
-    gate.set()
+    gate.open()
     output.close(PATIENCE_S)
     assert output.stats()["delivered"] == 8
 
 
-def test_after_close_no_request_is_begun(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gate, step = gate_and_step()
-    transport = FakeTransport(accept, then=step)
+def test_no_request_begins_after_close(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+    transport = FakeTransport(accept, then=gate)
     output = spooling(transport, tmp_path)
     assert output.flush(numbered(range(500 * 4))) is OK
     eventually(lambda: len(transport.requests) == 2)
-    assert output._parts is not None
-    threads = output._parts.context.threads
+    mode = mode_of(output)
     output.close(0.01)
-    gate.set()
-    eventually(lambda: not threads._running and output.stats()["delivered"] == 1000)
-    time.sleep(0.05)
+    gate.open()
+    eventually(lambda: mode._n_workers == 0)
+    assert_stats(output, delivered=1000)
     assert len(transport.requests) == 2
     assert "next try" not in caplog.text
 
 
-def test_after_close_no_delivery_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_delivery_is_not_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not read the rest of its chunk, although all that it has read is settled."""
+    monkeypatch.setattr("kinesis_fast.delivery.leader_followers.PATIENCE_S", PATIENCE_S)
+
+    def stop(records: list[bytes]) -> Reply:
+        for delivery in mode_of(output)._deliveries:
+            delivery.stop()
+        return accept(records)
+
+    transport = FakeTransport(stop)
+    output = spooling(transport, tmp_path)
+    assert output.flush(numbered(range(1000))) is OK
+    eventually(lambda: not chunk_files(tmp_path))
+    output.close()
+    assert numbers(transport.kept) == list(range(1000))
+    assert_stats(output, delivered=1000)
+
+
+def test_no_delivery_begins_after_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, has_read, gate = SpooledChunk.read, threading.Event(), threading.Event()
 
     def slowly(chunk: SpooledChunk) -> bytes:
@@ -409,8 +494,7 @@ def test_after_close_no_delivery_is_begun(tmp_path: Path, monkeypatch: pytest.Mo
     output = spooling(transport, tmp_path)
     assert output.flush(numbered([1])) is OK
     assert has_read.wait(PATIENCE_S)
-    mode = output._parts.mode if output._parts else None
-    assert isinstance(mode, Spooled)
+    mode = mode_of(output)
     output.close(0.01)
     gate.set()
     eventually(lambda: mode._n_workers == 0)
@@ -418,15 +502,15 @@ def test_after_close_no_delivery_is_begun(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(chunk_files(tmp_path)) == 1
 
 
-def test_close_while_a_delivery_ends_loses_nothing(
+def test_close_loses_nothing_while_a_delivery_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an ended delivery has let go is not settled."""
-    close, has_left, gate = ChunkDelivery.close, threading.Event(), threading.Event()
+    """Requests that a delivery released when it ended are not settled."""
+    close, has_closed, gate = ChunkDelivery.close, threading.Event(), threading.Event()
 
     def slowly(delivery: ChunkDelivery) -> int:
         n_records = close(delivery)
-        has_left.set()
+        has_closed.set()
         assert gate.wait(PATIENCE_S)
         return n_records
 
@@ -434,7 +518,7 @@ def test_close_while_a_delivery_ends_loses_nothing(
         patch.setattr(ChunkDelivery, "close", slowly)
         output = spooling(FakeTransport(then=DENIED), tmp_path)
         assert output.flush(numbered(range(30))) is OK
-        assert has_left.wait(PATIENCE_S)
+        assert has_closed.wait(PATIENCE_S)
         output.close(0.01)
         gate.set()
     transport = FakeTransport()
@@ -444,7 +528,7 @@ def test_close_while_a_delivery_ends_loses_nothing(
     assert numbers(transport.kept) == list(range(30))
 
 
-def test_the_full_disk_of_a_flush_is_told(
+def test_a_full_disk_returns_the_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object) -> None:
@@ -460,43 +544,3 @@ def test_the_full_disk_of_a_flush_is_told(
     stats = output.stats()
     assert_balanced(stats)
     assert (stats["returned"], stats["delivered"]) == (2, 2)
-
-
-# --- dead letters ---
-
-
-def letters(root: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (root / "dead" / FILE).read_text().splitlines()]
-
-
-def test_records_that_cannot_be_delivered_are_written_down(tmp_path: Path) -> None:
-    bad = b"\x92\x92\xcee\x53\xf1\x00\x80\x07"
-    chunk = numbered([0, 1]) + bad + numbered([2]) + b"\xc1\xc1"
-    transport = FakeTransport(then=refuse_if(lambda data: data == b'{"n":1}'))
-    config = output_config(dead_letter_dir=str(tmp_path / "dead"))
-    with KinesisOutput(config, transport) as output:
-        assert output.flush(chunk, "app\x1b") is OK
-    found = {letter["reason"]: letter for letter in letters(tmp_path)}
-    assert set(found) == {"skipped_not_map", "skipped_malformed", "refused"}
-    assert b64decode(found["skipped_not_map"]["event"]) == bad
-    assert found["skipped_not_map"]["time"].startswith("2023-11-")
-    assert b64decode(found["skipped_malformed"]["event"]) == b"\xc1\xc1"
-    assert b64decode(found["refused"]["event"]) == numbered([1])
-    assert "ValidationException" in found["refused"]["detail"]
-    assert found["refused"]["tag"] == "app\x1b"
-
-
-def test_a_letter_is_written_once_for_a_chunk_that_comes_again(tmp_path: Path) -> None:
-    bad = b"\x92\x92\x00\x80\x07"
-    config = output_config(dead_letter_dir=str(tmp_path / "dead"), max_in_flight="1")
-    output = KinesisOutput(config, FakeTransport(accept, DENIED))
-    chunk = bad + numbered(range(600)) + bad
-    assert output.flush(chunk) is RETRY
-    assert output.flush(chunk) is OK
-    assert len(letters(tmp_path)) == 2
-
-
-def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError):
-        KinesisOutput(output_config(dead_letter_dir=str(tmp_path / "file")), FakeTransport())

@@ -1,4 +1,4 @@
-"""A service and a clock that do as a test tells them."""
+"""A transport and a clock that a test controls."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ THROTTLED: Final = "ProvisionedThroughputExceededException"
 INTERNAL: Final = "InternalFailure"
 
 
-class Answer(NamedTuple):
-    """What the service does with a request: what it says and which entries it keeps."""
+class Reply(NamedTuple):
+    """What the service does with a request: its response, or the exception that the transport
+    raises, and the indexes of the entries that it stores."""
 
-    says: Response | BaseException
-    keeps: Sequence[int] = ()
-
-
-Step = Callable[[list[bytes]], Answer]
+    response: Response | BaseException
+    stored: Sequence[int] = ()
 
 
-def accept(records: list[bytes]) -> Answer:
+Step = Callable[[list[bytes]], Reply]
+
+
+def accept(records: list[bytes]) -> Reply:
     """Accept every entry."""
-    return Answer(entries_answer([None] * len(records)), range(len(records)))
+    return Reply(entries_answer([None] * len(records)), range(len(records)))
 
 
 def fail(*indexes: int, code: str = THROTTLED) -> Step:
@@ -39,16 +40,16 @@ def fail(*indexes: int, code: str = THROTTLED) -> Step:
 def fail_with(codes: Mapping[int, str]) -> Step:
     """Return a step that refuses some entries, each with its code."""
 
-    def step(records: list[bytes]) -> Answer:
-        said = [codes.get(index) for index in range(len(records))]
-        return Answer(entries_answer(said), [i for i, code in enumerate(said) if code is None])
+    def step(records: list[bytes]) -> Reply:
+        given = [codes.get(index) for index in range(len(records))]
+        return Reply(entries_answer(given), [i for i, code in enumerate(given) if code is None])
 
     return step
 
 
 def fail_all(code: str = THROTTLED) -> Step:
     """Return a step that refuses every entry."""
-    return lambda records: Answer(entries_answer([code] * len(records)))
+    return lambda records: Reply(entries_answer([code] * len(records)))
 
 
 def error(status: int, code: str, message: str = "because") -> Step:
@@ -56,23 +57,21 @@ def error(status: int, code: str, message: str = "because") -> Step:
     return raw(json.dumps({"__type": code, "message": message}).encode(), status)
 
 
-def raw(body: bytes, status: int = 200, keep: bool = False) -> Step:
-    """Return a step that answers with any bytes, keeping all entries or none."""
-    return lambda records: Answer(
-        Response(status, {"Content-Type": "application/x-amz-json-1.1"}, body),
-        range(len(records)) if keep else (),
-    )
+def raw(body: bytes, status: int = 200) -> Step:
+    """Return a step that responds with any bytes and stores nothing."""
+    headers = {"Content-Type": "application/x-amz-json-1.1"}
+    return lambda _: Reply(Response(status, headers, body))
 
 
 def raise_it(exception: BaseException) -> Step:
-    """Return a step that gives no answer."""
-    return lambda _: Answer(exception)
+    """Return a step without a response: the transport raises."""
+    return lambda _: Reply(exception)
 
 
 def refuse_if(is_bad: Callable[[bytes], bool], code: str = "ValidationException") -> Step:
-    """Return a step that refuses the content of any request with a bad record in it."""
+    """Return a step that refuses every request in which a record is bad."""
 
-    def step(records: list[bytes]) -> Answer:
+    def step(records: list[bytes]) -> Reply:
         if any(map(is_bad, records)):
             return error(400, code, "1 validation error detected: at 'records'")(records)
         return accept(records)
@@ -83,35 +82,40 @@ def refuse_if(is_bad: Callable[[bytes], bool], code: str = "ValidationException"
 def entries_answer(
     codes: Sequence[str | None], separators: tuple[str, str] = (",", ":")
 ) -> Response:
-    """Return the answer to a request whose entries failed with these codes (None: accepted)."""
+    """Return the response to a request whose entries failed with these codes (None: accepted)."""
     entries = [
         {"SequenceNumber": f"{index:056d}", "ShardId": "shardId-000000000000"}
         if code is None
         else {"ErrorCode": code, "ErrorMessage": f"{code} on shard 0"}
         for index, code in enumerate(codes)
     ]
-    answer = {"FailedRecordCount": sum(c is not None for c in codes), "Records": entries}
-    return Response(200, {}, json.dumps(answer, separators=separators).encode())
+    body = {"FailedRecordCount": sum(c is not None for c in codes), "Records": entries}
+    return Response(200, {}, json.dumps(body, separators=separators).encode())
 
 
 class FakeTransport:
-    """Answers with one step after the other, then always with the last argument.
+    """A transport that takes one step per request.
 
     Args:
-        steps: what to do with the first requests.
-        then: what to do with all others.
+        steps: for the first requests, in order.
+        then: for all requests after them.
+
+    Attributes:
+        requests: the data of the entries of each request.
+        kept: the data of all entries that the service stored.
+        timeouts: the time-out of each request, in seconds.
     """
 
     def __init__(self, *steps: Step, then: Step = accept) -> None:
         self._steps = deque(steps)
         self._then = then
         self._lock = threading.Lock()
-        self.requests: list[list[bytes]] = []  # the data of the entries of each request
-        self.kept: list[bytes] = []  # what the service has
+        self.requests: list[list[bytes]] = []
+        self.kept: list[bytes] = []
         self.timeouts: list[float | None] = []
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
-        """Do the next step."""
+        """Take the next step."""
         entries: list[dict[str, Any]] = json.loads(bytes(body))["Records"]
         assert len(entries) == n_records
         records = [b64decode(entry["Data"]) for entry in entries]
@@ -119,12 +123,12 @@ class FakeTransport:
             step = self._steps.popleft() if self._steps else self._then
             self.requests.append(records)
             self.timeouts.append(timeout_s)
-        answer = step(records)
+        reply = step(records)
         with self._lock:
-            self.kept += [records[index] for index in answer.keeps]
-        if isinstance(answer.says, BaseException):
-            raise answer.says
-        return answer.says
+            self.kept += [records[index] for index in reply.stored]
+        if isinstance(reply.response, BaseException):
+            raise reply.response
+        return reply.response
 
     @property
     def sizes(self) -> list[int]:
@@ -133,11 +137,17 @@ class FakeTransport:
 
 
 class FakeTime:
-    """A clock that moves by what a thread waits, at once, or only when told to.
+    """A clock that moves by what a thread waits, at once, or only when a test moves it.
 
     Args:
         chance: what `random` always returns.
-        is_manual: whether a thread that waits goes on only after `advance`, or when it is notified.
+        is_manual: whether a thread that waits goes on only after `advance`, or when another thread
+            notifies it.
+
+    Attributes:
+        now: the time, in seconds.
+        waits: the length of each wait, in seconds. With `is_manual` a thread that stands in it is
+            certain to notice the next `advance`.
     """
 
     def __init__(self, chance: float = 0.5, *, is_manual: bool = False) -> None:
@@ -159,12 +169,14 @@ class FakeTime:
         return Timing(lambda: self.now, self._wait, lambda: self._chance)
 
     def _wait(self, condition: threading.Condition, seconds: float) -> None:
-        self.waits.append(seconds)
         if not self._is_manual:
+            self.waits.append(seconds)
             self.now += seconds
             condition.wait(0)
             return
+        # `advance` must find the condition as soon as a test sees the wait.
         self._waiting.append(condition)
+        self.waits.append(seconds)
         try:
             condition.wait()
         finally:

@@ -1,4 +1,4 @@
-"""Programs that flush to a fault server, each in its own process, which a test may signal."""
+"""Programs that flush to a fault server. Each runs in a process that a test can signal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from outputs import assert_balanced, numbered
 from kinesis_fast import ClosedError, FlushResult, KinesisOutput
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
-logging.getLogger("kinesis_fast").addHandler(logging.NullHandler())  # stderr has to stay empty
+logging.getLogger("kinesis_fast").addHandler(logging.NullHandler())  # nothing on stderr
 
 def new_output(**options):
     defaults = {"endpoint": sys.argv[2], "transport": sys.argv[3], "http_request_timeout": "20"}
@@ -37,12 +37,12 @@ def in_threads(number, task):
 def join(threads):
     for thread in threads:
         thread.join(60)
-        assert not thread.is_alive(), "it hangs"
+        assert not thread.is_alive(), "a thread does not end"
 """
 
 
 class Ended(NamedTuple):
-    """How a program ended: its status (a signal is negative), its output, the seconds it took."""
+    """How a program ended: its status (minus the signal that ended it), its output, its seconds."""
 
     status: int
     output: str
@@ -78,7 +78,7 @@ def end(process: subprocess.Popen[str], started: float | None = None) -> Ended:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         output, errors = process.communicate()
-        raise AssertionError(f"it did not end; so far:\n{output}\n{errors}") from None
+        raise AssertionError(f"the program did not end; its output:\n{output}\n{errors}") from None
     return Ended(process.returncode, output, errors, time.monotonic() - started)
 
 

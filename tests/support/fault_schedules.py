@@ -41,7 +41,7 @@ class Service:
     Attributes:
         fault_rate: probability of a fault for each request.
         arrived: how often it accepted each number.
-        doubtful: how often without a response that says so.
+        doubtful: how often without a response that acknowledges it.
         wrong: violations of the protocol by the client.
     """
 
@@ -87,7 +87,7 @@ def refusal(status: int, code: str, message: str = "because") -> Response:
     return Response(status, {}, json.dumps({"__type": code, "message": message}).encode())
 
 
-class Port:
+class SlotTransport:
     """The transport of one output.
 
     Args:
@@ -107,13 +107,13 @@ class Port:
         self._lock = threading.Lock()
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
-        """Send a request, or run into a random fault."""
+        """Send a request, unless a random fault prevents it."""
         numbers = self._numbers(bytes(body), n_records)
         fault, codes = self._service.draw(n_records)
         if fault == "slow":
             time.sleep(0.001)
-        if fault in ANSWERS:
-            return ANSWERS[fault]
+        if fault in RESPONSES:
+            return RESPONSES[fault]
         if fault in RAISED:
             raise RAISED[fault]("nothing was sent")
         if any(map(is_poison, numbers)):
@@ -122,9 +122,9 @@ class Port:
             return refusal(400, "ValidationException", "1 validation error at 'records'")
         unclear = fault == "lost" or fault.endswith("-kept")
         self._service.take(numbers, codes, unclear)
-        return self._unclear(fault, n_records) if unclear else self._answer(codes)
+        return self._unclear(fault, n_records) if unclear else self._response(codes)
 
-    def _answer(self, codes: Codes) -> Response:
+    def _response(self, codes: Codes) -> Response:
         with self._lock:
             self.acknowledged += sum(code is None for code in codes)
         return entries_answer(codes)
@@ -147,7 +147,7 @@ class Port:
         return numbers
 
 
-ANSWERS: Final[Mapping[str, Response]] = {
+RESPONSES: Final[Mapping[str, Response]] = {
     "503": refusal(503, "ServiceUnavailable"),
     "throttled": refusal(400, THROTTLED),
     "denied": refusal(400, "AccessDeniedException"),
@@ -183,9 +183,9 @@ class Slot:
 
     options: dict[str, str]
     output: KinesisOutput
-    port: Port
+    transport: SlotTransport
     n_in: int = 0
-    owed: list[Chunk] = field(default_factory=list)  # to be flushed again
+    returned: list[Chunk] = field(default_factory=list)  # to be flushed again
 
     @property
     def is_background(self) -> bool:
@@ -208,24 +208,26 @@ class World:
         self._brought: Counter[int] = Counter()
         self._again: Counter[int] = Counter()  # flushed again to a restarted output
         self._of_background: set[int] = set()
-        self._n_lost = (
-            0  # records that background deliveries gave up, or that were pending at close()
-        )
-        self._n_hopeless = 0  # records in their chunks that can never arrive
+        # Records that background deliveries gave up, or that were pending at close().
+        self._n_lost = 0
+        self._n_undeliverable = 0  # records in their chunks that can never arrive
         self._slots = [self._open(self._options()) for _ in range(self._chance.randrange(1, 4))]
 
     def run(self, n_steps: int) -> None:
-        """Take steps and check after each; then stop all faults, flush all chunks, and compare."""
+        """Take random steps, with a check after each; then flush the rest without faults."""
         steps: list[Callable[[], None]] = [
-            *(self._flush_new, self._flush_new, self._flush_new, self._flush_owed),
-            *(self._flush_owed, self._flush_together, self._flush_twins, self._change_weather),
-            *(self._change_weather, self._restart_one),
+            *[self._flush_new] * 3,
+            *[self._flush_returned] * 2,
+            self._flush_together,
+            self._flush_equal_chunks,
+            *[self._change_fault_rate] * 2,
+            self._restart_one,
         ]
         for _ in range(n_steps):
             self._chance.choice(steps)()
             self._check()
         self._service.fault_rate = 0.0
-        self._flush_all_owed()
+        self._flush_all_returned()
         for slot in self._slots:
             self._end(slot)
         self._compare()
@@ -235,26 +237,26 @@ class World:
     def _flush_new(self) -> None:
         self._flush(self._new_chunk(self._chance.choice(self._slots)))
 
-    def _flush_owed(self) -> None:
-        owing = [slot for slot in self._slots if slot.owed]
-        if owing:
-            self._flush(self._take_owed(self._chance.choice(owing)))
+    def _flush_returned(self) -> None:
+        with_returned = [slot for slot in self._slots if slot.returned]
+        if with_returned:
+            self._flush(self._take_returned(self._chance.choice(with_returned)))
 
     def _flush_together(self) -> None:
-        """Several chunks at once, new ones and owed ones."""
+        """Flush several chunks at once, new ones and returned ones."""
         slot = self._chance.choice(self._slots)
         chunks = [self._new_chunk(slot) for _ in range(3)]
-        chunks += [self._take_owed(slot) for _ in range(min(2, len(slot.owed)))]
+        chunks += [self._take_returned(slot) for _ in range(min(2, len(slot.returned)))]
         self._flush_at_once(chunks)
 
-    def _flush_twins(self) -> None:
-        """The same bytes twice at once."""
+    def _flush_equal_chunks(self) -> None:
+        """Flush two equal chunks at once."""
         first = self._new_chunk(self._chance.choice(self._slots))
         second = Chunk(first.data, first.numbers, first.n_skipped, first.tag, first.owner)
         self._book(second)
         self._flush_at_once([first, second])
 
-    def _change_weather(self) -> None:
+    def _change_fault_rate(self) -> None:
         self._service.fault_rate = self._chance.choice((0.0, 0.02, 0.1, 0.5, 1.0))
 
     def _restart_one(self) -> None:
@@ -262,8 +264,8 @@ class World:
         old = self._slots[index]
         self._end(old)
         self._slots[index] = new = self._open(old.options)
-        new.owed = old.owed
-        for chunk in new.owed:
+        new.returned = old.returned
+        for chunk in new.returned:
             chunk.owner, chunk.restarted = new, True
 
     # --- parts of steps ---
@@ -276,9 +278,11 @@ class World:
         }
 
     def _open(self, options: dict[str, str]) -> Slot:
-        port = Port(self._service, bool(options["partition_key"]))
+        transport = SlotTransport(self._service, bool(options["partition_key"]))
         timing = FakeTime(chance=0.0).timing()
-        return Slot(options, KinesisOutput(output_config(options), port, timing=timing), port)
+        return Slot(
+            options, KinesisOutput(output_config(options), transport, timing=timing), transport
+        )
 
     def _new_chunk(self, slot: Slot) -> Chunk:
         size = self._chance.choice((0, 1, 7, 30, 30, 600, 1700))
@@ -300,10 +304,10 @@ class World:
         self._brought.update(chunk.numbers)
         if chunk.owner.is_background:
             self._of_background.update(chunk.numbers)
-            self._n_hopeless += chunk.n_skipped + sum(map(is_poison, chunk.numbers))
+            self._n_undeliverable += chunk.n_skipped + sum(map(is_poison, chunk.numbers))
 
-    def _take_owed(self, slot: Slot) -> Chunk:
-        chunk = slot.owed.pop(self._chance.randrange(len(slot.owed)))
+    def _take_returned(self, slot: Slot) -> Chunk:
+        chunk = slot.returned.pop(self._chance.randrange(len(slot.returned)))
         if not slot.is_background and chunk.restarted:
             self._again.update(chunk.numbers)
         chunk.restarted = False
@@ -316,7 +320,7 @@ class World:
         with self._lock:
             slot.n_in += chunk.n_records
             if result is RETRY:
-                slot.owed.append(chunk)
+                slot.returned.append(chunk)
 
     def _flush_at_once(self, chunks: list[Chunk]) -> None:
         failures: list[BaseException] = []
@@ -332,15 +336,15 @@ class World:
             thread.start()
         for thread in threads:
             thread.join(PATIENCE_S)
-            assert not thread.is_alive(), "a flush hangs"
+            assert not thread.is_alive(), "a flush does not return"
         assert not failures, failures
 
-    def _flush_all_owed(self) -> None:
+    def _flush_all_returned(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while owing := [slot for slot in self._slots if slot.owed]:
-            assert time.monotonic() < deadline, "chunks are returned for ever"
-            for slot in owing:
-                self._flush(self._take_owed(slot))
+        while with_returned := [slot for slot in self._slots if slot.returned]:
+            assert time.monotonic() < deadline, "chunks are returned again and again"
+            for slot in with_returned:
+                self._flush(self._take_returned(slot))
                 if slot.is_background:
                     time.sleep(0.0005)
 
@@ -364,15 +368,15 @@ class World:
         assert stats["in"] + stats["resumed"] == slot.n_in, (slot.n_in, stats)
         if not slot.is_background:
             assert stats["pending"] == 0
-            assert stats["delivered"] == slot.port.acknowledged
-            assert stats["dead"] == slot.port.n_refused
+            assert stats["delivered"] == slot.transport.acknowledged
+            assert stats["dead"] == slot.transport.n_refused
 
     def _compare(self) -> None:
         arrived, doubtful = self._service.arrived, self._service.doubtful
         good = Counter({n: times for n, times in self._brought.items() if not is_poison(n)})
         missing = good - arrived
         assert missing.keys() <= self._of_background, f"lost: {sorted(missing)[:9]}"
-        n_unclear = doubtful.total() + self._n_hopeless
+        n_unclear = doubtful.total() + self._n_undeliverable
         assert missing.total() <= self._n_lost <= missing.total() + n_unclear
         too_many = arrived - (good + doubtful + self._again)
-        assert not too_many, f"too often: {sorted(too_many.items())[:9]}"
+        assert not too_many, f"arrived too often: {sorted(too_many.items())[:9]}"

@@ -38,8 +38,8 @@ class Interruption:
     A line counts when it runs for the first few times.
 
     The end of a `with` block is not such a line, nor is a bare `try:`. The interpreter raises
-    nothing there by itself, but a trace function that raises would skip the exit of the block around
-    it, and with it the release of a lock.
+    nothing there by itself, but a trace function that raises would skip the exit of the block
+    around it, and with it the release of a lock.
 
     Args:
         modules: paths below the package, files or folders.

@@ -1,25 +1,30 @@
-"""Outputs with a fake service, and what must hold of their accounts."""
+"""Outputs with a fake transport, ways to wait for them, and what must hold of their accounts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from chunks import chunk_of, output_config
-from fake_transport import FakeTime, FakeTransport
+from fake_transport import FakeTime, FakeTransport, Reply, Step, accept
 
 from kinesis_fast import KinesisOutput
 
+PATIENCE_S: Final = 10.0  # for what is certain to happen; a test that passes never waits so long
 SHARES = ("delivered", "skipped", "dead", "pending", "returned")
 
 
 def new_output(
-    transport: FakeTransport, time: FakeTime | None = None, **options: str
+    transport: FakeTransport, clock: FakeTime | None = None, **options: str
 ) -> KinesisOutput:
-    """Return an output for the stream of the test configuration, by default with one request in
-    flight at a time, so that steps of the service and requests have one order."""
-    timing = (time or FakeTime()).timing()
+    """Return an output for the stream of the test configuration.
+
+    By default one request is in flight at a time, so that the requests have one order.
+    """
+    timing = (clock or FakeTime()).timing()
     config = output_config({"max_in_flight": "1", **options})
     return KinesisOutput(config, transport, timing=timing)
 
@@ -43,7 +48,42 @@ def assert_balanced(stats: dict[str, int]) -> None:
 
 
 def assert_stats(output: KinesisOutput, **expected: Any) -> None:
-    """Assert some counters, and that the account is balanced."""
+    """Assert some counters (a name may end in `_`), and that the account is balanced."""
     stats: dict[str, int] = output.stats()
     assert_balanced(stats)
     assert {name: stats[name.removesuffix("_")] for name in expected} == expected
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds; it has to come true within PATIENCE_S."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.001)
+
+
+class Gate:
+    """A step that holds requests until it is opened.
+
+    Args:
+        then: the step that follows.
+    """
+
+    def __init__(self, then: Step = accept) -> None:
+        self._then = then
+        self._open = threading.Event()
+        self._arrived = threading.Semaphore(0)
+
+    def __call__(self, records: list[bytes]) -> Reply:
+        self._arrived.release()
+        assert self._open.wait(PATIENCE_S), "the gate stays closed"
+        return self._then(records)
+
+    def wait_for_arrivals(self, n: int) -> None:
+        """Wait until so many more requests have arrived."""
+        for _ in range(n):
+            assert self._arrived.acquire(timeout=PATIENCE_S), "a request is missing"
+
+    def open(self) -> None:
+        """Let all requests go on, those that come later too."""
+        self._open.set()

@@ -1,9 +1,6 @@
-"""Nobody holds the chunk after a flush, and no request is left behind, whatever happened."""
+"""After a flush no request keeps its memory, and the chunk is released, whatever happened."""
 
 import gc
-import threading
-import time
-import weakref
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -15,13 +12,11 @@ from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
 from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.tally import Tally
 from kinesis_fast.delivery.protocols import Chunk, Request
-from kinesis_fast.delivery.thread_pool import ThreadPool
-from kinesis_fast.logs import LOGGER
 from kinesis_fast.transport import Response
 
 
 class CountedRequest:
-    """A request that says whether its memory was given back."""
+    """A request that reports when it is made and when its memory is released."""
 
     def __init__(self, request: Request, account: "Encoder") -> None:
         self._request = request
@@ -72,7 +67,7 @@ class CountedRequest:
 
 
 class CountedStream:
-    """A stream that fails when it is told to."""
+    """A stream of counted requests that can fail."""
 
     def __init__(self, stream: RequestStream, account: "Encoder") -> None:
         self._stream = stream
@@ -109,7 +104,7 @@ class CountedStream:
 
 
 class Encoder:
-    """The real encoder, and a failure at the nth call of a method."""
+    """The real encoder, whose methods fail at the nth call as `fail_at` says."""
 
     def __init__(self, config: OutputConfig) -> None:
         self._encoder = RecordEncoder(config)
@@ -165,13 +160,13 @@ def new_output(
         lambda: FakeTransport(error(400, "ValidationException")),
     ],
 )
-def test_a_flush_leaves_nothing_behind(transport: Callable[[], FakeTransport]) -> None:
+def test_a_flush_releases_everything(transport: Callable[[], FakeTransport]) -> None:
     output, encoder = new_output(transport())
     gc.disable()
     try:
         chunk = bytearray(numbered(range(1200)))
         output.flush(chunk)
-        chunk.append(0)  # BufferError while somebody looks at it
+        chunk.append(0)  # BufferError while a view of it exists
         assert encoder.unreleased == set()
     finally:
         gc.enable()
@@ -187,7 +182,7 @@ def test_a_flush_leaves_nothing_behind(transport: Callable[[], FakeTransport]) -
         ({"take": 2, "count": 1}, {0, 500}),
     ],
 )
-def test_no_memory(fail_at: dict[str, int], delivered: set[int]) -> None:
+def test_out_of_memory(fail_at: dict[str, int], delivered: set[int]) -> None:
     output, encoder = new_output(FakeTransport(accept, fail(1)), dict(fail_at))
     chunk = bytearray(numbered(range(1200)))
     with pytest.raises(MemoryError) as caught:
@@ -204,7 +199,7 @@ def test_no_memory(fail_at: dict[str, int], delivered: set[int]) -> None:
     chunk.append(0)
 
 
-def test_interruption_keeps_the_account() -> None:
+def test_an_interrupted_flush_keeps_the_account() -> None:
     output, encoder = new_output(FakeTransport(accept, raise_it(KeyboardInterrupt())))
     chunk = bytearray(numbered(range(1200)))
     with pytest.raises(KeyboardInterrupt):
@@ -216,7 +211,7 @@ def test_interruption_keeps_the_account() -> None:
 
 
 @pytest.mark.parametrize("fail_at", [{"requests": 1}, {"take": 1}, {"retain": 1}, {"count": 2}])
-def test_no_memory_in_the_background(fail_at: dict[str, int]) -> None:
+def test_out_of_memory_in_the_background(fail_at: dict[str, int]) -> None:
     output, encoder = new_output(
         FakeTransport(accept, fail(1)), dict(fail_at), experimental_concurrency="1"
     )
@@ -228,7 +223,7 @@ def test_no_memory_in_the_background(fail_at: dict[str, int]) -> None:
     assert encoder.unreleased == set()
 
 
-def test_what_is_given_up_or_left_gives_its_memory_back() -> None:
+def test_records_that_are_given_up_or_left_release_their_memory() -> None:
     denied = error(400, "AccessDeniedException")
     for retries in ("0", "4"):
         output, encoder = new_output(
@@ -256,39 +251,3 @@ def test_a_transport_that_keeps_the_body_keeps_only_its_memory() -> None:
     assert_stats(output, delivered=600)
     assert bytes(views[0][:12]) == b'{"Records":['
     assert len(encoder.unreleased) == 3
-
-
-def test_an_output_is_collected_with_its_last_reference() -> None:
-    before = set(threading.enumerate())
-    output, _ = new_output(FakeTransport(), max_in_flight="4")
-    output.flush(numbered(range(3000)))
-    threads = set(threading.enumerate()) - before
-    output.close()
-    alive = weakref.ref(output)
-    del output
-    gc.collect()
-    assert alive() is None
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def test_a_thread_that_stands_by_keeps_nothing_of_its_last_task() -> None:
-    class Held:
-        pass
-
-    threads, done, held = ThreadPool("kinesis-fast-test", LOGGER), threading.Event(), Held()
-    alive = weakref.ref(held)
-
-    def task(held: Held | None = held) -> None:
-        done.set()
-
-    threads.run(task)
-    assert done.wait(10)
-    del task, held
-    deadline = time.monotonic() + 5
-    while alive() is not None and time.monotonic() < deadline:
-        time.sleep(0.01)
-        gc.collect()
-    assert alive() is None
-    threads.close()

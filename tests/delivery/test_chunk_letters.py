@@ -1,0 +1,55 @@
+"""Records that cannot be delivered: each is written to the dead letters, once."""
+
+import json
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chunks import output_config
+from fake_transport import FakeTransport, accept, error, refuse_if
+from outputs import numbered
+
+from kinesis_fast import FlushResult, KinesisOutput
+from kinesis_fast.errors import StorageError
+from kinesis_fast.storage.dead_letters import FILE
+
+OK, RETRY = FlushResult.OK, FlushResult.RETRY
+DENIED = error(400, "AccessDeniedException")
+
+
+def dead_letters(root: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (root / "dead" / FILE).read_text().splitlines()]
+
+
+def test_a_letter_holds_the_event_as_it_was(tmp_path: Path) -> None:
+    bad = b"\x92\x92\xcee\x53\xf1\x00\x80\x07"
+    chunk = numbered([0, 1]) + bad + numbered([2]) + b"\xc1\xc1"
+    transport = FakeTransport(then=refuse_if(lambda data: data == b'{"n":1}'))
+    config = output_config(dead_letter_dir=str(tmp_path / "dead"))
+    with KinesisOutput(config, transport) as output:
+        assert output.flush(chunk, "app\x1b") is OK
+    found = {letter["reason"]: letter for letter in dead_letters(tmp_path)}
+    assert set(found) == {"skipped_not_map", "skipped_malformed", "refused"}
+    assert b64decode(found["skipped_not_map"]["event"]) == bad
+    assert found["skipped_not_map"]["time"].startswith("2023-11-")
+    assert b64decode(found["skipped_malformed"]["event"]) == b"\xc1\xc1"
+    assert b64decode(found["refused"]["event"]) == numbered([1])
+    assert "ValidationException" in found["refused"]["detail"]
+    assert found["refused"]["tag"] == "app\x1b"
+
+
+def test_a_letter_is_written_once_for_a_chunk_that_comes_again(tmp_path: Path) -> None:
+    bad = b"\x92\x92\x00\x80\x07"
+    config = output_config(dead_letter_dir=str(tmp_path / "dead"), max_in_flight="1")
+    output = KinesisOutput(config, FakeTransport(accept, DENIED))
+    chunk = bad + numbered(range(600)) + bad
+    assert output.flush(chunk) is RETRY
+    assert output.flush(chunk) is OK
+    assert len(dead_letters(tmp_path)) == 2
+
+
+def test_a_directory_that_cannot_be_used_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError):
+        KinesisOutput(output_config(dead_letter_dir=str(tmp_path / "file")), FakeTransport())

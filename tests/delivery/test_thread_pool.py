@@ -1,0 +1,100 @@
+"""Threads that run the tasks of deliveries."""
+
+import gc
+import threading
+import weakref
+from functools import partial
+
+import pytest
+from outputs import PATIENCE_S, eventually
+
+from kinesis_fast.delivery.thread_pool import ThreadPool
+from kinesis_fast.logs import LOGGER
+
+
+def test_an_idle_thread_holds_nothing_of_its_last_task() -> None:
+    class Held:
+        pass
+
+    threads, done, held = ThreadPool("kinesis-fast-test", LOGGER), threading.Event(), Held()
+    alive = weakref.ref(held)
+
+    def task(held: Held | None = held) -> None:
+        done.set()
+
+    threads.run(task)
+    assert done.wait(PATIENCE_S)
+    del task, held
+    eventually(lambda: gc.collect() >= 0 and alive() is None)
+    threads.close()
+
+
+def test_an_idle_thread_takes_the_next_task() -> None:
+    pool, idents = ThreadPool("kinesis-fast-test", LOGGER), list[int]()
+
+    def task() -> None:
+        idents.append(threading.get_ident())
+
+    for _ in range(3):
+        n_done = len(idents)
+        pool.run(task)
+        eventually(partial(is_idle, pool, idents, n_done + 1))
+    assert len(set(idents)) == 1
+    pool.close()
+
+
+def is_idle(pool: ThreadPool, idents: list[int], n_done: int) -> bool:
+    return len(idents) == n_done and not pool._running
+
+
+def test_tasks_do_not_wait_for_each_other() -> None:
+    pool, together = ThreadPool("kinesis-fast-test", LOGGER), threading.Barrier(3)
+
+    def task() -> None:
+        together.wait(PATIENCE_S)
+
+    for _ in range(2):
+        pool.run(task)
+    together.wait(PATIENCE_S)
+    pool.close()
+
+
+def test_a_task_that_raises_goes_on_in_another_thread(caplog: pytest.LogCaptureFixture) -> None:
+    pool, threads = ThreadPool("kinesis-fast-test", LOGGER), list[threading.Thread]()
+
+    def task() -> None:
+        threads.append(threading.current_thread())
+        if len(threads) == 1:
+            raise SystemExit(3)
+
+    pool.run(task)
+    eventually(lambda: len(threads) == 2 and not pool._running)
+    assert threads[0] is not threads[1]
+    assert "unexpected failure: SystemExit(3); what was begun goes on" in caplog.messages
+    pool.close()
+
+
+def test_the_task_of_a_thread_that_died_is_revived() -> None:
+    """As a thread dies that gets no memory: it runs nothing of ours any more."""
+    pool, done = ThreadPool("kinesis-fast-test", LOGGER), threading.Event()
+    dead = threading.Thread(target=lambda: None)
+    dead.start()
+    dead.join()
+    pool._running[dead] = done.set
+    pool.revive()
+    assert done.wait(PATIENCE_S)
+    pool.close()
+
+
+def test_a_task_without_a_thread_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool, done = ThreadPool("kinesis-fast-test", LOGGER), list[int]()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            pool.run(lambda: done.append(1))
+    pool.run(lambda: done.append(2))
+    eventually(lambda: done == [2])
+    pool.close()
