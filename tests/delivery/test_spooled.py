@@ -16,12 +16,13 @@ from outputs import assert_balanced, numbered, numbers
 
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
+from kinesis_fast.delivery.chunk_group import REQUESTS_PER_NOTE
 from kinesis_fast.delivery.context import Timing
 from kinesis_fast.delivery.in_flight import InFlightRequest
-from kinesis_fast.delivery.spooled import REQUESTS_PER_NOTE, Spooled
+from kinesis_fast.delivery.spooled import Spooled
 from kinesis_fast.errors import StorageError
 from kinesis_fast.storage.dead_letters import FILE
-from kinesis_fast.storage.spool import SpooledChunk
+from kinesis_fast.storage.spool import SpooledChunk, SpooledContent
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
@@ -397,7 +398,7 @@ def test_after_close_no_request_is_begun(tmp_path: Path, caplog: pytest.LogCaptu
 def test_after_close_no_delivery_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, has_read, gate = SpooledChunk.read, threading.Event(), threading.Event()
 
-    def slowly(chunk: SpooledChunk) -> bytes:
+    def slowly(chunk: SpooledChunk) -> SpooledContent:
         payload = read(chunk)
         has_read.set()
         assert gate.wait(PATIENCE_S)

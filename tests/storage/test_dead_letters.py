@@ -229,12 +229,13 @@ def test_an_error_at_any_step_is_counted_and_logged_once(
 
 
 def test_lost_dead_letters_are_logged_once_a_minute(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dead_letters = open_dead_letters(root)
     now = 1000.0
-    monkeypatch.setattr("kinesis_fast.storage.dead_letters.time.monotonic", lambda: now)
+    config = output_config({"dead_letter_dir": str(root)})
+    dead_letters = DeadLetters.open(config, clock=lambda: now)
     root.rmdir()
+    root.write_text("not a directory")
     for _ in range(5):
         assert not dead_letters.add("reason", "tag", b"event")
     now += 60
