@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chunks import output_config
-from fake_transport import Answer, FakeTransport, Step, accept, error, fail, raise_it, refuse_if
+from chunks import chunk_of, output_config
+from fake_transport import (
+    Answer,
+    FakeTime,
+    FakeTransport,
+    Step,
+    accept,
+    error,
+    fail,
+    raise_it,
+    refuse_if,
+)
 from outputs import assert_balanced, numbered, numbers
 
 from kinesis_fast import FlushResult, KinesisOutput
@@ -21,7 +31,7 @@ from kinesis_fast.delivery.context import Timing
 from kinesis_fast.delivery.in_flight import InFlightRequest
 from kinesis_fast.delivery.spooled import Spooled
 from kinesis_fast.errors import StorageError
-from kinesis_fast.storage.dead_letters import FILE
+from kinesis_fast.storage.dead_letters import FILE, DeadLetters
 from kinesis_fast.storage.spool import SpooledChunk, SpooledContent
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
@@ -500,3 +510,41 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
         KinesisOutput(output_config(dead_letter_dir=str(tmp_path / "file")), FakeTransport())
+
+
+def test_a_spool_that_stays_full_is_told_every_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeTime(is_manual=True)
+    options = {"spool_dir": str(tmp_path / "spool"), "experimental_concurrency": "1"}
+    config = output_config(options, spool_max_bytes="10M")
+    output = KinesisOutput(config, FakeTransport(), timing=clock.timing())
+    too_large = chunk_of([{"x": "y" * 10_000_000}])
+    told: list[float] = []
+    for _ in range(19):
+        caplog.clear()
+        assert output.flush(too_large) is RETRY
+        told += [clock.now - 1000.0] * ("would exceed spool_max_bytes" in caplog.text)
+        clock.advance(10)
+    assert told == [0, 60, 120, 180]
+    output.close()
+
+
+def test_the_skipped_events_of_a_request_are_written_down_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = b"\x92\x92\x00\x80\x07"
+    calls: list[int] = []
+    add_all = DeadLetters.add_all
+
+    def counted(dead_letters: DeadLetters, letters: Any) -> int:
+        calls.append(add_all(dead_letters, letters))
+        return calls[-1]
+
+    monkeypatch.setattr(DeadLetters, "add_all", counted)
+    config = output_config(dead_letter_dir=str(tmp_path / "dead"), max_in_flight="1")
+    with KinesisOutput(config, FakeTransport()) as output:
+        assert output.flush(bad * 300 + numbered(range(700)) + bad * 200) is OK
+    assert len(letters(tmp_path)) == 500
+    assert sum(calls) == 500
+    assert len(calls) <= 3
