@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spools import files_of, n_bytes_on_disk, open_spool, spool_config
+from spools import as_of_version, files_of, n_bytes_on_disk, open_spool, spool_config
 
 from kinesis_fast.errors import DamagedChunk, SpoolFull, StorageError
 from kinesis_fast.storage.spool import Spool
@@ -161,6 +161,24 @@ def test_progress_comes_back(root: Path) -> None:
     spool.close()
 
 
+def test_settled_events_are_remembered_though_they_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the process lives, nothing is sent twice for it."""
+    spool = open_spool(root)
+    chunk = spool.put(b"payload", "tag")
+    assert chunk.save_progress(b"\1")
+
+    def full(*_: object) -> None:
+        raise StorageError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kinesis_fast.storage.directory.Directory.replace", full)
+        assert not chunk.save_progress(b"\3")
+    assert chunk.read().settled == b"\3"
+    spool.close()
+
+
 @settings(deadline=None)
 @given(bits=st.binary(max_size=40), digest=st.binary(min_size=32, max_size=32), data=st.data())
 def test_any_damage_to_progress_is_no_progress(
@@ -274,11 +292,7 @@ def test_a_later_version_is_left_alone(root: Path, caplog: pytest.LogCaptureFixt
     spool.put(b"payload", "tag")
     path = only_file(spool)
     spool.close()
-    file = bytearray(path.read_bytes())
-    end = header_bytes(path) - 32
-    file[10] ^= 1
-    file[end : end + 32] = hashlib.sha256(file[:end]).digest()
-    path.write_bytes(file)
+    as_of_version(path, 257)
     spool = open_spool(root)
     assert spool.path.endswith("logs.1")
     assert "its format version is 257, only 1 can be read" in caplog.text
