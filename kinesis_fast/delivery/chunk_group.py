@@ -90,6 +90,7 @@ class ChunkGroup:
         self._account = ChunkAccount(context.stats, 0)
         # What these records are in the counters already; `end` gives it back to the entries.
         self._account.n_in = self._account.n_pending = sum(c.entry.n_pending for c in chunks)
+        self._is_single = len(chunks) == 1
         self.tag = chunks[0].tag
         self.entries = [chunk.entry for chunk in chunks]
 
@@ -126,22 +127,24 @@ class ChunkGroup:
         Returns:
             The entries for which nothing is left to do.
         """
-        n_pending = self._account.n_pending
-        left: list[LoadedChunk] = []
+        left: list[tuple[LoadedChunk, bytes]] = []
         done: list[Entry] = []
         for chunk, bits in self._split_bits(delivery.settled_events()):
-            if is_complete if len(self._chunks) == 1 else _is_whole(bits, chunk.n_events):
-                chunk.entry.stored.remove()
-                chunk.entry.n_pending = 0
+            is_done = is_complete if self._is_single else _is_whole(bits, chunk.n_events)
+            chunk.entry.n_pending = 0
+            if is_done:
                 done.append(chunk.entry)
             else:
-                chunk.entry.n_pending, n_pending = n_pending, 0
-                left.append(chunk)
-        # The sum over the entries is right at any moment, whatever raises here.
-        for chunk in left[1:]:
-            n_own = self._count(chunk.payload, chunk.settled)
-            left[0].entry.n_pending -= n_own
-            chunk.entry.n_pending = n_own
+                left.append((chunk, bits))
+        if left:
+            first = left[0][0].entry
+            first.n_pending = self._account.n_pending
+            for chunk, bits in left[1:]:
+                n_own = self._count(chunk.payload, bits)
+                first.n_pending -= n_own
+                chunk.entry.n_pending = n_own
+        for entry in done:
+            entry.stored.remove()
         return done
 
     def _note_request(self, delivery: ChunkDelivery) -> None:
@@ -156,13 +159,13 @@ class ChunkGroup:
             if bits == chunk.settled:
                 continue
             chunk.settled = bits
-            if len(self._chunks) > 1 and _is_whole(bits, chunk.n_events):
+            if not self._is_single and _is_whole(bits, chunk.n_events):
                 chunk.entry.stored.remove()
             else:
                 chunk.entry.stored.save_progress(bits)
 
     def _joined_bits(self) -> bytes:
-        if len(self._chunks) == 1:
+        if self._is_single:
             return self._chunks[0].settled
         bits = n_events = 0
         for chunk in self._chunks:
@@ -172,7 +175,7 @@ class ChunkGroup:
         return bits.to_bytes(_n_octets(n_events), "little") if bits else b""
 
     def _split_bits(self, settled: bytes) -> Iterator[tuple[LoadedChunk, bytes]]:
-        if len(self._chunks) == 1:
+        if self._is_single:
             yield self._chunks[0], settled
             return
         start = 0

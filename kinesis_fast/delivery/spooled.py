@@ -303,9 +303,16 @@ class Spooled:
             is_complete = delivery.run()
             return is_complete
         finally:
-            if not is_complete:
-                group.note(delivery)
+            try:
+                if not is_complete:
+                    group.note(delivery)
+            finally:
+                self._end(delivery, group, is_complete=is_complete)
+
+    def _end(self, delivery: ChunkDelivery, group: ChunkGroup, *, is_complete: bool) -> None:
+        try:
             delivery.close()
+        finally:
             for entry in group.end(delivery, is_complete=is_complete):
                 self._finish(entry)
             with self._changed:
