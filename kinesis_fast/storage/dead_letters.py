@@ -37,7 +37,8 @@ from kinesis_fast.storage.directory import Directory, shown
 FILE: Final = "dead-letters.jsonl"
 N_FILES: Final = 4  # so that each rotation drops about a quarter of the dead letters
 LOCK_S: Final = 2.0  # how long deliveries wait while other outputs write, seconds
-LOCK_PERIOD_S: Final = 60.0  # seconds in which all waits for the lock together last LOCK_S
+LOCK_PERIOD_S: Final = 60.0  # seconds in which all long waits together last LOCK_S
+SHORT_WAIT_S: Final = 0.1  # so much of a wait that ends well does not count: others are writing
 BLOCK_BYTES: Final = 1 << 20  # lines in memory before they are written, roughly
 MAX_REASON, MAX_TAG, MAX_DETAIL = 100, 500, 500  # characters in a dead letter
 NS: Final = 1_000_000_000
@@ -201,7 +202,7 @@ class DeadLetters:
         return directory
 
     def _wait_for_lock(self, directory: Directory) -> None:
-        """Take the lock; wait for it only as long as all waits are short in this period."""
+        """Take the lock; wait for it only while all waits of this period are short together."""
         started = self._clock()
         with self._lock:
             if started >= self._patient_again_at:
@@ -216,7 +217,8 @@ class DeadLetters:
         left_s = 0.0
         try:
             directory.wait_for_lock(patience_s)
-            left_s = max(0.0, patience_s - (self._clock() - started))
+            long_s = self._clock() - started - SHORT_WAIT_S
+            left_s = max(0.0, patience_s - max(0.0, long_s))
         finally:
             with self._lock:
                 self._patience_s = min(self._patience_s, left_s)

@@ -180,9 +180,8 @@ class Spool:
     @contextmanager
     def _while_open(self) -> Iterator[None]:
         """Keep the directories open during a call; StorageError when they are closed."""
-        is_open = (
-            self._directory.is_open
-        )  # first: in a forked child self._lock may be held for ever
+        # This first: in a forked child self._lock may be held for ever.
+        is_open = self._directory.is_open
         if is_open:
             with self._lock:
                 is_open = not self._is_closing
