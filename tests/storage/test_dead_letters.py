@@ -415,7 +415,7 @@ def test_waits_that_end_well_are_bounded_too(root: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Directory, "wait_for_lock", slow)
     for _ in range(6):
         assert dead_letters.add_all(many(1)) == 1
-    assert waits == pytest.approx([2.0, 1.35, 0.7, 0.05, 0.05, 0.05])
+    assert waits == pytest.approx([2.0, 1.35, 0.7, 0.1, 0.1, 0.1])
 
 
 def test_a_removed_directory_is_made_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:
