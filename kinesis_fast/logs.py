@@ -5,15 +5,18 @@ TRACE is level 5, which the logging module does not define.
 """
 
 import logging
+import math
 import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 LOGGER: Final = logging.getLogger("kinesis_fast")
 TRACE: Final = 5
+QUIET_S: Final = 60.0  # at least this long between two lines about the same kind of failure
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -89,6 +92,35 @@ def to_stderr() -> None:
         handler.setFormatter(FluentBitFormatter())
         LOGGER.addHandler(handler)
     LOGGER.propagate = False
+
+
+class LogLimit:
+    """Lets a line through once a minute; any thread may call it.
+
+    Args:
+        clock: returns seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next_at = -math.inf
+        self._n_held_back = 0
+
+    def count(self, n_events: int = 1) -> int:
+        """Count what a line is to tell of.
+
+        Returns:
+            How many events there were since the last line; 0: no line is due yet.
+        """
+        with self._lock:
+            now = self._clock()
+            self._n_held_back += n_events
+            if now < self._next_at:
+                return 0
+            self._next_at = now + QUIET_S
+            n_events, self._n_held_back = self._n_held_back, 0
+            return n_events
 
 
 def printable(value: str | bytes, limit: int) -> str:

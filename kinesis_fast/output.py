@@ -201,7 +201,9 @@ class KinesisOutput:
             watchdog,
             self._timing,
             self._log,
-            DeadLetters.open(config, self._log) if config.dead_letter_dir else None,
+            DeadLetters.open(config, self._log, self._timing.clock)
+            if config.dead_letter_dir
+            else None,
         )
         return _Parts(self._make_mode(context), context, own_transport)
 
@@ -213,7 +215,7 @@ class KinesisOutput:
             return Foreground(context)
         if config.spool_dir is None:
             return Background(context, n_slots, n_retries)
-        spool = Spool.open(config, self._log)
+        spool = Spool.open(config, self._log, self._timing.clock)
         self._log.info(
             "chunks are kept in %s until they are delivered; when spool_max_bytes are full, flush "
             "returns RETRY, and Fluent Bit's Retry_Limit decides what it keeps",

@@ -118,6 +118,11 @@ class ChunkAccount:
         self._is_taken_over = True
         self._add({"in": n_records, "pending": n_records})
 
+    def adopt(self, n_pending: int) -> None:
+        """Take over records that the counters hold as pending already."""
+        self._is_taken_over = True
+        self.n_in = self.n_pending = n_pending
+
     def resumed(self, n_records: int) -> None:
         """Count records that need no sending, because they were settled before."""
         self._add({"resumed": n_records})

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from kinesis_fast.delivery.protocols import Chunk, DeadLetters, SkippedEvent
+from kinesis_fast.delivery.protocols import Chunk, DeadLetters, Letter, SkippedEvent
 
 REFUSED: Final = "refused"
 
@@ -32,15 +32,14 @@ class ChunkLetters:
 
     def skipped(self, events: Iterable[SkippedEvent]) -> None:
         """Add events that the encoder skipped."""
-        for reason, start, end, time_ns in events:
-            self._add(reason, start, end, time_ns, "")
+        self._dead_letters.add_all(self._letter(*event, "") for event in events)
 
     def refused(self, start: int, why: str) -> None:
         """Add the event at an offset, which the service refuses for good."""
         end, time_ns = self._span(self._chunk, start)
-        self._add(REFUSED, start, end, time_ns, why)
+        self._dead_letters.add_all([self._letter(REFUSED, start, end, time_ns, why)])
 
-    def _add(self, reason: str, start: int, end: int, time_ns: int, detail: str) -> None:
+    def _letter(self, reason: str, start: int, end: int, time_ns: int, detail: str) -> Letter:
         with memoryview(self._chunk) as view:
             event = bytes(view[start:end])
-        self._dead_letters.add(reason, self._tag, event, None if time_ns < 0 else time_ns, detail)
+        return reason, self._tag, event, None if time_ns < 0 else time_ns, detail

@@ -1,6 +1,6 @@
 """What a delivery needs of other rooms: requests of chunks, places on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 Chunk = bytes | bytearray | memoryview
 SkippedEvent = tuple[str, int, int, int]  # reason, start and end in the chunk, time in ns or -1
+# Reason, tag, event, its time (ns since 1970) if it has one, detail.
+Letter = tuple[str, str, bytes | memoryview, int | None, str]
 
 
 class Request(Protocol):
@@ -66,10 +68,9 @@ class Mode(Protocol):
 class StoredChunk(Protocol):
     """A chunk on disk; see `kinesis_fast.storage.spool`."""
 
-    tag: str
-    progress: bytearray
-
-    def read(self) -> bytes: ...
+    @property
+    def n_bytes(self) -> int: ...
+    def read(self) -> tuple[str, bytes, bytes, int]: ...  # tag, payload, settled, time in ns
     def save_progress(self, progress: bytes, /) -> bool: ...
     def remove(self) -> bool: ...
 
@@ -87,6 +88,4 @@ class Storage(Protocol):
 class DeadLetters(Protocol):
     """Keeps records that can never be delivered; see `kinesis_fast.storage.dead_letters`."""
 
-    def add(
-        self, reason: str, tag: str, event: bytes, time_ns: int | None = None, detail: str = "", /
-    ) -> bool: ...
+    def add_all(self, letters: Iterable[Letter], /) -> int: ...

@@ -3,15 +3,23 @@
 import heapq
 import itertools
 import threading
-from dataclasses import dataclass, field
-from typing import Final
+from collections import deque
+from functools import partial
 
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
+from kinesis_fast.delivery.chunk_group import (
+    MAX_GROUP_BYTES,
+    MIN_GROUP_BYTES,
+    NOT_COUNTED,
+    ChunkGroup,
+    Entry,
+    LoadedChunk,
+    groups_of,
+)
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.foreground import n_bytes_of
 from kinesis_fast.delivery.protocols import Chunk, Storage, StoredChunk
 from kinesis_fast.delivery.retry import backoff_s
-from kinesis_fast.delivery.settle import MAX_TAG
 from kinesis_fast.errors import DamagedChunk, SendFailureTimeout, StorageError
 from kinesis_fast.limits import (
     BACKGROUND_BACKOFF_BASE_S,
@@ -19,59 +27,18 @@ from kinesis_fast.limits import (
     SPOOL_BACKOFF_CAP_S,
     SPOOL_START_SPREAD_S,
 )
-from kinesis_fast.logs import printable
+from kinesis_fast.logs import LogLimit
 from kinesis_fast.stats import ChunkAccount
-
-REQUESTS_PER_NOTE: Final = 8  # settled requests of a chunk after which its progress is written down
-QUIET_S: Final = 60.0  # seconds between two lines about chunks that are refused
-
-
-@dataclass(order=True)
-class _Entry:
-    """A chunk on disk that is to be delivered; entries are ordered by when they are due.
-
-    Attributes:
-        due: when it may be tried, in seconds of the clock.
-        number: entries that are due at the same time go in this order.
-        stored: the chunk.
-        account: its share in the counters; None before the first try of an earlier run's chunk.
-        n_failures: how often it failed for reasons of its own.
-        n_settled: requests that were settled since its progress was written down.
-        is_done: whether nothing is left to do for it.
-    """
-
-    due: float
-    number: int
-    stored: StoredChunk = field(compare=False)
-    account: ChunkAccount | None = field(compare=False, default=None)
-    n_failures: int = field(compare=False, default=0)
-    n_settled: int = field(compare=False, default=0)
-    is_done: bool = field(compare=False, default=False)
-    lock: threading.Lock = field(compare=False, default_factory=threading.Lock)
-
-    def note(self, delivery: ChunkDelivery) -> None:
-        """Write down which events are settled."""
-        with self.lock:  # held while it is written: no older note overtakes a newer one
-            self._save(delivery)
-
-    def note_request(self, delivery: ChunkDelivery) -> None:
-        """Count a request that is settled; write the progress down every few requests."""
-        with self.lock:
-            self.n_settled += 1
-            if self.n_settled % REQUESTS_PER_NOTE == 0:
-                self._save(delivery)
-
-    def _save(self, delivery: ChunkDelivery) -> None:
-        self.stored.save_progress(delivery.settled_events())
 
 
 class Spooled:
     """Delivers chunks from disk, the oldest first; none is given up.
 
-    While the service takes nothing, all chunks wait, with growing pauses, and the oldest is tried.
-    Which events of a chunk are settled is written down after each REQUESTS_PER_NOTE requests and
-    when a try ends. So of each chunk that is being delivered when the process is killed, the next
-    start sends at most REQUESTS_PER_NOTE + max_in_flight requests twice, of at most n_slots chunks.
+    Small chunks that wait share a delivery, see `chunk_group`. While the service takes nothing, all
+    chunks wait, with growing pauses, and the oldest is tried. Which events are settled is written
+    down after each REQUESTS_PER_NOTE requests and when a try ends. So when the process is killed,
+    the next start sends at most REQUESTS_PER_NOTE + max_in_flight requests of each delivery twice,
+    and there are at most n_slots deliveries.
 
     Args:
         context: what deliveries work with.
@@ -90,16 +57,18 @@ class Spooled:
         self._changed = threading.Condition(threading.Lock())
         self._is_closing = False  # nothing is waited for any more
         self._is_stopped = False  # nothing is begun any more
-        self._n_workers = 0
+        self._workers: set[object] = set()
         self._numbers = itertools.count()
-        self._waiting: list[_Entry] = []  # a heap
-        self._running: dict[int, _Entry] = {}  # by the thread that delivers it
-        self._deliveries: dict[ChunkDelivery, _Entry] = {}
+        self._waiting: list[Entry] = []  # a heap
+        self._backlog: deque[StoredChunk] = deque()  # of an earlier run, not in the heap yet
+        self._backlog_due = 0.0
+        self._running: dict[object, list[Entry]] = {}  # by worker
+        self._deliveries: dict[ChunkDelivery, ChunkGroup] = {}
         self._failure: SendFailureTimeout | None = None  # for the next call
         self._n_failures = 0  # tries that failed one after the other, of any chunk
-        self._last_logged_at = -QUIET_S
+        self._log_limit = LogLimit(context.timing.clock)
         self._hold_until = 0.0
-        self._resume_backlog()
+        self._queue_backlog()
 
     def take_over(self, chunk: Chunk, tag: str) -> bool:
         """Write a chunk to the disk, to be delivered.
@@ -114,7 +83,7 @@ class Spooled:
         """
         context = self._context
         account = ChunkAccount(context.stats)
-        stored = None
+        stored = entry = None
         is_taken = False
         try:
             n_records = context.encoder.count(chunk)
@@ -125,14 +94,21 @@ class Spooled:
                 raise failure
             stored = self._storage.put(chunk, tag)
             with self._changed:
-                self._add(_Entry(context.timing.clock(), next(self._numbers), stored, account))
+                now = context.timing.clock()
+                entry = Entry(now, next(self._numbers), stored, account.n_pending)
+                heapq.heappush(self._waiting, entry)
                 is_taken = True
+                context.watchdog.begin(self)
                 self._call_workers()
+            self._queue_backlog()
         except StorageError as error:
-            self._log_storage_error(error)
+            if self._log_limit.count():
+                context.log.error("%s; returning chunks to Fluent Bit (RETRY)", error)
         finally:
             if not is_taken:
                 account.close()
+                if entry is not None:
+                    entry.is_done = True
                 if stored is not None:  # the host brings it again
                     stored.remove()
         return is_taken
@@ -148,17 +124,17 @@ class Spooled:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-            is_idle = self._changed.wait_for(lambda: self._n_workers == 0, timeout_s)
+            is_idle = self._changed.wait_for(lambda: not self._workers, timeout_s)
             self._is_stopped = True
             deliveries = dict(self._deliveries)
-        for delivery, entry in deliveries.items():
+        for delivery, group in deliveries.items():
             delivery.stop()
-            entry.note(delivery)
+            group.note(delivery)
         self._storage.close()
         return is_idle
 
-    def _resume_backlog(self) -> None:
-        """Queue the chunks of an earlier run."""
+    def _queue_backlog(self) -> None:
+        """Queue the chunks of an earlier run that the storage has found."""
         backlog = self._storage.pending()
         if not backlog:
             return
@@ -168,146 +144,191 @@ class Spooled:
         )
         # Many hosts may start at once: the spread keeps them from sending in step.
         timing = self._context.timing
-        start = timing.clock() + timing.random() * SPOOL_START_SPREAD_S
         with self._changed:
-            for stored in backlog:
-                self._add(_Entry(start, next(self._numbers), stored))
+            self._backlog_due = timing.clock() + timing.random() * SPOOL_START_SPREAD_S
+            self._backlog.extend(backlog)
+            self._context.watchdog.begin(self)
             self._call_workers()
-
-    def _add(self, entry: _Entry) -> None:
-        """Queue an entry. The watchdog hears of it until it is done; the lock is held."""
-        heapq.heappush(self._waiting, entry)
-        self._context.watchdog.begin(entry.number)
-
-    def _log_storage_error(self, error: StorageError) -> None:
-        with self._changed:
-            now = self._context.timing.clock()
-            is_due, self._last_logged_at = now - self._last_logged_at >= QUIET_S, now
-        if is_due:
-            self._context.log.error("%s; returning chunks to Fluent Bit (RETRY)", error)
 
     # --- the workers ---
 
     def _call_workers(self) -> None:
         """Wake a worker, and start those that are missing; the lock is held."""
         self._changed.notify()
-        n_wanted = min(self._n_slots, len(self._waiting) + len(self._running))
-        while self._n_workers < n_wanted and not self._is_closing:
-            self._n_workers += 1
+        n_wanted = min(self._n_slots, self._n_waiting() + len(self._running))
+        while len(self._workers) < n_wanted and not self._is_closing:
+            worker = object()
+            self._workers.add(worker)
             try:
-                self._context.threads.run(self._work)
+                self._context.threads.run(partial(self._work, worker))
             except RuntimeError as error:  # no more threads: the next chunk tries again
-                self._n_workers -= 1
+                self._workers.discard(worker)
                 self._context.log.warning("no thread to deliver from the spool: %s", error)
                 return
 
-    def _work(self) -> None:
+    def _work(self, worker: object) -> None:
+        """Deliver entries until none is left; the thread pool repeats it if it raises."""
         try:
-            while (entry := self._next_entry()) is not None:
-                self._deliver(entry)
+            while worker in self._workers and (entries := self._next_entries(worker)):
+                self._deliver(entries)
         except BaseException as error:
             self._context.log.error("a delivery from the spool failed unexpectedly: %r", error)
         finally:
             with self._changed:
-                self._n_workers -= 1
-                self._put_back()
+                self._put_back(worker)
+                self._workers.discard(worker)
                 self._changed.notify_all()
                 if not self._is_stopped:
                     self._call_workers()
 
-    def _next_entry(self) -> _Entry | None:
-        """Wait for an entry that is due; None when none is left, or none is due after close()."""
+    def _n_waiting(self) -> int:
+        return len(self._waiting) + len(self._backlog)
+
+    def _next_entries(self, worker: object) -> list[Entry]:
+        """Wait for entries that are due; none when none is left, or none is due after close()."""
         timing = self._context.timing
         with self._changed:
-            self._put_back()
-            while self._waiting and not self._is_stopped:
-                wait_s = max(self._waiting[0].due, self._hold_until) - timing.clock()
+            self._put_back(worker)
+            while (first := self._first()) is not None and not self._is_stopped:
+                wait_s = max(first.due, self._hold_until) - timing.clock()
                 if wait_s <= 0:
-                    entry = self._running[threading.get_ident()] = self._waiting[0]
-                    heapq.heappop(self._waiting)
-                    return entry
+                    entries = self._running[worker] = []
+                    self._take_due(entries)
+                    return entries.copy()
                 if self._is_closing:
-                    return None
+                    return []
                 timing.wait(self._changed, wait_s)
-            return None
+            return []
 
-    def _put_back(self) -> None:
-        """Queue the entry of this thread again, unless it is done; the lock is held."""
-        entry = self._running.get(threading.get_ident())
-        if entry is not None and not entry.is_done and entry not in self._waiting[:1]:
-            heapq.heappush(self._waiting, entry)
-        self._running.pop(threading.get_ident(), None)
+    def _first(self) -> Entry | None:
+        """Return the entry that is due first, and leave it in the heap; the lock is held."""
+        while self._waiting and self._waiting[0].is_done:
+            heapq.heappop(self._waiting)
+        due = self._backlog_due
+        if self._backlog and not (self._waiting and self._waiting[0].due < due):
+            number = -len(self._backlog)
+            heapq.heappush(self._waiting, Entry(due, number, self._backlog.popleft()))
+        return self._waiting[0] if self._waiting else None
 
-    def _deliver(self, entry: _Entry) -> None:
-        """Try to deliver an entry; then it is done, or due again."""
+    def _take_due(self, entries: list[Entry]) -> None:
+        """Take the first entry, and small ones that are due after it; the lock is held.
+
+        No more than this worker's share, unless they are few bytes. While the service takes
+        nothing, one chunk is enough to try it.
+        """
+        now = self._context.timing.clock()
+        n_share = -(-self._n_waiting() // self._n_slots)
+        n_bytes = 0
+        while (entry := self._first()) is not None:
+            n_bytes += entry.stored.n_bytes
+            if entries:
+                may_share = entries[0].may_share and entry.may_share and not self._n_failures
+                if not may_share or entry.due > now or n_bytes > MAX_GROUP_BYTES:
+                    return
+                if len(entries) >= n_share and n_bytes > MIN_GROUP_BYTES:
+                    return
+            entries.append(entry)
+            heapq.heappop(self._waiting)
+
+    def _put_back(self, worker: object) -> None:
+        """Queue the entries of a worker again, unless they are done; the lock is held."""
+        entries = self._running.get(worker, [])
+        while entries:
+            is_queued = self._waiting and self._waiting[0] is entries[-1]
+            if not entries[-1].is_done and not is_queued:
+                heapq.heappush(self._waiting, entries[-1])
+            entries.pop()
+        self._running.pop(worker, None)
+        if not self._running and self._first() is None:
+            self._context.watchdog.end(self, returned=False)
+
+    def _deliver(self, entries: list[Entry]) -> None:
+        """Try to deliver entries; then each is done, or due again."""
+        chunks = [chunk for entry in entries if (chunk := self._load(entry)) is not None]
+        for group in groups_of(self._context, chunks):
+            if not self._run(ChunkGroup(self._context, group)):
+                return
+
+    def _load(self, entry: Entry) -> LoadedChunk | None:
+        """Read a chunk and count its records; None when that is not possible."""
+        context = self._context
         try:
-            chunk = entry.stored.read()
-            if entry.account is None:
-                count = self._context.encoder.count
-                n_records = count(chunk, bytes(entry.stored.progress))
-                entry.account = ChunkAccount(self._context.stats)
-                entry.account.taken_over(n_records)
-                entry.account.resumed(count(chunk) - n_records)
-            delivery = self._new_delivery(entry, chunk, entry.account)
+            tag, payload, settled = entry.stored.read()[:3]
+            if entry.n_pending == NOT_COUNTED:
+                n_records = context.encoder.count(payload, settled)
+                n_resumed = context.encoder.count(payload) - n_records
+                account = ChunkAccount(context.stats)
+                account.taken_over(n_records)
+                entry.n_pending = account.n_pending
+                account.resumed(n_resumed)
         except DamagedChunk as error:  # it is set aside, and its records are in no stream
-            self._context.log.error("%s; its records count as dead", error)
-            if entry.account is not None:
-                entry.account.close("dead")
+            context.log.error("%s; its records count as dead", error)
+            if entry.n_pending > 0:
+                account = ChunkAccount(context.stats)
+                account.adopt(entry.n_pending)
+                account.close("dead")
             self._finish(entry)
-            return
+            return None
         except (StorageError, MemoryError) as error:
-            self._postpone(entry, f"it cannot be read: {error}")
-            return
+            self._postpone([entry], "a chunk", f"it cannot be read: {error}")
+            return None
         except Exception as error:
-            self._postpone(entry, f"it cannot be encoded: {error!r}")
-            return
-        self._run(delivery, entry)
+            self._postpone([entry], "a chunk", f"it cannot be counted: {error!r}")
+            return None
+        return LoadedChunk(entry, tag, payload, settled)
 
-    def _new_delivery(self, entry: _Entry, chunk: bytes, account: ChunkAccount) -> ChunkDelivery:
-        return ChunkDelivery(
-            self._context,
-            chunk,
-            entry.stored.tag,
-            account,
-            bytearray(entry.stored.progress),
-            on_settled=entry.note_request,
-        )
-
-    def _run(self, delivery: ChunkDelivery, entry: _Entry) -> None:
+    def _run(self, group: ChunkGroup) -> bool:
+        """Try to deliver a group. Returns whether it is worth while to go on with the next one."""
         try:
-            if self._send(delivery, entry):
-                entry.stored.remove()
+            delivery = group.new_delivery(self._context)
+        except Exception as error:
+            self._postpone(group.entries, group.name, f"it cannot be encoded: {error!r}")
+            return True
+        try:
+            if self._send(delivery, group):
                 self._n_failures = 0
-                self._finish(entry)
-            elif not self._is_stopped or delivery.failure_reason:
+                if not all(entry.is_done for entry in group.entries):
+                    self._postpone(group.entries, group.name, "some events are not settled")
+                return True
+            if not self._is_stopped or delivery.failure_reason:
                 self._hold(delivery)
         except SendFailureTimeout as error:
             self._failure = error
             self._context.log.error("chunk '%s': %s", delivery.tag, error)
             self._hold(delivery)
         except BaseException as error:  # SystemExit, for instance: it must not end the host
-            self._postpone(entry, f"unexpected failure: {error!r}")
+            self._postpone(group.entries, group.name, f"unexpected failure: {error!r}")
+            return True
+        return False
 
-    def _send(self, delivery: ChunkDelivery, entry: _Entry) -> bool:
+    def _send(self, delivery: ChunkDelivery, group: ChunkGroup) -> bool:
         is_complete = False
         try:
             with self._changed:
-                self._deliveries[delivery] = entry
+                self._deliveries[delivery] = group
                 is_late = self._is_stopped
             if is_late:  # close() did not see it
                 delivery.stop()
             is_complete = delivery.run()
             return is_complete
         finally:
-            if not is_complete:
-                entry.note(delivery)
+            try:
+                if not is_complete:
+                    group.note(delivery)
+            finally:
+                self._end(delivery, group, is_complete=is_complete)
+
+    def _end(self, delivery: ChunkDelivery, group: ChunkGroup, *, is_complete: bool) -> None:
+        try:
             delivery.close()
+        finally:
+            for entry in group.end(delivery, is_complete=is_complete):
+                self._finish(entry)
             with self._changed:
                 self._deliveries.pop(delivery, None)
 
-    def _finish(self, entry: _Entry) -> None:
+    def _finish(self, entry: Entry) -> None:
         entry.is_done = True
-        self._context.watchdog.end(entry.number, returned=False)
 
     def _hold(self, delivery: ChunkDelivery) -> None:
         """Let all chunks wait: the service takes nothing. This one is due first, being older."""
@@ -318,7 +339,7 @@ class Spooled:
             wait_s = self._backoff_s(self._n_failures, cap_s)
             self._hold_until = max(self._hold_until, self._context.timing.clock() + wait_s)
             self._is_stopped |= self._is_closing
-            n_waiting = len(self._waiting) + len(self._running)
+            n_waiting = self._n_waiting() + sum(map(len, self._running.values()))
         (self._context.log.error if is_error else self._context.log.warning)(
             "chunk '%s': %s; %d chunks wait in the spool, next try in %.1f s",
             delivery.tag,
@@ -327,18 +348,18 @@ class Spooled:
             wait_s,
         )
 
-    def _postpone(self, entry: _Entry, reason: str) -> None:
-        """Let the other chunks go first: something is wrong with this one, or with this host."""
+    def _postpone(self, entries: list[Entry], name: str, reason: str) -> None:
+        """Let the others go first: something is wrong with these chunks, or with this host."""
         with self._changed:
-            entry.n_failures += 1
-            wait_s = self._backoff_s(entry.n_failures, SPOOL_BACKOFF_CAP_S)
-            entry.due = self._context.timing.clock() + wait_s
+            open_entries = [entry for entry in entries if not entry.is_done]
+            n_failures = 1 + max((entry.n_failures for entry in open_entries), default=0)
+            wait_s = self._backoff_s(n_failures, SPOOL_BACKOFF_CAP_S)
+            due = self._context.timing.clock() + wait_s
+            for entry in open_entries:
+                entry.n_failures, entry.due = n_failures, due
             self._is_stopped |= self._is_closing
         self._context.log.error(
-            "chunk '%s' stays in the spool, next try in %.1f s: %s",
-            printable(entry.stored.tag, MAX_TAG),
-            wait_s,
-            reason,
+            "%s: kept in the spool, next try in %.1f s: %s", name, wait_s, reason
         )
 
     def _backoff_s(self, n_failures: int, cap_s: float) -> float:

@@ -20,23 +20,31 @@ Dead letters are not synced to the disk one by one: a crash of the machine may l
 
 import base64
 import json
+import math
 import re
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from itertools import accumulate
 from typing import Final, Self
 
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import StorageError
-from kinesis_fast.logs import LOGGER, Log
+from kinesis_fast.logs import LOGGER, Log, LogLimit
 from kinesis_fast.storage.directory import Directory, shown
 
 FILE: Final = "dead-letters.jsonl"
 N_FILES: Final = 4  # so that each rotation drops about a quarter of the dead letters
-LOCK_S: Final = 2.0  # how long a delivery waits while other outputs write, seconds
-LOG_INTERVAL_S: Final = 60.0  # at least this long between two lines about failed writes
+LOCK_S: Final = 2.0  # how long deliveries wait while other outputs write, seconds
+LOCK_PERIOD_S: Final = 60.0  # seconds in which all long waits together last LOCK_S
+SHORT_WAIT_S: Final = 0.1  # so much of a wait that ends well does not count: others are writing
+BLOCK_BYTES: Final = 1 << 20  # lines in memory before they are written, roughly
 MAX_REASON, MAX_TAG, MAX_DETAIL = 100, 500, 500  # characters in a dead letter
 NS: Final = 1_000_000_000
+
+# Reason, tag, event, its time (ns since 1970) if it has one, detail; see `DeadLetters.add`.
+Letter = tuple[str, str, bytes | memoryview, int | None, str]
 
 _OLDER: Final = re.compile(re.escape(FILE) + r"\.([0-9]{1,9})", re.ASCII)
 _MAX_FIELDS_BYTES: Final = 16 * 1024  # of a line without the event, every character escaped
@@ -50,9 +58,15 @@ class DeadLetters:
     Args:
         config: with a dead_letter_dir.
         log: where a line goes when dead letters are dropped or cannot be written.
+        clock: returns seconds that never go back.
     """
 
-    def __init__(self, config: OutputConfig, log: Log = LOGGER) -> None:
+    def __init__(
+        self,
+        config: OutputConfig,
+        log: Log = LOGGER,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if config.dead_letter_dir is None:
             raise StorageError("dead letters need the option dead_letter_dir")
         self._path = config.dead_letter_dir
@@ -60,19 +74,26 @@ class DeadLetters:
         self._max_bytes = config.dead_letter_max_bytes
         self._max_file = config.dead_letter_max_bytes // N_FILES
         self._log = log
+        self._clock = clock
+        self._log_limit = LogLimit(clock)
         self._lock = threading.Lock()
         self._n_lost = 0
-        self._n_unlogged = 0
-        self._last_logged_at = -LOG_INTERVAL_S
+        self._patience_s = 0.0  # how long deliveries may still wait for the lock
+        self._patient_again_at = -math.inf
 
     @classmethod
-    def open(cls, config: OutputConfig, log: Log = LOGGER) -> Self:
+    def open(
+        cls,
+        config: OutputConfig,
+        log: Log = LOGGER,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Self:
         """Make the directory if it is missing, and check that it can be used.
 
         Raises:
             StorageError: it cannot be used; the text says why.
         """
-        dead_letters = cls(config, log)
+        dead_letters = cls(config, log, clock)
         Directory.open(dead_letters._path, create=True).close()
         return dead_letters
 
@@ -101,17 +122,37 @@ class DeadLetters:
         Returns:
             Whether it was written.
         """
-        line = self._line(reason, tag, event, time_ns, detail)
-        try:
-            with (
-                closing(Directory.open(self._path, create=False)) as directory,
-                directory.locked(LOCK_S),
-            ):
-                self._append(directory, line)
-        except StorageError as error:
-            self._log_lost(error)
-            return False
-        return True
+        return self.add_all([(reason, tag, event, time_ns, detail)]) == 1
+
+    def add_all(self, letters: Iterable[Letter]) -> int:
+        """Write dead letters, all that fit into a block at once; failures are as in add().
+
+        After a failed write it does not try to write the rest.
+
+        Args:
+            letters: each with the arguments of add(); looked at one after the other.
+
+        Returns:
+            How many were written.
+        """
+        n_written = 0
+        rest = iter(letters)
+        while lines := self._next_block(rest):
+            n_lines = len(lines)
+            try:
+                self._write(lines)
+            except StorageError as error:
+                self._log_lost(len(lines) + sum(1 for _ in rest), error)
+            n_written += n_lines - len(lines)
+        return n_written
+
+    def _next_block(self, letters: Iterator[Letter]) -> list[bytes]:
+        lines: list[bytes] = []
+        n_bytes = 0
+        while n_bytes < BLOCK_BYTES and (letter := next(letters, None)) is not None:
+            lines.append(self._line(*letter))
+            n_bytes += len(lines[-1])
+        return lines
 
     def _line(
         self, reason: str, tag: str, event: bytes | memoryview, time_ns: int | None, detail: str
@@ -131,12 +172,56 @@ class DeadLetters:
                 fields["cut"] = True
         return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
-    def _append(self, directory: Directory, line: bytes) -> None:
-        n_bytes = directory.size(FILE) or 0
-        if n_bytes and n_bytes + 1 + len(line) > self._max_file:
-            self._rotate(directory, n_bytes)
-            n_bytes = 0
-        directory.append(FILE, line, n_bytes)
+    def _write(self, lines: list[bytes]) -> None:
+        """Append lines, and take those that are written out of the list."""
+        with closing(self._open()) as directory:
+            self._wait_for_lock(directory)
+            while lines:
+                n_bytes = directory.size(FILE) or 0
+                n_fitting = self._n_fitting(lines, n_bytes)
+                if n_bytes and not n_fitting:
+                    self._rotate(directory, n_bytes)
+                    continue
+                n_fitting = max(1, n_fitting)
+                directory.append(FILE, b"".join(lines[:n_fitting]), n_bytes)
+                del lines[:n_fitting]
+
+    def _n_fitting(self, lines: list[bytes], n_bytes: int) -> int:
+        """Return how many lines fit into a file of n_bytes, with a newline before them."""
+        room = self._max_file - 1 - n_bytes
+        return sum(total <= room for total in accumulate(map(len, lines)))
+
+    def _open(self) -> Directory:
+        try:
+            return Directory.open(self._path, create=False)
+        except StorageError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        directory = Directory.open(self._path, create=True)
+        self._log.warning("the dead_letter_dir %s was removed; made it again", shown(self._path))
+        return directory
+
+    def _wait_for_lock(self, directory: Directory) -> None:
+        """Take the lock; wait for it only while all waits of this period are short together."""
+        started = self._clock()
+        with self._lock:
+            if started >= self._patient_again_at:
+                self._patience_s, self._patient_again_at = LOCK_S, started + LOCK_PERIOD_S
+            patience_s = self._patience_s
+            again_s = self._patient_again_at - started
+        if not patience_s and not directory.lock():
+            raise StorageError(
+                f"{shown(self._path)} is locked by another process; waits for it again in "
+                f"{again_s:.0f} seconds"
+            )
+        left_s = 0.0
+        try:
+            directory.wait_for_lock(patience_s)
+            long_s = self._clock() - started - SHORT_WAIT_S
+            left_s = max(0.0, patience_s - max(0.0, long_s))
+        finally:
+            with self._lock:
+                self._patience_s = min(self._patience_s, left_s)
 
     def _rotate(self, directory: Directory, n_bytes: int) -> None:
         """Rename each file to the next number, and drop the oldest files that no longer fit.
@@ -166,16 +251,13 @@ class DeadLetters:
                 self._max_bytes,
             )
 
-    def _log_lost(self, error: StorageError) -> None:
+    def _log_lost(self, n_lost: int, error: StorageError) -> None:
         with self._lock:
-            self._n_lost += 1
-            self._n_unlogged += 1
-            now = time.monotonic()
-            if now - self._last_logged_at < LOG_INTERVAL_S:
-                return
-            self._last_logged_at = now
-            n_unlogged, self._n_unlogged = self._n_unlogged, 0
-        self._log.error("%d dead letters could not be written and are lost: %s", n_unlogged, error)
+            self._n_lost += n_lost
+        if n_unlogged := self._log_limit.count(n_lost):
+            self._log.error(
+                "%d dead letters could not be written and are lost: %s", n_unlogged, error
+            )
 
 
 def older_files(directory: Directory) -> list[tuple[int, str]]:

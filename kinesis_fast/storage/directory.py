@@ -85,6 +85,7 @@ class Directory:
             StorageError: it is a symbolic link, another user owns it or can write to it, or its
                 parent is missing.
         """
+        path = _without_dots(path)
         return cls._opened(path, path, None, create)
 
     def child(self, name: str, *, create: bool = False) -> Self:
@@ -106,10 +107,10 @@ class Directory:
 
     def _check_owner(self) -> None:
         status, user = os.fstat(self.fd), os.geteuid()
-        if user not in {0, status.st_uid}:
+        if user != status.st_uid:
             raise StorageError(
                 f"{shown(self.path)} belongs to user {status.st_uid}, but this process runs as "
-                f"{user}; change its owner or choose another directory"
+                f"{user}; run it as that user, change the owner, or choose another directory"
             )
         if stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
             raise StorageError(
@@ -139,6 +140,15 @@ class Directory:
             with contextlib.suppress(OSError):  # nothing was written through it
                 os.close(fd)
 
+    def is_in_place(self) -> bool:
+        """Tell whether its path still leads to it: it was not removed, moved or replaced."""
+        with _reporting("inspect", self.path):
+            try:
+                there = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116
+            except FileNotFoundError:
+                return False
+            return os.path.samestat(there, os.fstat(self.fd))
+
     def lock(self) -> bool:
         """Take the lock until close(). Returns False when another Directory holds it."""
         with _reporting("lock", self.path):
@@ -148,17 +158,21 @@ class Directory:
                 return False
         return True
 
-    @contextmanager
-    def locked(self, timeout_s: float) -> Iterator[None]:
-        """Hold the lock inside a `with`; StorageError when it is not free within timeout_s."""
+    def wait_for_lock(self, timeout_s: float) -> None:
+        """Take the lock until close(); StorageError when it is not free within timeout_s."""
         deadline = time.monotonic() + timeout_s
         while not self.lock():
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise StorageError(
                     f"{shown(self.path)} has been locked by another process for {timeout_s:g} "
                     "seconds; find out which process hangs"
                 )
             time.sleep(_LOCK_POLL_S)
+
+    @contextmanager
+    def locked(self, timeout_s: float) -> Iterator[None]:
+        """Hold the lock inside a `with`; StorageError as wait_for_lock()."""
+        self.wait_for_lock(timeout_s)
         try:
             yield
         finally:
@@ -204,12 +218,13 @@ class Directory:
                     self._discard(name)
                 raise
 
-    def append(self, name: str, line: bytes, n_bytes: int) -> None:
-        """Append a line to a file; after an error nothing of the line is left.
+    def append(self, name: str, lines: bytes, n_bytes: int) -> None:
+        """Append lines to a file; after an error nothing of them is left.
 
         Args:
             name: of the file, which is made if it is missing.
-            line: with its newline. If the file ends in the middle of a line, a newline goes first.
+            lines: each with its newline. If the file ends in the middle of a line, a newline goes
+                first.
             n_bytes: size of the file.
         """
         with _reporting("write", self._path_of(name)):
@@ -217,7 +232,7 @@ class Directory:
             try:
                 _check_regular(os.fstat(fd))
                 is_cut = n_bytes > 0 and os.pread(fd, 1, n_bytes - 1) != b"\n"
-                _write_all(fd, b"\n" + line if is_cut else line)
+                _write_all(fd, b"\n" + lines if is_cut else lines)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.ftruncate(fd, n_bytes)
@@ -271,6 +286,14 @@ class Directory:
 
     def _path_of(self, name: str) -> str:
         return os.path.join(self.path, name)  # noqa: PTH118
+
+
+def _without_dots(path: str) -> str:
+    """Drop empty and "." parts: with one at the end, the system would follow a link before it."""
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if parts[-1:] == [".."]:
+        raise StorageError(f"{shown(path)} ends with '..'; give the real path")
+    return "/" * path.startswith("/") + "/".join(parts) or "."
 
 
 def _make(path: str, name: str, parent: int | None) -> None:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chunks import output_config
+from chunks import chunk_of, output_config
 from fake_transport import FakeTime, FakeTransport, Reply, accept, error, fail, raise_it
 from outputs import PATIENCE_S, Gate, assert_balanced, assert_stats, eventually, numbered, numbers
 
 from kinesis_fast import FlushResult, KinesisOutput, SendFailureTimeout
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
+from kinesis_fast.delivery.chunk_group import REQUESTS_PER_NOTE
 from kinesis_fast.delivery.in_flight import InFlightRequest
-from kinesis_fast.delivery.spooled import REQUESTS_PER_NOTE, Spooled
+from kinesis_fast.delivery.spooled import Spooled
 from kinesis_fast.limits import SPOOL_START_SPREAD_S
-from kinesis_fast.storage.spool import SpooledChunk
+from kinesis_fast.storage.dead_letters import FILE, DeadLetters
+from kinesis_fast.storage.spool import SpooledChunk, SpooledContent
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
@@ -96,7 +98,7 @@ def test_a_full_spool_returns_chunks(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert len([line for line in caplog.messages if "would exceed" in line]) == 1
     output.close(0.0)
     gate.open()
-    eventually(lambda: not mode_of(output)._n_workers)
+    eventually(lambda: not mode_of(output)._workers)
 
 
 def test_chunks_are_sent_oldest_first(tmp_path: Path) -> None:
@@ -258,7 +260,7 @@ def test_a_delivered_chunk_stops_the_watchdog(
     output = spooling(FakeTransport(accept, DENIED), tmp_path, clock)
     for number in range(3):
         assert output.flush(numbered([number])) is OK
-        eventually(lambda: not chunk_files(tmp_path) and not mode_of(output)._n_workers)
+        eventually(lambda: not chunk_files(tmp_path) and not mode_of(output)._workers)
         clock.advance(100.0)
     output.close()
     assert_stats(output, delivered=3)
@@ -336,7 +338,7 @@ def test_close_leaves_the_rest_in_the_spool(tmp_path: Path) -> None:
     assert set(numbers(later.kept)) == left
     assert not file.exists()
     gate.open()
-    eventually(lambda: not mode_of(output)._n_workers)
+    eventually(lambda: not mode_of(output)._workers)
 
 
 def test_progress_is_written_after_every_few_requests(
@@ -454,7 +456,7 @@ def test_no_request_begins_after_close(tmp_path: Path, caplog: pytest.LogCapture
     mode = mode_of(output)
     output.close(0.01)
     gate.open()
-    eventually(lambda: mode._n_workers == 0)
+    eventually(lambda: not mode._workers)
     assert_stats(output, delivered=1000)
     assert len(transport.requests) == 2
     assert "next try" not in caplog.text
@@ -483,7 +485,7 @@ def test_a_stopped_delivery_is_not_complete(
 def test_no_delivery_begins_after_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, has_read, gate = SpooledChunk.read, threading.Event(), threading.Event()
 
-    def slowly(chunk: SpooledChunk) -> bytes:
+    def slowly(chunk: SpooledChunk) -> SpooledContent:
         payload = read(chunk)
         has_read.set()
         assert gate.wait(PATIENCE_S)
@@ -497,7 +499,7 @@ def test_no_delivery_begins_after_close(tmp_path: Path, monkeypatch: pytest.Monk
     mode = mode_of(output)
     output.close(0.01)
     gate.set()
-    eventually(lambda: mode._n_workers == 0)
+    eventually(lambda: not mode._workers)
     assert transport.requests == []
     assert len(chunk_files(tmp_path)) == 1
 
@@ -544,3 +546,41 @@ def test_a_full_disk_returns_the_chunk(
     stats = output.stats()
     assert_balanced(stats)
     assert (stats["returned"], stats["delivered"]) == (2, 2)
+
+
+def test_a_spool_that_stays_full_is_told_every_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeTime(is_manual=True)
+    options = {"spool_dir": str(tmp_path / "spool"), "experimental_concurrency": "1"}
+    config = output_config(options, spool_max_bytes="10M")
+    output = KinesisOutput(config, FakeTransport(), timing=clock.timing())
+    too_large = chunk_of([{"x": "y" * 10_000_000}])
+    told: list[float] = []
+    for _ in range(19):
+        caplog.clear()
+        assert output.flush(too_large) is RETRY
+        told += [clock.now - 1000.0] * ("would exceed spool_max_bytes" in caplog.text)
+        clock.advance(10)
+    assert told == [0, 60, 120, 180]
+    output.close()
+
+
+def test_the_skipped_events_of_a_request_are_written_down_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = b"\x92\x92\x00\x80\x07"
+    calls: list[int] = []
+    add_all = DeadLetters.add_all
+
+    def counted(dead_letters: DeadLetters, letters: Any) -> int:
+        calls.append(add_all(dead_letters, letters))
+        return calls[-1]
+
+    monkeypatch.setattr(DeadLetters, "add_all", counted)
+    config = output_config(dead_letter_dir=str(tmp_path / "dead"), max_in_flight="1")
+    with KinesisOutput(config, FakeTransport()) as output:
+        assert output.flush(bad * 300 + numbered(range(700)) + bad * 200) is OK
+    assert len((tmp_path / "dead" / FILE).read_text().splitlines()) == 500
+    assert sum(calls) == 500
+    assert len(calls) <= 3

@@ -30,7 +30,8 @@ def work(root: Path, pipe: int, first: int) -> None:
     """Put, remove and save progress until this process is killed."""
     chance = random.Random(first)
     spool = open_spool(root)
-    chunks: list[SpooledChunk] = list(spool.pending())
+    chunks: list[tuple[str, SpooledChunk]] = []
+    chunks += [(chunk.read().tag, chunk) for chunk in spool.pending()]
     number = first
 
     def report(what: str, tag: str) -> None:
@@ -40,22 +41,22 @@ def work(root: Path, pipe: int, first: int) -> None:
         choice = chance.random()
         if choice < 0.35 or not chunks:
             report("put", str(number))
-            chunks.append(spool.put(payload_of(number), str(number)))
+            chunks.append((str(number), spool.put(payload_of(number), str(number))))
             report("has-put", str(number))
             number += 1
             continue
-        chunk = chunks[chance.randrange(len(chunks))]
+        tag, chunk = chunks[chance.randrange(len(chunks))]
         if choice < 0.6:
-            level = (chunk.progress[0] if chunk.progress else 0) + 1
+            level = (chunk.read().settled or b"\0")[0] + 1
             bits = bytes([min(level, 255)]) * 20
-            report(f"progress-{bits[0]}", chunk.tag)
+            report(f"progress-{bits[0]}", tag)
             assert chunk.save_progress(bits)
-            report(f"has-progress-{bits[0]}", chunk.tag)
+            report(f"has-progress-{bits[0]}", tag)
         else:
-            report("remove", chunk.tag)
+            report("remove", tag)
             assert chunk.remove()
-            report("has-removed", chunk.tag)
-            chunks.remove(chunk)
+            report("has-removed", tag)
+            chunks.remove((tag, chunk))
 
 
 class Expected:
@@ -88,16 +89,17 @@ def check(root: Path, expected: Expected, began: tuple[str, str]) -> None:
     """Open the spool and compare it with what it must hold."""
     what, tag = began
     spool = open_spool(root)
-    found = {chunk.tag: chunk for chunk in spool.pending()}
-    assert len(found) == len(spool.pending()), "a chunk is in the spool twice"
+    contents = [chunk.read() for chunk in spool.pending()]
+    found = {content.tag: content for content in contents}
+    assert len(found) == len(contents), "a chunk is in the spool twice"
     if what == "put" and tag in found:
         expected.chunks[tag] = {0}
     if what == "remove" and tag not in found:
         del expected.chunks[tag]
     assert found.keys() == expected.chunks.keys(), (began, found.keys() ^ expected.chunks.keys())
-    for tag, chunk in found.items():
-        assert chunk.read() == payload_of(int(tag)), tag
-        level = chunk.progress[0] if chunk.progress else 0
+    for tag, content in found.items():
+        assert content.payload == payload_of(int(tag)), tag
+        level = (content.settled or b"\0")[0]
         # remove() takes the chunk before its progress, so a chunk that is left has its progress.
         assert level in expected.chunks[tag], (began, tag, level, expected.chunks[tag])
         expected.chunks[tag] = {level}

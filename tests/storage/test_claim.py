@@ -1,6 +1,7 @@
 """Which output uses which directory: restarts, several outputs, other options, forks, users."""
 
 import os
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ def name_of(spool: Spool) -> str:
 
 def tags(spool: Spool) -> list[str]:
     """Return the tags of the chunks that a spool found at its start."""
-    return [chunk.tag for chunk in spool.pending()]
+    return [chunk.read().tag for chunk in spool.pending()]
 
 
 def leave(root: Path, tag: str, **options: str) -> None:
@@ -52,9 +53,15 @@ def test_fewer_outputs_find_all_chunks(root: Path) -> None:
     for spool in spools:
         spool.close()
     only = open_spool(root)
-    assert (name_of(only), tags(only)) == ("logs.0", ["0", "1", "2"])
-    assert [chunk.read() for chunk in only.pending()] == [b"payload 0", b"payload 1", b"payload 2"]
-    assert [chunk.progress for chunk in only.pending()] == [b"\1", b"\2", b"\3"]
+    assert name_of(only) == "logs.0"
+    contents = [chunk.read() for chunk in only.pending()]
+    assert [content.tag for content in contents] == ["0", "1", "2"]
+    assert [content.payload for content in contents] == [
+        b"payload 0",
+        b"payload 1",
+        b"payload 2",
+    ]
+    assert [content.settled for content in contents] == [b"\1", b"\2", b"\3"]
     assert list(root.glob("logs.[12]/*")) == []
     only.close()
 
@@ -115,8 +122,9 @@ def test_chunks_are_moved_out_of_other_and_mixed_directories(root: Path) -> None
     for path in (root / "logs.1").iterdir():
         path.rename(mixed / path.name)
     spool = open_spool(root)
-    assert (name_of(spool), tags(spool)) == ("logs.1", ["mine"])
-    assert [chunk.progress for chunk in spool.pending()] == [b"\1"]
+    assert name_of(spool) == "logs.1"
+    (content,) = (chunk.read() for chunk in spool.pending())
+    assert (content.tag, content.settled) == ("mine", b"\1")
     assert len(list(mixed.iterdir())) == 2
     spool.close()
 
@@ -202,10 +210,10 @@ def test_a_forked_child_claims_its_own_directory(root: Path) -> None:
         root,
         "os.close(writing)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
-        "assert chunk.read() == b'x'\n"
+        "assert chunk.read().payload == b'x'\n"
         "second = open_spool(root)\n"  # the parent still has its lock
         "assert second.path.endswith('logs.1')\n"
-        "assert [chunk.tag for chunk in second.pending()] == ['child']\n",
+        "assert [chunk.read().tag for chunk in second.pending()] == ['child']\n",
     )
 
 
@@ -215,7 +223,7 @@ def test_a_child_that_outlives_the_spool_holds_no_lock(root: Path) -> None:
         "spool.close()\n"
         "again = open_spool(root)\n"
         "assert again.path.endswith('logs.0')\n"
-        "assert 'parent' in [chunk.tag for chunk in again.pending()]\n"
+        "assert 'parent' in [chunk.read().tag for chunk in again.pending()]\n"
         "assert os.waitpid(child, os.WNOHANG) == (0, 0)\n"
         "os.close(writing)\n"
         "assert os.waitpid(child, 0)[1] == 0\n",
@@ -276,11 +284,42 @@ def test_the_directory_of_another_user(root: Path, monkeypatch: pytest.MonkeyPat
         open_spool(root)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a file")
-def test_root_may_use_the_directory_of_another_user(root: Path) -> None:
+@pytest.mark.parametrize("user", [0, 4711])
+def test_root_must_not_use_the_directory_of_another_user(
+    root: Path, user: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output that runs as root would write where another user can change what it finds."""
     root.mkdir(mode=0o700)
-    os.chown(root, 12345, -1)
-    open_spool(root).close()
+    owner = root.stat().st_uid
+    stat_of = os.fstat
+
+    def of_another(fd: int) -> os.stat_result:
+        fields = list(stat_of(fd))
+        fields[stat.ST_UID] = user + 1
+        return os.stat_result(fields)
+
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr("kinesis_fast.storage.directory.os.fstat", of_another)
+    text = f"belongs to user {user + 1}, but this process runs as {user}; run it as that user"
+    with pytest.raises(StorageError, match=text):
+        open_spool(root)
+    assert root.stat().st_uid == owner
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", ["/.", "/", "/./", "//.//"])
+def test_a_link_stays_a_link_whatever_the_path_ends_with(
+    root: Path, tmp_path: Path, end: str
+) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    root.symlink_to(tmp_path / "real")
+    for create in (True, False):
+        with pytest.raises(StorageError, match="not a symbolic link"):
+            Directory.open(f"{root}{end}", create=create)
+    with pytest.raises(StorageError, match=r"ends with '\.\.'; give the real path"):
+        Directory.open(f"{root}/..{end}", create=False)
+    root.unlink()
+    Directory.open(f"{root}{end}", create=True).close()
 
 
 def test_the_directory_must_be_a_directory(root: Path, tmp_path: Path) -> None:

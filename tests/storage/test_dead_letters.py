@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from loopback_settings import program_environment
 
 from kinesis_fast.errors import StorageError
-from kinesis_fast.storage.dead_letters import FILE, DeadLetters, iso_time
+from kinesis_fast.storage.dead_letters import FILE, LOCK_PERIOD_S, LOCK_S, DeadLetters, iso_time
 from kinesis_fast.storage.directory import Directory
 
 MB = 1_000_000
@@ -229,12 +229,13 @@ def test_an_error_at_any_step_is_counted_and_logged_once(
 
 
 def test_lost_dead_letters_are_logged_once_a_minute(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dead_letters = open_dead_letters(root)
     now = 1000.0
-    monkeypatch.setattr("kinesis_fast.storage.dead_letters.time.monotonic", lambda: now)
+    config = output_config({"dead_letter_dir": str(root)})
+    dead_letters = DeadLetters.open(config, clock=lambda: now)
     root.rmdir()
+    root.write_text("not a directory")
     for _ in range(5):
         assert not dead_letters.add("reason", "tag", b"event")
     now += 60
@@ -277,3 +278,151 @@ def test_a_directory_that_cannot_be_used_raises_at_the_start(root: Path, tmp_pat
     root.symlink_to(tmp_path)
     with pytest.raises(StorageError, match="not a symbolic link"):
         open_dead_letters(root)
+
+
+# --- many dead letters at once ---
+
+
+def many(number: int) -> list[tuple[str, str, bytes, int | None, str]]:
+    """Return dead letters with the numbers from 0 as tags."""
+    return [("reason", str(index), b"event", None, "") for index in range(number)]
+
+
+def test_many_dead_letters_are_one_write(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead_letters = open_dead_letters(root)
+    faulty = FaultyOs()
+    install(monkeypatch, faulty)
+    assert dead_letters.add_all(many(1000)) == 1000
+    assert [row["tag"] for row in rows(root / FILE)] == [str(index) for index in range(1000)]
+    assert [name for name in faulty.calls if name != "pread"] == ADD
+
+
+def test_no_dead_letters_are_no_write(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead_letters = open_dead_letters(root)
+    faulty = FaultyOs()
+    install(monkeypatch, faulty)
+    assert dead_letters.add_all([]) == 0
+    assert faulty.calls == []
+
+
+def test_a_very_long_list_is_not_held_in_memory(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinesis_fast.storage.dead_letters.BLOCK_BYTES", 1000)
+    dead_letters = open_dead_letters(root)
+    sizes: list[int] = []
+
+    def each() -> Any:
+        for letter in many(100):
+            sizes.append((root / FILE).stat().st_size if (root / FILE).exists() else 0)
+            yield letter
+
+    assert dead_letters.add_all(each()) == 100
+    assert len(set(sizes)) > 10
+    assert len(rows(root / FILE)) == 100
+
+
+@pytest.mark.parametrize("n_at_once", [1, 7, 150])
+def test_rotation_with_many_at_once(root: Path, n_at_once: int) -> None:
+    dead_letters = open_dead_letters(root, dead_letter_max_bytes="1M")
+    letters = [("reason", str(index), b"x" * 10_000, None, "") for index in range(150)]
+    for first in range(0, 150, n_at_once):
+        assert dead_letters.add_all(letters[first : first + n_at_once]) == len(
+            letters[first : first + n_at_once]
+        )
+    sizes = [path.stat().st_size for path in root.iterdir()]
+    assert sum(sizes) <= MB
+    assert max(sizes) <= MB // 4
+    names = [f"{FILE}.3", f"{FILE}.2", f"{FILE}.1", FILE]
+    found = [int(row["tag"]) for name in names for row in rows(root / name)]
+    assert found == list(range(150 - len(found), 150))
+    assert sum(sizes) > MB // 2
+
+
+def test_an_error_in_the_middle_of_many(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was written before it counts as written; the rest is not tried."""
+    monkeypatch.setattr("kinesis_fast.storage.dead_letters.BLOCK_BYTES", 1000)
+    dead_letters = open_dead_letters(root)
+    writes = 0
+
+    def third_write(_index: int, name: str) -> bool:
+        nonlocal writes
+        writes += name == "write"
+        return name == "write" and writes == 3
+
+    with monkeypatch.context() as patch:
+        install(patch, FaultyOs(third_write, errno.ENOSPC))
+        n_written = dead_letters.add_all(many(100))
+    assert writes == 3
+    assert 0 < n_written < 20
+    assert dead_letters.n_lost == 100 - n_written
+    assert [row["tag"] for row in rows(root / FILE)] == [str(index) for index in range(n_written)]
+    (line,) = caplog.messages
+    assert line.startswith(f"{100 - n_written} dead letters could not be written and are lost: ")
+
+
+def test_waits_for_the_lock_are_bounded_by_the_clock(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 1000.0
+    waits: list[float] = []
+    dead_letters = DeadLetters.open(
+        output_config({"dead_letter_dir": str(root)}), clock=lambda: now
+    )
+    wait = Directory.wait_for_lock
+
+    def counted(directory: Directory, timeout_s: float) -> None:
+        waits.append(timeout_s)
+        wait(directory, 0.0)
+
+    monkeypatch.setattr(Directory, "wait_for_lock", counted)
+    other = Directory.open(str(root), create=False)
+    assert other.lock()
+    for _ in range(50):
+        assert dead_letters.add_all(many(10)) == 0
+    assert waits == [LOCK_S]
+    assert dead_letters.n_lost == 500
+    (line,) = caplog.messages
+    assert line.startswith("10 dead letters could not be written and are lost: ")
+    now += LOCK_PERIOD_S
+    assert dead_letters.add_all(many(10)) == 0
+    assert waits == [LOCK_S] * 2
+    assert caplog.messages[1].startswith("500 dead letters could not be written and are lost: ")
+    assert dead_letters.add_all(many(10)) == 0
+    now += LOCK_PERIOD_S / 2
+    other.close()
+    # A lock that is free is taken, in the pause as well.
+    assert dead_letters.add_all(many(10)) == 10
+    assert not any(waits[2:])
+
+
+def test_waits_that_end_well_are_bounded_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    waits: list[float] = []
+    dead_letters = DeadLetters.open(
+        output_config({"dead_letter_dir": str(root)}), clock=lambda: now
+    )
+    wait = Directory.wait_for_lock
+
+    def slow(directory: Directory, timeout_s: float) -> None:
+        nonlocal now
+        waits.append(timeout_s)
+        now += min(timeout_s, 0.75)
+        wait(directory, 0.0)
+
+    monkeypatch.setattr(Directory, "wait_for_lock", slow)
+    for _ in range(6):
+        assert dead_letters.add_all(many(1)) == 1
+    assert waits == pytest.approx([2.0, 1.35, 0.7, 0.1, 0.1, 0.1])
+
+
+def test_a_removed_directory_is_made_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dead_letters = open_dead_letters(root)
+    root.rmdir()
+    assert dead_letters.add("reason", "tag", b"event")
+    assert dead_letters.add("reason", "tag", b"event")
+    assert len(rows(root / FILE)) == 2
+    assert caplog.messages == [f"the dead_letter_dir {root} was removed; made it again"]
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700

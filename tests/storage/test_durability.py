@@ -128,7 +128,7 @@ def test_an_error_at_any_step_leaves_nothing(
     root: Path, failing: int, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = open_spool(root)
-    kept = spool.put(b"kept", "tag")
+    spool.put(b"kept", "tag")
     before = (files_of(spool), spool.n_bytes)
     with monkeypatch.context() as patch:
         faulty = FaultyOs(lambda index, _name: index == failing, number)
@@ -142,8 +142,7 @@ def test_an_error_at_any_step_leaves_nothing(
     spool.put(PAYLOAD, "tag")
     spool.close()
     spool = open_spool(root)
-    assert sorted(chunk.read() for chunk in spool.pending()) == sorted([b"kept", PAYLOAD])
-    assert kept.tag == "tag"
+    assert sorted(chunk.read().payload for chunk in spool.pending()) == sorted([b"kept", PAYLOAD])
     spool.close()
 
 
@@ -160,7 +159,7 @@ def test_even_when_the_clean_up_fails(
     is_whole = failing == len(PUT) - 1
     spool.close()
     spool = open_spool(root)
-    assert [chunk.read() for chunk in spool.pending()] == [PAYLOAD] * is_whole
+    assert [chunk.read().payload for chunk in spool.pending()] == [PAYLOAD] * is_whole
     assert len(files_of(spool)) == is_whole
     assert spool.n_bytes == n_bytes_on_disk(spool)
     spool.close()
@@ -181,7 +180,7 @@ def test_an_error_while_saving_progress_keeps_the_old_one(
     assert (files_of(spool), spool.n_bytes) == before
     spool.close()
     spool = open_spool(root)
-    assert [chunk.progress for chunk in spool.pending()] == [b"\1"]
+    assert [chunk.read().settled for chunk in spool.pending()] == [b"\1"]
     spool.close()
 
 
@@ -227,7 +226,7 @@ def test_short_writes_are_continued(root: Path, monkeypatch: pytest.MonkeyPatch)
         spool.put(PAYLOAD, "tag")
     spool.close()
     spool = open_spool(root)
-    assert [chunk.read() for chunk in spool.pending()] == [PAYLOAD]
+    assert [chunk.read().payload for chunk in spool.pending()] == [PAYLOAD]
     spool.close()
 
 

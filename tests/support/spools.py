@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 import time
 from pathlib import Path
 
@@ -29,6 +31,16 @@ def files_of(spool: Spool) -> list[str]:
 def n_bytes_on_disk(spool: Spool) -> int:
     """Return the size of all files in the directory of an output."""
     return sum(path.stat().st_size for path in Path(spool.path).iterdir())
+
+
+def as_of_version(path: Path, version: int) -> None:
+    """Change the format version of a chunk's file, and the checksum of its header."""
+    file = bytearray(path.read_bytes())
+    (n_fields,) = struct.unpack_from(">I", file, 12)
+    end = 56 + n_fields
+    struct.pack_into(">I", file, 8, version)
+    file[end : end + 32] = hashlib.sha256(file[:end]).digest()
+    path.write_bytes(file)
 
 
 def wait_until_empty(root: Path, patience_s: float) -> None:

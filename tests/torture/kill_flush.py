@@ -24,8 +24,8 @@ from recording_service import Accepted, RecordingService
 from spools import all_files, wait_until_empty
 
 from kinesis_fast import FlushResult, KinesisOutput
+from kinesis_fast.delivery.chunk_group import REQUESTS_PER_NOTE
 from kinesis_fast.delivery.context import Timing
-from kinesis_fast.delivery.spooled import REQUESTS_PER_NOTE
 
 FAULT_RATE: Final = 0.01
 MAX_LIFE_S: Final = 0.3  # after the first flush

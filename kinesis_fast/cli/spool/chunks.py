@@ -108,7 +108,7 @@ class ChunkSource:
             differing = differences(header.options, self._today)
             if differing:
                 state, remark = OTHER_OPTIONS, ", ".join(differing)
-        settled = progress_of(directory, found)
+        settled = progress_of(directory, found.name, header)
         return Item(
             state=state,
             path=path,

@@ -4,6 +4,6 @@
 network, and makes all its system calls through `storage.directory`.
 """
 
-from kinesis_fast.storage.spool.store import Spool, SpooledChunk
+from kinesis_fast.storage.spool.store import Spool, SpooledChunk, SpooledContent
 
-__all__ = ["Spool", "SpooledChunk"]
+__all__ = ["Spool", "SpooledChunk", "SpooledContent"]

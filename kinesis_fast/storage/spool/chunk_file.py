@@ -11,6 +11,9 @@ The file of a chunk, numbers big-endian::
     32        SHA-256 of everything before
     n         payload: the chunk as Fluent Bit passed it
 
+Every later version begins in the same way, up to the checksum of the header: so a version that
+cannot be read is told from damage.
+
 The file of its progress::
 
     8 bytes   magic "kf-progr"
@@ -84,14 +87,11 @@ def header_length(first: bytes) -> int:
     """Return the length in bytes of the header that starts with these bytes.
 
     Raises:
-        UnknownVersion: another version of this package wrote it.
         ValueError: this is not a header; the text says why.
     """
     if len(first) < _PREFIX.size or not first.startswith(_MAGIC):
         raise ValueError("it does not start like a spooled chunk")
-    _, version, n_fields, _, _ = _PREFIX.unpack_from(first)
-    if version != _VERSION:
-        raise UnknownVersion(f"its format version is {version}, only {_VERSION} can be read")
+    _, _, n_fields, _, _ = _PREFIX.unpack_from(first)
     n_bytes: int = _PREFIX.size + n_fields + _DIGEST_BYTES
     if n_bytes > MAX_HEADER_BYTES:
         raise ValueError(f"its header claims a length of {n_bytes} bytes")
@@ -106,14 +106,17 @@ def parse_header(first: bytes, n_file: int) -> Header:
         n_file: bytes of the whole file.
 
     Raises:
-        UnknownVersion, ValueError: as header_length().
+        UnknownVersion: another version of this package wrote it.
+        ValueError: it is damaged; the text says how.
     """
     n_bytes = header_length(first)
     end = n_bytes - _DIGEST_BYTES
     digest = first[end:n_bytes]
     if hashlib.sha256(first[:end]).digest() != digest:
         raise ValueError("the checksum of its header is wrong")
-    _, _, _, n_payload, digest_of_payload = _PREFIX.unpack_from(first)
+    _, version, _, n_payload, digest_of_payload = _PREFIX.unpack_from(first)
+    if version != _VERSION:
+        raise UnknownVersion(f"its format version is {version}, only {_VERSION} can be read")
     if n_file != n_bytes + n_payload:
         raise ValueError(f"it has {n_file} bytes instead of {n_bytes + n_payload}")
     fields: dict[str, Any] = json.loads(first[_PREFIX.size : end])
@@ -126,6 +129,11 @@ def parse_header(first: bytes, n_file: int) -> Header:
         digest=digest,
         n_bytes=n_bytes,
     )
+
+
+def digest_of(header: bytes) -> bytes:
+    """Return the checksum that a whole header ends with."""
+    return header[-_DIGEST_BYTES:]
 
 
 def payload_digest(payload: bytes | memoryview) -> bytes:

@@ -20,8 +20,8 @@ from kinesis_fast.storage.spool.scan import (
     DAMAGED,
     PROGRESS,
     Found,
+    each_chunk,
     each_directory,
-    look_through,
     set_aside,
     tidy,
 )
@@ -31,26 +31,52 @@ ROOT_LOCK_S: Final = 30.0  # how long a start waits while others look through th
 
 @dataclass
 class _Candidate:
-    """A directory that this output has locked; its chunks with the same options, and the others."""
+    """A directory that this output has locked.
+
+    Attributes:
+        stream: its name without the number.
+        directory: open.
+        matching: names of the chunks with the same options.
+        n_others: how many other chunks there are.
+        n_other_bytes: bytes of those.
+        reasons: why those are not sent.
+        differing: the options in which those differ.
+    """
 
     stream: str
     directory: Directory
-    matching: list[Found] = field(default_factory=list)
-    others: list[Found] = field(default_factory=list)
+    matching: list[str] = field(default_factory=list)
+    n_others: int = 0
+    n_other_bytes: int = 0
+    reasons: set[str] = field(default_factory=set)
+    differing: set[str] = field(default_factory=set)
+
+    def add(self, found: Found, identity: Identity) -> None:
+        """Take in a chunk. Of a great many, no more is kept than the name."""
+        differing = differences(found.header.options, identity) if found.header else []
+        if found.header and not differing:
+            self.matching.append(found.name)
+            return
+        self.n_others += 1
+        self.n_other_bytes += found.n_bytes
+        self.differing.update(differing)
+        if found.problem:
+            self.reasons.add(shown(found.problem))
 
 
-def claim(root: Directory, identity: Identity, log: Log) -> Directory:
+def claim(root: Directory, identity: Identity, log: Log, lock_s: float | None = None) -> Directory:
     """Return the directory for an output, locked, with all chunks of the same options in it.
 
     Args:
         root: the spool_dir, open.
         identity: the options of the output, see `identity`.
         log: where a line about chunks with other options goes.
+        lock_s: seconds to wait while others look through the spool, ROOT_LOCK_S by default.
     """
     stream = stream_name(identity["stream"])
-    with root.locked(ROOT_LOCK_S), ExitStack() as stack:
+    with root.locked(ROOT_LOCK_S if lock_s is None else lock_s), ExitStack() as stack:
         candidates = list(_candidates(root, identity, log, stack))
-        own = next((c for c in candidates if c.stream == stream and not c.others), None)
+        own = next((c for c in candidates if c.stream == stream and not c.n_others), None)
         directory = own.directory if own else _new_directory(root, stream)
         try:
             root.sync()
@@ -61,7 +87,7 @@ def claim(root: Directory, identity: Identity, log: Log) -> Directory:
         except BaseException:
             directory.close()
             raise
-        _log_others([c for c in candidates if c.stream == stream], identity, log)
+        _log_others([c for c in candidates if c.stream == stream], log)
         for candidate in candidates:
             if candidate is not own:
                 candidate.directory.close()
@@ -82,14 +108,11 @@ def _candidates(
             directory.close()
             continue
         candidate = _Candidate(stream, directory)
-        for found in look_through(directory):
-            if found.is_damaged:
-                if not found.name.endswith(DAMAGED):
-                    set_aside(directory, found.name, found.problem, log)
-            elif found.header and not differences(found.header.options, identity):
-                candidate.matching.append(found)
-            else:
-                candidate.others.append(found)
+        for found in each_chunk(directory):
+            if not found.is_damaged:
+                candidate.add(found, identity)
+            elif not found.name.endswith(DAMAGED):
+                set_aside(directory, found.name, found.problem, log)
         yield candidate
 
 
@@ -112,29 +135,28 @@ def _move(candidate: _Candidate, to: Directory, log: Log) -> None:
     if not candidate.matching:
         return
     try:
-        for found in candidate.matching:
-            source.rename(found.name, found.name, to)
-            if source.size(found.name + PROGRESS) is not None:
-                source.rename(found.name + PROGRESS, found.name + PROGRESS, to)
+        for name in candidate.matching:
+            source.rename(name, name, to)
+            if source.size(name + PROGRESS) is not None:
+                source.rename(name + PROGRESS, name + PROGRESS, to)
         to.sync()
         source.sync()
     except StorageError as error:
         log.error("some spooled chunks cannot be moved before the next start: %s", error)
 
 
-def _log_others(candidates: list[_Candidate], identity: Identity, log: Log) -> None:
-    others = [found for candidate in candidates for found in candidate.others]
-    if not others:
+def _log_others(candidates: list[_Candidate], log: Log) -> None:
+    n_others = sum(candidate.n_others for candidate in candidates)
+    if not n_others:
         return
-    headers = [found.header for found in others if found.header]
-    names = sorted({name for h in headers for name in differences(h.options, identity)})
+    names = sorted({name for candidate in candidates for name in candidate.differing})
     reasons = [f"they were spooled with different options ({', '.join(names)})"] if names else []
-    reasons += sorted({shown(found.problem) for found in others if found.problem})
+    reasons += sorted({reason for candidate in candidates for reason in candidate.reasons})
     log.warning(
         "this output does not send %d spooled chunks (%d bytes): %s; they stay in the spool: "
         "`kinesis-fast spool ls --spool %s`",
-        len(others),
-        sum(found.n_bytes for found in others),
+        n_others,
+        sum(candidate.n_other_bytes for candidate in candidates),
         "; ".join(reasons),
         shown(candidates[0].directory.path.rpartition("/")[0]),
     )

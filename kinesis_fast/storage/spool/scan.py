@@ -1,13 +1,13 @@
 """The files in the directories of a spool. Only set_aside() and tidy() change anything."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kinesis_fast.errors import StorageError
 from kinesis_fast.logs import Log
-from kinesis_fast.storage.directory import TEMPORARY, Directory, shown
+from kinesis_fast.storage.directory import TEMPORARY, Content, Directory, shown
 from kinesis_fast.storage.spool.chunk_file import (
     FIRST_BYTES,
     Header,
@@ -28,6 +28,15 @@ _NAME: Final = re.compile(
     re.ASCII,
 )
 _SUB_DIRECTORY: Final = re.compile(r"(?P<stream>[A-Za-z0-9_.-]{1,128})\.(?P<number>[0-9]{1,9})")
+
+
+class Size(NamedTuple):
+    """Name and bytes of a chunk's file, bytes of its progress, and whether it was set aside."""
+
+    name: str
+    n_bytes: int
+    n_progress: int
+    is_set_aside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,29 @@ def sub_directories(root: Directory) -> list[tuple[str, str]]:
 
 def look_through(directory: Directory) -> list[Found]:
     """Return the chunks in a directory, oldest first, with those that were set aside."""
-    return [found for name in directory.names() if (found := _find(directory, name))]
+    return list(each_chunk(directory))
+
+
+def each_chunk(directory: Directory) -> Iterator[Found]:
+    """Yield what look_through() returns, one by one: a spool may hold a great many chunks."""
+    for name in directory.names():
+        if found := _find(directory, name):
+            yield found
+
+
+def each_size(directory: Directory) -> Iterator[Size]:
+    """Yield the sizes of the chunks in a directory, oldest first, without reading them."""
+    names = directory.names()
+    with_progress = {name for name in names if name.endswith(PROGRESS)}
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if not match or match["suffix"] not in {None, DAMAGED}:
+            continue
+        n_bytes = directory.size(name)
+        if n_bytes is not None:
+            progress = name + PROGRESS
+            n_progress = directory.size(progress) if progress in with_progress else 0
+            yield Size(name, n_bytes, n_progress or 0, match["suffix"] == DAMAGED)
 
 
 def _find(directory: Directory, name: str) -> Found | None:
@@ -99,12 +130,12 @@ def set_aside(directory: Directory, name: str, problem: str, log: Log) -> None:
         log.error("%s is damaged: %s; it is renamed to %s%s", path, problem, name, DAMAGED)
 
 
-def tidy(directory: Directory, chunks: list[Found]) -> None:
+def tidy(directory: Directory, chunks: Collection[str]) -> None:
     """Remove what a process left unfinished when it ended; the directory must be locked.
 
     That is an unfinished file, whose flush has never said OK, and the progress of a removed chunk.
     """
-    names = {found.name for found in chunks}
+    names = frozenset(chunks)
     for name in directory.names():
         match = _NAME.fullmatch(name)
         if not match or not match["suffix"]:
@@ -117,22 +148,44 @@ def tidy(directory: Directory, chunks: list[Found]) -> None:
 def read_payload(directory: Directory, name: str, header: Header) -> bytes | None:
     """Return the payload of a chunk, None when the file is damaged or missing."""
     content = directory.read(name)
+    try:
+        return None if content is None else _payload(content, header)
+    except ValueError:
+        return None
+
+
+def read_chunk(directory: Directory, name: str) -> tuple[Header, bytes] | None:
+    """Return header and payload of a chunk, None when the file is missing.
+
+    Raises:
+        UnknownVersion: another version of this package wrote it.
+        ValueError: it is damaged; the text says how.
+    """
+    content = directory.read(name)
     if content is None:
         return None
+    try:
+        header = parse_header(content.data, content.n_bytes)
+    except (KeyError, RecursionError) as error:
+        raise ValueError(f"its header cannot be read: {error!r}") from error
+    return header, _payload(content, header)
+
+
+def _payload(content: Content, header: Header) -> bytes:
     with memoryview(content.data) as view:
         payload = bytes(view[header.n_bytes :])
-    return payload if payload_digest(payload) == header.payload_digest else None
+    if payload_digest(payload) != header.payload_digest:
+        raise ValueError("the checksum of its payload is wrong")
+    return payload
 
 
-def progress_of(directory: Directory, found: Found) -> bytes:
+def progress_of(directory: Directory, name: str, header: Header) -> bytes:
     """Return the bits of a chunk's settled events, none when its progress cannot be read."""
     try:
-        content = directory.read(found.name + PROGRESS)
+        content = directory.read(name + PROGRESS)
     except StorageError:  # progress only avoids duplicates, so the chunk can be sent without it
         return b""
-    if content is None or found.header is None:
-        return b""
-    return parse_progress(found.header.digest, content.data)
+    return b"" if content is None else parse_progress(header.digest, content.data)
 
 
 def each_directory(root: Directory, log: Log) -> Iterator[tuple[str, Directory]]:

@@ -5,33 +5,33 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import DamagedChunk, SpoolFull, StorageError
-from kinesis_fast.logs import LOGGER, Log
+from kinesis_fast.logs import LOGGER, Log, LogLimit
 from kinesis_fast.storage.directory import Directory, shown
 from kinesis_fast.storage.spool.chunk_file import (
-    Header,
+    UnknownVersion,
+    digest_of,
     encode_header,
     encode_progress,
-    parse_header,
 )
 from kinesis_fast.storage.spool.claim import claim
 from kinesis_fast.storage.spool.identity import identity_of
 from kinesis_fast.storage.spool.scan import (
     PROGRESS,
-    Found,
     chunk_name,
-    look_through,
+    each_size,
     progress_of,
-    read_payload,
+    read_chunk,
     set_aside,
 )
 
 Chunk = bytes | bytearray | memoryview
 
-LOG_INTERVAL_S: Final = 60.0  # at least this long between two lines about failed calls
+LOCK_S: Final = 2.0  # how long a put waits while others look through the spool, seconds
+N_CHUNK_LOCKS: Final = 64
 
 
 class Spool:
@@ -42,50 +42,40 @@ class Spool:
     """
 
     def __init__(
-        self, directory: Directory, identity: dict[str, str], max_bytes: int, log: Log
+        self, config: OutputConfig, log: Log = LOGGER, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._directory = directory
-        self._identity = identity
-        self._max_bytes = max_bytes
+        if config.spool_dir is None:
+            raise StorageError("a spool needs the option spool_dir")
+        self._root_path = config.spool_dir
+        self._identity = identity_of(config)
+        self._max_bytes = config.spool_max_bytes
         self._log = log
+        self._log_limit = LogLimit(clock)
         self._lock = threading.Condition(threading.Lock())
-        self._n_calls = 0  # calls in progress, which need the directory open
+        self._chunk_locks = [threading.Lock() for _ in range(N_CHUNK_LOCKS)]
+        self._claim_lock = threading.Lock()
+        self._n_calls = 0  # calls in progress, which need the directories open
         self._is_closing = False
         self._n_bytes = 0
-        self._last_logged_at = -LOG_INTERVAL_S
         self._found: list[SpooledChunk] = []
-        for found in look_through(directory):
-            self._n_bytes += found.n_bytes
-            if found.header is not None:
-                progress = progress_of(directory, found)
-                n_progress = directory.size(found.name + PROGRESS) or 0
-                self._n_bytes += n_progress
-                self._found.append(SpooledChunk(self, found, found.header, progress, n_progress))
+        self._directory = self._claim(None)
+        self._replaced: list[Directory] = []  # earlier ones, which chunks may still be in
 
     @classmethod
-    def open(cls, config: OutputConfig, log: Log = LOGGER) -> Self:
+    def open(
+        cls, config: OutputConfig, log: Log = LOGGER, clock: Callable[[], float] = time.monotonic
+    ) -> Self:
         """Open the spool of an output: claim a directory in spool_dir and find its chunks.
 
         Args:
             config: with a spool_dir.
             log: where lines about damaged chunks and chunks with other options go.
+            clock: returns seconds that never go back.
 
         Raises:
             StorageError: the directory cannot be made, opened or locked.
         """
-        if config.spool_dir is None:
-            raise StorageError("a spool needs the option spool_dir")
-        identity = identity_of(config)
-        root = Directory.open(config.spool_dir, create=True)
-        try:
-            directory = claim(root, identity, log)
-        finally:
-            root.close()
-        try:
-            return cls(directory, identity, config.spool_max_bytes, log)
-        except BaseException:
-            directory.close()
-            raise
+        return cls(config, log, clock)
 
     @property
     def path(self) -> str:
@@ -100,6 +90,8 @@ class Spool:
 
     def put(self, chunk: Chunk, tag: str) -> "SpooledChunk":
         """Write a chunk; when this returns, it survives a crash of the process or the machine.
+
+        When the directory of this output was removed, moved or replaced, it claims one anew.
 
         Args:
             chunk: bytes-like and contiguous; not used after the return.
@@ -117,19 +109,24 @@ class Spool:
                 raise StorageError(f"cannot spool a chunk: {error}") from None
             name = chunk_name(time_ns, int.from_bytes(os.urandom(8)))
             n_bytes = len(header) + view.nbytes
-            with self._open_directory() as directory:
+            with self._while_open():
+                directory = self._directory_in_place()
                 self._reserve(n_bytes)
                 try:
                     directory.write_durably(name, (header, view))
                 except BaseException:
                     self._account(-n_bytes)
                     raise
-        parsed = parse_header(header, n_bytes)
-        return SpooledChunk(self, Found(name, n_bytes, parsed), parsed, b"", 0)
+        return SpooledChunk(self, directory, name, n_bytes, digest=digest_of(header))
 
     def pending(self) -> list["SpooledChunk"]:
-        """Return the chunks of an earlier run that are not removed yet, oldest first."""
-        return [chunk for chunk in self._found if not chunk.is_removed]
+        """Return the chunks of an earlier run, oldest first; each is returned once.
+
+        After the start there may be more when the directory was replaced, see put().
+        """
+        with self._lock:
+            found, self._found = self._found, []
+        return found
 
     def close(self) -> None:
         """Release the directory for the next output; its files stay. A second call does nothing."""
@@ -138,14 +135,53 @@ class Spool:
         with self._lock:
             self._is_closing = True
             self._lock.wait_for(lambda: not self._n_calls)
-        self._directory.close()
+        for directory in (*self._replaced, self._directory):
+            directory.close()
+
+    def _claim(self, lock_s: float | None) -> Directory:
+        """Claim a directory, and note what is in it."""
+        root = Directory.open(self._root_path, create=True)
+        try:
+            directory = claim(root, self._identity, self._log, lock_s)
+        finally:
+            root.close()
+        try:
+            n_bytes, found = 0, []
+            for size in each_size(directory):
+                n_bytes += size.n_bytes + size.n_progress
+                if not size.is_set_aside:
+                    name, n_file, n_progress, _ = size
+                    found.append(SpooledChunk(self, directory, name, n_file, n_progress))
+        except BaseException:
+            directory.close()
+            raise
+        with self._lock:
+            self._n_bytes += n_bytes
+            self._found += found
+        return directory
+
+    def _directory_in_place(self) -> Directory:
+        """Return the directory; claim one anew when its path no longer leads to it."""
+        directory = self._directory
+        if directory.is_in_place():
+            return directory
+        with self._claim_lock:
+            if self._directory is directory:
+                new = self._claim(LOCK_S)
+                self._replaced.append(directory)
+                self._directory = new
+                self._log.warning(
+                    "the spool %s was removed, moved or replaced; new chunks are kept in %s",
+                    shown(directory.path),
+                    shown(new.path),
+                )
+            return self._directory
 
     @contextmanager
-    def _open_directory(self) -> Iterator[Directory]:
-        """Keep the directory open during a call; StorageError when it is closed."""
-        is_open = (
-            self._directory.is_open
-        )  # first: in a forked child self._lock may be held for ever
+    def _while_open(self) -> Iterator[None]:
+        """Keep the directories open during a call; StorageError when they are closed."""
+        # This first: in a forked child self._lock may be held for ever.
+        is_open = self._directory.is_open
         if is_open:
             with self._lock:
                 is_open = not self._is_closing
@@ -153,7 +189,7 @@ class Spool:
         if not is_open:
             raise StorageError(f"the spool {shown(self.path)} is closed in this process")
         try:
-            yield self._directory
+            yield
         finally:
             with self._lock:
                 self._n_calls -= 1
@@ -172,7 +208,7 @@ class Spool:
         with self._lock:
             self._n_bytes += change
 
-    def _try(self, action: Callable[[Directory], None], consequence: str) -> bool:
+    def _try(self, action: Callable[[], None], consequence: str) -> bool:
         """Do something whose failure must not end a delivery; log one failure a minute.
 
         Returns:
@@ -181,45 +217,65 @@ class Spool:
         if self._is_closing or not self._directory.is_open:
             return False
         try:
-            with self._open_directory() as directory:
-                action(directory)
+            with self._while_open():
+                action()
         except StorageError as error:
-            with self._lock:
-                now = time.monotonic()
-                is_due = now - self._last_logged_at >= LOG_INTERVAL_S
-                if is_due:
-                    self._last_logged_at = now
-            if is_due:
+            if self._log_limit.count():
                 self._log.error("%s; %s", error, consequence)
             return False
         return True
 
 
-class SpooledChunk:
-    """A chunk on disk; made by Spool.
+class SpooledContent(NamedTuple):
+    """What SpooledChunk.read() returns.
 
     Attributes:
         tag: Fluent Bit's name for the source.
-        time_ns: when it was spooled, nanoseconds since 1970.
-        n_bytes: of the chunk as it was put.
-        progress: a bit for each event, in order, lowest bit first, 1 when the event is settled.
+        payload: the chunk as it was put.
+        settled: a bit for each event, in order, lowest bit first, 1 when the event is settled.
             Missing bits at the end are 0.
+        time_ns: when it was spooled, nanoseconds since 1970.
     """
 
+    tag: str
+    payload: bytes
+    settled: bytes
+    time_ns: int
+
+
+class SpooledChunk:
+    """A chunk on disk; made by Spool.
+
+    There may be a great many, so what its file says is read only when it is wanted.
+    """
+
+    __slots__ = (
+        *("_spool", "_directory", "_name", "_n_file", "_n_progress"),
+        *("_digest", "_settled", "_is_removed"),
+    )
+
     def __init__(
-        self, spool: Spool, found: Found, header: Header, progress: bytes, n_progress: int
+        self,
+        spool: Spool,
+        directory: Directory,
+        name: str,
+        n_file: int,
+        n_progress: int = 0,
+        digest: bytes | None = None,
     ) -> None:
-        self.tag = header.tag
-        self.time_ns = header.time_ns
-        self.n_bytes = header.n_payload
-        self.progress = bytearray(progress)
         self._spool = spool
-        self._header = header
-        self._name = found.name
-        self._n_file = found.n_bytes
+        self._directory = directory
+        self._name = name
+        self._n_file = n_file
         self._n_progress = n_progress  # size of the progress file
-        self._lock = threading.Lock()
+        self._digest = digest  # of the header; None before an earlier run's chunk is read
+        self._settled: bytes | None = None  # the bits that save_progress() got
         self._is_removed = False
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its file."""
+        return self._n_file
 
     @property
     def is_removed(self) -> bool:
@@ -229,52 +285,62 @@ class SpooledChunk:
     @property
     def path(self) -> str:
         """Path of its file."""
-        return f"{self._spool.path}/{self._name}"
+        return f"{self._directory.path}/{self._name}"
 
-    def read(self) -> bytes:
-        """Return the chunk as it was put.
+    def read(self) -> SpooledContent:
+        """Return what is on the disk.
 
         Raises:
             DamagedChunk: its file is damaged, and now set aside; or the file is missing.
             StorageError: the system reports an error, which may be temporary.
         """
-        with self._spool._open_directory() as directory:
-            payload = read_payload(directory, self._name, self._header)
-            if payload is not None:
-                return payload
-            with self._lock:
+        with self._spool._while_open(), self._lock:
+            try:
+                chunk = read_chunk(self._directory, self._name)
+                if chunk is None:
+                    raise DamagedChunk(
+                        f"{shown(self.path)} is missing: it was removed from outside"
+                    )
+            except UnknownVersion as error:
+                raise StorageError(f"cannot read {shown(self.path)}: {error}") from None
+            except DamagedChunk:
                 self._is_removed = True
-            if directory.size(self._name) is None:
-                raise DamagedChunk(f"{shown(self.path)} is missing: it was removed from outside")
-            problem = "the checksum of its payload is wrong"
-            set_aside(directory, self._name, problem, self._spool._log)
-            raise DamagedChunk(f"{shown(self.path)} is damaged: {problem}")
+                self._remove_files()
+                raise
+            except ValueError as error:
+                self._is_removed = True
+                set_aside(self._directory, self._name, str(error), self._spool._log)
+                raise DamagedChunk(f"{shown(self.path)} is damaged: {error}") from None
+            header, payload = chunk
+            self._digest = header.digest
+            settled = self._settled
+            if settled is None:
+                settled = b""
+                if self._n_progress:
+                    settled = progress_of(self._directory, self._name, header)
+            return SpooledContent(header.tag, payload, settled, header.time_ns)
 
-    def save_progress(self, progress: bytes | bytearray) -> bool:
+    def save_progress(self, settled: bytes | bytearray) -> bool:
         """Write down which events are settled, for the next start.
 
         This is not durable: after a crash of the machine older progress, or none, may be found, and
         then records arrive twice. Each call writes a small file, so collect some events first.
 
         Args:
-            progress: the new value of the attribute.
+            settled: bits as in SpooledContent. read() returns them from now on.
 
         Returns:
-            Whether it was written: not after remove(), and not when the system reports an error.
+            Whether it was written: not before the first read() of an earlier run's chunk, not after
+            remove(), and not when the system reports an error.
         """
-        bits = bytes(progress)
-        file = encode_progress(self._header.digest, bits)
         with self._lock:
-            self.progress[:] = bits
-            return not self._is_removed and self._spool._try(
-                lambda directory: self._write_progress(directory, file),
-                "after a restart, records may arrive twice",
+            self._settled = bits = bytes(settled)
+            if self._is_removed or self._digest is None:
+                return False
+            file = encode_progress(self._digest, bits)
+            return self._spool._try(
+                lambda: self._write_progress(file), "after a restart, records may arrive twice"
             )
-
-    def _write_progress(self, directory: Directory, file: bytes) -> None:
-        directory.replace(self._name + PROGRESS, (file,))
-        self._spool._account(len(file) - self._n_progress)
-        self._n_progress = len(file)
 
     def remove(self) -> bool:
         """Remove it from the disk, when its last record is settled.
@@ -285,18 +351,29 @@ class SpooledChunk:
             Whether it is removed. After an error or close() it is not; the next start sends it.
         """
         with self._lock:
-            if self._is_removed:
-                return True
-            self._is_removed = self._spool._try(
-                self._remove_files, "the chunk will be sent again after the next start"
-            )
+            if not self._is_removed:
+                self._is_removed = self._spool._try(
+                    self._remove_files, "the chunk will be sent again after the next start"
+                )
             return self._is_removed
 
-    def _remove_files(self, directory: Directory) -> None:
+    @property
+    def _lock(self) -> threading.Lock:
+        """One that several chunks share: a lock of its own would double the size of a chunk."""
+        locks = self._spool._chunk_locks
+        return locks[hash(self._name) % len(locks)]
+
+    def _write_progress(self, file: bytes) -> None:
+        self._directory.replace(self._name + PROGRESS, (file,))
+        self._spool._account(len(file) - self._n_progress)
+        self._n_progress = len(file)
+
+    def _remove_files(self) -> None:
         # In this order: a chunk without its progress would be sent again as a whole.
-        directory.remove(self._name)
+        self._directory.remove(self._name)
         self._spool._account(-self._n_file)
         self._n_file = 0
-        directory.remove(self._name + PROGRESS)
-        self._spool._account(-self._n_progress)
-        self._n_progress = 0
+        if self._n_progress:
+            self._directory.remove(self._name + PROGRESS)
+            self._spool._account(-self._n_progress)
+            self._n_progress = 0
