@@ -85,7 +85,7 @@ def _stream(client: Any, config: OutputConfig) -> Iterator[Finding]:
         if denied.state is State.BAD:
             return
     except BotoCoreError as error:
-        yield Finding(State.BAD, "stream", str(explain(error)))
+        yield Finding(State.BAD, "stream", str(explain(error, client.meta.endpoint_url)))
         return
     else:
         yield from _about_stream(answer["StreamDescriptionSummary"], config)
@@ -140,7 +140,7 @@ def _put_records(client: Any, target: dict[str, str]) -> Finding:
             return Finding(State.OK, "PutRecords", "allowed (dry run, nothing was written)")
         return _refused("PutRecords", error)
     except BotoCoreError as error:
-        return Finding(State.BAD, "PutRecords", str(explain(error)))
+        return Finding(State.BAD, "PutRecords", str(explain(error, client.meta.endpoint_url)))
     text = "allowed; the answer was that of a real request, an empty record may have been written"
     return Finding(State.OK, "PutRecords", text)
 
