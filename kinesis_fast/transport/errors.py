@@ -141,9 +141,9 @@ def _is_of_the_service(error: Exception, endpoint: str | None) -> bool:
     """Tell whether a request for the service itself failed, not one for credentials."""
     if endpoint is None or isinstance(error, ClientError | ProxyConnectionError):
         return False
-    url = getattr(error, "kwargs", {}).get("endpoint_url") or endpoint
-    host = urlsplit(str(url)).hostname or ""
-    return host == urlsplit(endpoint).hostname or "kinesis" in host  # it may name an account
+    url = str(getattr(error, "kwargs", {}).get("endpoint_url") or endpoint)
+    host = urlsplit(url).netloc
+    return host == urlsplit(endpoint).netloc or "kinesis" in host  # it may name an account
 
 
 def _explain_sts(response: Mapping[str, Any], text: str) -> TransportError:

@@ -27,18 +27,19 @@ MAX_LOOKED_AT: Final = 8 * KIB  # characters of a text that are searched for sec
 MAX_ERROR_BODY: Final = 64 * KIB  # bytes of an error response that are kept as they are
 MAX_MEMBER: Final = 1 * KIB  # characters of each member that is kept of a longer one
 LEAST_SECRET: Final = 4  # characters; masking a shorter one would tear words apart
-LEAST_LONG: Final = 32  # characters of a secret whose pieces give it away
-LEAST_PIECE: Final = 8  # characters of such a piece
-LEAST_ENCODED: Final = 6  # characters of base64
-LEAST_FOLDED: Final = 16  # characters that are looked for across white space
+MAX_SHORT: Final = 100  # characters of a form of a secret that is not masked in pieces
+LEAST_ENCODED: Final = 5  # characters of base64
+PIECE: Final = 8  # letters of a long secret that are masked by themselves
 LEAST_IN_BODY: Final = 8  # characters; codes of errors stand there, which decide what to do
-MAX_RENEWED: Final = 32  # secrets of credentials in use, and of some before them
+MAX_RENEWED: Final = 16  # secrets of credentials in use, and of some before them
 OK, CLIENT_ERROR = 200, 400
 ANSWER_HEAD: Final = 100  # bytes in which a response to PutRecords says what it is
 NONE_FAILED: Final = b'"FailedRecordCount":0'
 ERROR_MEMBERS: Final = ("__type", "code", "message", "Message")  # of an error response
 USER_INFO: Final = re.compile(r"//[^/@\s\"]+@")  # of a URL: it may be a password
-PIECE: Final = re.compile(r"[A-Za-z0-9_-]+")
+WORD_OR_ESCAPE: Final = re.compile(
+    r"\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[rnt]|%[0-9A-Fa-f]{2}|([A-Za-z0-9]+)"
+)
 PERCENT: Final = re.compile("%..")
 VARIABLES: Final = (
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
@@ -48,7 +49,7 @@ URL_VARIABLES: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_END
 TOKEN_FILES: Final = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
 # What libraries advise programmers of Python to do; it does not help the operator of an output.
 FOREIGN_ADVICE: Final = (
-    *("pip install", "certifi", "create_default_context", "_create_unverified", "readthedocs"),
+    *("pip install", "certifi.", "create_default_context", "_create_unverified", "readthedocs"),
     *("python.org", "verify=", "check_hostname", "assert_hostname", "install certificates"),
 )
 SSL_SOURCE: Final = " (_ssl.c:"
@@ -106,9 +107,8 @@ def presentable(text: object) -> str:
     """Return a text of another library, fit for an error: short, masked, without its advice."""
     whole = str(text)
     shown = USER_INFO.sub(f"//{MASK}@", masked(whole[:MAX_LOOKED_AT]))
-    if len(whole) > MAX_LOOKED_AT:  # the cut may have left the first part of a secret
-        longest = max(map(len, _forms(_known())), default=0)
-        shown = shown[: max(0, len(shown) - longest)]
+    if len(whole) > MAX_LOOKED_AT:  # the cut may have left the first part of a short secret
+        shown = shown[:-MAX_SHORT]
     return _without_advice(shown)[:MAX_TEXT]
 
 
@@ -135,34 +135,74 @@ def without_secrets(response: Response) -> Response:
 
 
 def masked(text: str, least: int = 0) -> str:
-    """Replace every known secret, whole or in long pieces, in any form that texts give it.
+    """Replace every known secret, and pieces of a long one, in any form that texts give it.
 
     Args:
-        text: to be searched for each form; its length bounds the time.
-        least: characters of the shortest form to look for.
+        text: its length bounds the time.
+        least: characters of the shortest secret to look for.
     """
-    forms = [form for form in _forms(_known()) if len(form) >= least]
-    for form in forms:
-        text = text.replace(form, MASK)
-    dense = _dense(text)
-    long_forms = [form for form in forms if len(form) >= LEAST_FOLDED]
-    if any(form in dense for form in long_forms):  # one was folded into several lines
-        for form in long_forms:
-            dense = dense.replace(form, MASK)
-        return dense
+    known = _known()
+    pieces = _pieces(known)
+    if pieces:
+        text = _without_pieces(text, pieces)
+    for form in _forms(known):
+        if len(form) >= least:
+            text = text.replace(form, MASK)
     return text
+
+
+def _without_pieces(text: str, pieces: frozenset[str]) -> str:
+    """Mask what has a piece of a secret in its letters, whatever stands between these."""
+    letters, places = _letters(text)
+    shown, n_done = [], 0
+    first = end = 0  # of the letters that are to be masked next; none if end is 0
+    for start in range(len(letters) - PIECE + 2):
+        if letters[start : start + PIECE] in pieces:
+            first, end = first if end else start, start + PIECE
+        elif end and start >= end:
+            shown += [text[n_done : places[first]], MASK]
+            n_done, end = places[end - 1] + 1, 0
+    if end:
+        shown += [text[n_done : places[first]], MASK]
+        n_done = places[end - 1] + 1
+    return "".join(shown) + text[n_done:]
+
+
+def _letters(text: str) -> tuple[str, list[int]]:
+    """Return the letters and digits of a text without its escapes, and where each one stands."""
+    words: list[str] = []
+    places: list[int] = []
+    for found in WORD_OR_ESCAPE.finditer(text):
+        if found[1] is not None:
+            words.append(found[1])
+            places += range(found.start(), found.end())
+    return "".join(words), places
+
+
+@lru_cache(maxsize=2)
+def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
+    """Return every run of PIECE letters of long secrets, also of what base64 makes of them."""
+    pieces: set[str] = set()
+    for secret in filter(_is_long, secrets):
+        for form in (secret, *_encoded(secret)):
+            letters, _ = _letters(form)
+            pieces.update(letters[i : i + PIECE] for i in range(len(letters) - PIECE + 1))
+    return frozenset(pieces)
 
 
 @lru_cache(maxsize=2)
 def _forms(secrets: tuple[str, ...]) -> tuple[str, ...]:
-    """Return all that has to be masked, the longest first: a secret may be a part of another."""
+    """Return how texts show short secrets, the longest first: one may be a part of another."""
     forms: set[str] = set()
     for secret in secrets:
-        forms.update(form for form in _written(secret) if len(form) >= LEAST_SECRET)
-        forms.update(form for form in _encoded(secret) if len(form) >= LEAST_ENCODED)
-        if len(secret) >= LEAST_LONG or not secret.isprintable():
-            forms.update(piece for piece in PIECE.findall(secret) if len(piece) >= LEAST_PIECE)
+        if not _is_long(secret):
+            forms.update(form for form in _written(secret) if len(form) >= LEAST_SECRET)
+            forms.update(form for form in _encoded(secret) if len(form) >= LEAST_ENCODED)
     return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _is_long(secret: str) -> bool:
+    return len(_letters(secret)[0]) >= 2 * PIECE
 
 
 def _written(secret: str) -> Iterator[str]:
@@ -178,7 +218,7 @@ def _written(secret: str) -> Iterator[str]:
         yield encoded
         yield PERCENT.sub(lambda found: found.group().lower(), encoded)
     yield " ".join(secret.split())
-    yield _dense(secret)
+    yield "\r\n ".join(secret.split())
 
 
 def _encoded(secret: str) -> Iterator[str]:
@@ -192,13 +232,6 @@ def _encoded(secret: str) -> Iterator[str]:
 
 def _bytes(secret: str) -> bytes:
     return secret.encode("utf-8", "surrogateescape")
-
-
-def _dense(text: str) -> str:
-    """Return a text without white space, and without what stands for it in an escaped text."""
-    for mark in ("\\r", "\\n", "\\t", "%0D", "%0A", "%0d", "%0a"):
-        text = text.replace(mark, "")
-    return "".join(text.split())
 
 
 def _shortened(body: bytes) -> bytes:

@@ -30,6 +30,7 @@ from kinesis_fast.transport.errors import (
 )
 from kinesis_fast.transport.secrets import without_secrets
 
+MAX_DATE: Final = 100  # characters of a header
 SKEWED: Final = (
     b"RequestTimeTooSkewed",
     b"InvalidSignatureException",
@@ -192,8 +193,9 @@ class DirectTransport:
         if not any(code in response.body[:MAX_LOOKED_AT] for code in SKEWED):
             return False
         try:
-            theirs_s = parsedate_to_datetime(response.headers["date"]).timestamp()
-        except (KeyError, ValueError):
+            date = response.headers["date"][:MAX_DATE]
+            theirs_s = parsedate_to_datetime(date).timestamp()
+        except (KeyError, ValueError, OverflowError):
             return False
         skew_s = theirs_s - time.time()
         if abs(skew_s - self._skew_s) <= MAX_CLOCK_SKEW_S:
