@@ -270,6 +270,18 @@ def test_hostile_texts_take_no_more_time_than_short_ones(kind: str) -> None:
     assert shown == presentable(looked_at)
 
 
+def test_a_text_is_cut_before_it_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+
+    def masked(text: str) -> str:
+        searched.append(text)
+        return text
+
+    monkeypatch.setattr(secrets, "masked", masked)
+    assert len(presentable("x" * HUGE)) == MAX_TEXT
+    assert [len(text) for text in searched] == [secrets.MAX_LOOKED_AT]
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_responses(kind: str) -> None:
     secrets.learn(TOKEN)
