@@ -10,7 +10,7 @@ import tempfile
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from botocore.httpsession import get_cert_path
@@ -60,12 +60,12 @@ def _one_file(paths: tuple[str, ...]) -> str:
     if len(paths) == 1 and not Path(paths[0]).is_dir():
         return paths[0]
     file = _merged(paths, tuple(Path(path).stat().st_mtime_ns for path in paths))
-    return paths[0] if file is None else f"/proc/self/fd/{file.fileno()}"
+    return paths[0] if file is None else f"/proc/self/fd/{file}"
 
 
 # The file has no name; it lives as long as the process, because contexts read it again.
 @cache
-def _merged(paths: tuple[str, ...], _changed_ns: tuple[int, ...]) -> IO[bytes] | None:
+def _merged(paths: tuple[str, ...], _changed_ns: tuple[int, ...]) -> int | None:
     files: dict[Path, None] = {}  # a directory for OpenSSL has a link to each file, too
     for path in map(Path, paths):
         found = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -77,7 +77,7 @@ def _merged(paths: tuple[str, ...], _changed_ns: tuple[int, ...]) -> IO[bytes] |
     certificates = [content for content in certificates if PEM_MARK in content]
     if not certificates:
         return None
-    merged = tempfile.TemporaryFile(prefix="kinesis-fast-")  # noqa: SIM115
-    merged.write(b"\n".join(certificates))
-    merged.flush()
-    return merged
+    with tempfile.TemporaryFile(prefix="kinesis-fast-") as merged:
+        merged.write(b"\n".join(certificates))
+        merged.flush()
+        return os.dup(merged.fileno())

@@ -170,6 +170,8 @@ def test_source_keys_that_were_replaced_are_read_again(code: str, aws_settings: 
         options = {"profile": "logs", "role_arn": ROLE, "sts_endpoint": sts_server.url}
         aws_settings.write_text(profile.format("OLDKEY"))
         transport = open_transport(output_config(options, endpoint=server.url))
+        sts.lifetime = timedelta(seconds=5)  # so each request looks up the role
+        assert transport.send(BODY, 1, None).status == 200
         sts.error = (403, code)
         with pytest.raises(NotSentError, match=r"source credentials.*have expired") as caught:
             transport.send(BODY, 1, None)
@@ -178,7 +180,9 @@ def test_source_keys_that_were_replaced_are_read_again(code: str, aws_settings: 
         sts.error = None
         assert transport.send(BODY, 1, None).status == 200
         transport.close()
-    assert sts.asked_by == ["OLDKEY", "NEWKEY"]
+    assert set(sts.asked_by[:-1]) <= {"OLDKEY", "NEWKEY"}
+    assert sts.asked_by[0] == "OLDKEY"
+    assert sts.asked_by[-1] == "NEWKEY"
 
 
 @pytest.mark.parametrize(
