@@ -21,7 +21,13 @@ class SendFailureTimeout(KinesisFastError):
 
 
 class TransportError(KinesisFastError):
-    """A request got no response: no connection, a timeout, no credentials. It may have arrived."""
+    """A request got no response: no connection, a timeout, no credentials. It may have arrived.
+
+    Attributes:
+        n_sent: how often the request went out; an attempt to connect for it counts as well.
+    """
+
+    n_sent = 1
 
 
 class StorageError(KinesisFastError):

@@ -91,7 +91,7 @@ def _stream(client: Any, config: OutputConfig) -> Iterator[Finding]:
         if denied.state is State.BAD:
             return
     except BotoCoreError as error:
-        yield bad("stream", str(explain(error)))
+        yield bad("stream", str(explain(error, client.meta.endpoint_url)))
         return
     else:
         yield from _about_stream(summary["StreamDescriptionSummary"], config)
@@ -133,7 +133,7 @@ def _put_records(client: Any, target: dict[str, str]) -> Finding:
             return good("PutRecords", "allowed (dry run, nothing was written)")
         return _refused("PutRecords", error)
     except BotoCoreError as error:
-        return bad("PutRecords", str(explain(error)))
+        return bad("PutRecords", str(explain(error, client.meta.endpoint_url)))
     text = "allowed; DryRun was ignored, so an empty record may have been written"
     return good("PutRecords", text)
 

@@ -116,35 +116,28 @@ class ChunkGroup:
         with self._lock:  # held while it is written: no older note overtakes a newer one
             self._save(delivery.settled_events())
 
-    def end(self, delivery: ChunkDelivery, *, is_complete: bool) -> list[Entry]:
+    def end(self, delivery: ChunkDelivery, *, is_complete: bool) -> None:
         """Remove the chunks that are settled, and count what is pending of the others.
 
         Args:
             delivery: closed.
             is_complete: what its run() returned.
-
-        Returns:
-            The entries for which nothing is left to do.
         """
-        left: list[tuple[LoadedChunk, bytes]] = []
-        done: list[Entry] = []
+        n_pending = self._account.n_pending
+        left: list[tuple[Entry, int]] = []
         for chunk, bits in self._split_bits(delivery.settled_events()):
-            is_done = is_complete if self._is_single else _is_whole(bits, chunk.n_events)
-            chunk.entry.n_pending = 0
-            if is_done:
-                done.append(chunk.entry)
-            else:
-                left.append((chunk, bits))
-        if left:
-            first = left[0][0].entry
-            first.n_pending = self._account.n_pending
-            for chunk, bits in left[1:]:
-                n_own = self._count(chunk.payload, bits)
-                first.n_pending -= n_own
-                chunk.entry.n_pending = n_own
-        for entry in done:
-            entry.stored.remove()
-        return done
+            is_whole = is_complete if self._is_single else _is_whole(bits, chunk.n_events)
+            if not is_whole:
+                left.append((chunk.entry, self._count(chunk.payload, bits)))
+        for number, (entry, n_own) in enumerate(left):  # the last one has what is left over
+            entry.n_pending = n_own if number < len(left) - 1 else n_pending
+            n_pending -= n_own
+        left_numbers = {entry.number for entry, _ in left}
+        for entry in self.entries:
+            if entry.number not in left_numbers:
+                entry.n_pending = 0
+                entry.stored.remove()
+                entry.is_done = True
 
     def _note_request(self, delivery: ChunkDelivery) -> None:
         """Count a request that is settled; write the progress down every few requests."""

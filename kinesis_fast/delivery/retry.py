@@ -15,6 +15,7 @@ from kinesis_fast._core.answer import all_accepted
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import BACKOFF_BASE_S, BACKOFF_CAP_S, MAX_ATTEMPTS, RETRY_BUDGET_S
 from kinesis_fast.transport import NotSentError, Response
+from kinesis_fast.transport.secrets import presentable
 
 
 class Outcome(Enum):
@@ -36,7 +37,7 @@ class Verdict(NamedTuple):
         throttled: whether the service told to slow down, for one entry at least.
         reason: what failed, in the words of the service, unescaped; empty when SETTLED.
         hint: what an operator can do about it; may be empty.
-        was_sent: whether the request went out at all.
+        n_sent: how often the request went out.
     """
 
     outcome: Outcome
@@ -44,7 +45,7 @@ class Verdict(NamedTuple):
     throttled: bool = False
     reason: str = ""
     hint: str = ""
-    was_sent: bool = True
+    n_sent: int = 1
 
 
 SETTLED: Final = Verdict(Outcome.SETTLED)
@@ -54,6 +55,7 @@ REDIRECT_STATUS = range(300, 400)
 SERVER_ERROR_STATUS = range(500, 600)
 REQUEST_TIMEOUT, TOO_LARGE, TOO_MANY_REQUESTS = 408, 413, 429
 MAX_DOUBLINGS = 60  # of a wait; the cap is reached long before, and 2.0 ** 1024 overflows
+MAX_CODE, MAX_MESSAGE = 200, 500  # characters; cut before any pattern looks at the text
 MAX_QUOTED = 200  # characters of a response that a reason quotes
 
 THROTTLE_CODES: Final = frozenset(
@@ -130,10 +132,13 @@ def classify(response: Response, n_records: int) -> Verdict:
         n_records: number of entries in the request, at least 1.
     """
     if response.status not in OK_STATUS:
-        return _classify_error(response)
-    if all_accepted(response.body, n_records):
-        return SETTLED
-    return _classify_entries(response.body, n_records)
+        verdict = _classify_error(response)
+    elif all_accepted(response.body, n_records):
+        verdict = SETTLED
+    else:
+        verdict = _classify_entries(response.body, n_records)
+    n_sent = getattr(response, "n_sent", 1)  # a transport of a user's own may return any tuple
+    return verdict if n_sent == 1 else verdict._replace(n_sent=n_sent)
 
 
 def classify_exception(error: Exception) -> Verdict:
@@ -142,11 +147,11 @@ def classify_exception(error: Exception) -> Verdict:
     Args:
         error: what the transport raised; all but a NotSentError may pass.
     """
-    if isinstance(error, NotSentError):
-        return Verdict(Outcome.BLOCKED, reason=str(error), was_sent=False)
-    if isinstance(error, TransportError):
-        return Verdict(Outcome.RETRY_ALL, reason=str(error))
-    return Verdict(Outcome.RETRY_ALL, reason=f"{type(error).__name__}: {error}")
+    outcome = Outcome.BLOCKED if isinstance(error, NotSentError) else Outcome.RETRY_ALL
+    reason = presentable(str(error))
+    if not isinstance(error, TransportError):
+        reason = f"{type(error).__name__}: {reason}"
+    return Verdict(outcome, reason=reason, n_sent=getattr(error, "n_sent", 1))
 
 
 def pause_s(attempts: int, spent_s: float, random: Callable[[], float]) -> float | None:
@@ -220,7 +225,7 @@ def _accepted(entry: Any) -> bool:
 
 def _entry_code(entry: Any) -> str:
     code = entry.get("ErrorCode") if isinstance(entry, dict) else None
-    return str(code) if code else "no sequence number"
+    return str(code)[:MAX_CODE] if code else "no sequence number"
 
 
 def _entry_message(entry: Any) -> str:
@@ -270,7 +275,8 @@ def _error_of(response: Response) -> tuple[str, str]:
     fields: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
     code = fields.get("__type") or fields.get("code") or _header(response, "x-amzn-errortype")
     message = fields.get("message") or fields.get("Message") or _quoted(response.body)
-    return str(code).rpartition("#")[2].partition(":")[0].strip(), str(message)
+    code = str(code)[-MAX_CODE:].rpartition("#")[2].partition(":")[0].strip()
+    return code, str(message)[:MAX_MESSAGE]
 
 
 def _header(response: Response, name: str) -> str:

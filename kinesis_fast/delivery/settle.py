@@ -72,10 +72,12 @@ class Settlement:
     def answered(self, in_flight: InFlightRequest, verdict: Verdict) -> bool:
         """Book the answer to a request. Returns whether all of its records are settled by it."""
         request = in_flight.request
-        if not verdict.was_sent:
+        if not verdict.n_sent:
             self._account.not_attempted(in_flight.n_resent)
             return False
         in_flight.was_sent = True
+        for _ in range(1, verdict.n_sent):  # over a new connection, or with another time
+            self._account.attempted(request.n_records)
         if verdict.throttled:
             self._account.throttled()
             n_failed = len(verdict.failed) or request.n_records

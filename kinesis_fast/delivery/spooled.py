@@ -86,6 +86,7 @@ class Spooled:
         stored = entry = None
         is_taken = False
         try:
+            context.threads.revive()
             n_records = context.encoder.count(chunk)
             context.stats.chunk(n_bytes_of(chunk))
             account.taken_over(n_records)
@@ -165,6 +166,9 @@ class Spooled:
                 self._workers.discard(worker)
                 self._context.log.warning("no thread to deliver from the spool: %s", error)
                 return
+            except BaseException:
+                self._workers.discard(worker)
+                raise
 
     def _work(self, worker: object) -> None:
         """Deliver entries until none is left; the thread pool repeats it if it raises."""
@@ -267,7 +271,7 @@ class Spooled:
                 account = ChunkAccount(context.stats)
                 account.adopt(entry.n_pending)
                 account.close("dead")
-            self._finish(entry)
+            entry.is_done = True
             return None
         except (StorageError, MemoryError) as error:
             self._postpone([entry], "a chunk", f"it cannot be read: {error}")
@@ -316,19 +320,15 @@ class Spooled:
                 if not is_complete:
                     group.note(delivery)
             finally:
-                self._end(delivery, group, is_complete=is_complete)
-
-    def _end(self, delivery: ChunkDelivery, group: ChunkGroup, *, is_complete: bool) -> None:
-        try:
-            delivery.close()
-        finally:
-            for entry in group.end(delivery, is_complete=is_complete):
-                self._finish(entry)
-            with self._changed:
-                self._deliveries.pop(delivery, None)
-
-    def _finish(self, entry: Entry) -> None:
-        entry.is_done = True
+                delivery.close()
+            try:
+                group.end(delivery, is_complete=is_complete)
+            except BaseException:
+                group.end(delivery, is_complete=is_complete)  # what the exception kept it from
+                raise
+            finally:
+                with self._changed:
+                    self._deliveries.pop(delivery, None)
 
     def _hold(self, delivery: ChunkDelivery) -> None:
         """Let all chunks wait: the service takes nothing. This one is due first, being older."""

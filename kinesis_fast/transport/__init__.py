@@ -11,6 +11,8 @@ __all__ = ["NotSentError", "Response", "Transport"]
 class NotSentError(TransportError):
     """The request was not sent, and sending it again at once is pointless (no credentials, say)."""
 
+    n_sent = 0
+
 
 class Response(NamedTuple):
     """Any HTTP response, good or bad, as it arrived.
@@ -24,6 +26,22 @@ class Response(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def n_sent(self) -> int:
+        """How often the request went out until this response came."""
+        return 1
+
+
+class ResentResponse(Response):
+    """A response to a request that the transport had to send more than once."""
+
+    times = 1
+
+    @property
+    def n_sent(self) -> int:
+        """How often the request went out until this response came."""
+        return self.times
 
 
 class Transport(Protocol):

@@ -10,11 +10,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import NoCredentialsError
-
 from kinesis_fast.errors import TransportError
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.errors import NO_CREDENTIALS, explain, is_outdated, stream_parameter
+from kinesis_fast.transport.errors import (
+    NO_CREDENTIALS,
+    check_proxy,
+    explain,
+    is_outdated,
+    is_source_outdated,
+    stream_parameter,
+)
+from kinesis_fast.transport.secrets import without_secrets
 
 
 class _Exchange(threading.local):
@@ -53,6 +59,7 @@ class BotocoreTransport:
         """
         exchange = self._exchange
         exchange.body, exchange.timeout_s, exchange.response = body, timeout_s, None
+        client = None
         try:
             client = self._client or self._new_client()
             self._client = client
@@ -60,9 +67,9 @@ class BotocoreTransport:
         except Exception as error:
             # botocore raises an exception for an error response; it is a response all the same.
             if exchange.response is None:
-                if isinstance(error, NoCredentialsError):
+                if is_source_outdated(error):
                     self._client = None
-                raise explain(error) from error
+                raise explain(error, client and client.meta.endpoint_url) from error
         finally:
             response = exchange.response
             exchange.body = exchange.response = None
@@ -70,9 +77,10 @@ class BotocoreTransport:
             raise TransportError(
                 "botocore ended the call without its before-parse event; is it older than 1.35.16?"
             )
+        check_proxy(response)
         if is_outdated(response):
             self._client = None
-        return response
+        return without_secrets(response)
 
     def close(self) -> None:
         """Close the pooled connections."""

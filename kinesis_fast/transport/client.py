@@ -4,6 +4,7 @@ The client is made with botocore, not boto3: boto3's own parts (resources, S3 tr
 needed here and would cost memory on every host.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,14 +19,17 @@ from botocore.credentials import (
     AssumeRoleCredentialFetcher,
     CredentialResolver,
     DeferredRefreshableCredentials,
+    create_credential_resolver,
 )
 from botocore.exceptions import ConfigParseError, ProfileNotFound
-from botocore.httpsession import get_cert_path
+from botocore.httpsession import URLLib3Session
 
 from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import ConfigError
+from kinesis_fast.transport import secrets
 from kinesis_fast.transport.botocore_client import BotocoreTransport
+from kinesis_fast.transport.credentials import ThriftyResolver
 from kinesis_fast.transport.direct import response
 from kinesis_fast.transport.direct.endpoint import (
     NeedsBotocoreError,
@@ -35,6 +39,7 @@ from kinesis_fast.transport.direct.endpoint import (
 from kinesis_fast.transport.direct.sigv4 import Keys
 from kinesis_fast.transport.direct.transport import DirectTransport, Source
 from kinesis_fast.transport.errors import NO_CREDENTIALS
+from kinesis_fast.transport.trust import ca_bundle, is_in_no_proxy
 from kinesis_fast.version import VERSION
 
 EKS_ROLE_VARIABLE = "EKS_POD_EXECUTION_ROLE"
@@ -54,7 +59,8 @@ def open_transport(
 
     Args:
         config: region, stream, endpoint, profile, role, time-out and transport are read.
-        log: gets the reason if `transport` is auto and botocore is needed.
+        log: gets the reason if `transport` is auto and botocore is needed; a warning if that is
+            because a package is missing.
 
     Raises:
         ConfigError: the profile does not exist, or botocore rejects its files, region or endpoint,
@@ -68,7 +74,11 @@ def open_transport(
             raise ConfigError(
                 f"option transport is 'direct', but {reason}; set it to auto or botocore"
             )
-        log.info("using the transport botocore: %s", reason)
+        log.log(
+            logging.INFO if response.MISSING is None else logging.WARNING,
+            "using the transport botocore: %s",
+            reason,
+        )
     return BotocoreTransport(partial(make_client, config), config.stream)
 
 
@@ -95,13 +105,7 @@ def _open_source(config: OutputConfig) -> Source:
     with _as_config_error(config):
         client = _create_client(session, config)
         check_settings(client)
-        return Source(client, session.get_credentials(), _ca_bundle(session))
-
-
-def _ca_bundle(session: botocore.session.Session) -> str:
-    """Return the file that botocore trusts; its setting to trust any peer is ignored."""
-    configured = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return str(configured or get_cert_path(True))
+        return Source(client, session.get_credentials(), session.get_config_variable("ca_bundle"))
 
 
 def make_client(config: OutputConfig) -> Any:
@@ -122,15 +126,33 @@ def _create_client(
     session: botocore.session.Session, config: OutputConfig, keys: Keys | None = None
 ) -> Any:
     """Make a client with the session's credentials, or with `keys`."""
-    return session.create_client(
+    return _client_of(
+        session,
         "kinesis",
-        region_name=config.region,
+        config,
         endpoint_url=config.endpoint,
-        config=_client_config(config),
         aws_access_key_id=keys.access_key if keys else None,
         aws_secret_access_key=keys.secret_key if keys else None,
         aws_session_token=keys.token if keys else None,
     )
+
+
+def _client_of(
+    session: botocore.session.Session, service: str, config: OutputConfig, **arguments: Any
+) -> Any:
+    """Make a client; without the proxy of the environment if NO_PROXY has the endpoint's network.
+
+    botocore finds the endpoint while it makes the client, so a second one may be needed.
+    """
+    settings = _client_config(config)
+    client = session.create_client(service, region_name=config.region, config=settings, **arguments)
+    if client.meta.config.proxies is None and is_in_no_proxy(client.meta.endpoint_url):
+        client.close()
+        settings = settings.merge(Config(proxies={}))
+        client = session.create_client(
+            service, region_name=config.region, config=settings, **arguments
+        )
+    return client
 
 
 @contextmanager
@@ -145,7 +167,9 @@ def _as_config_error(config: OutputConfig) -> Iterator[None]:
     except JSONDecodeError:
         raise
     except (ConfigParseError, ValueError) as error:
-        raise ConfigError(f"the client for Kinesis cannot be made: {error}") from error
+        raise ConfigError(
+            f"the client for Kinesis cannot be made: {secrets.presentable(error)}"
+        ) from error
 
 
 def _client_config(config: OutputConfig) -> Config:
@@ -163,6 +187,9 @@ def _client_config(config: OutputConfig) -> Config:
 
 def open_session(config: OutputConfig) -> botocore.session.Session:
     """Return the default session, or that of the last role in the chain that starts there."""
+    secrets.learn(config.external_id)
+    secrets.learn_urls(config.endpoint, config.sts_endpoint)
+    secrets.learn_environment()
     session = _new_session(config)
     eks_role = os.environ.get(EKS_ROLE_VARIABLE)
     if eks_role:
@@ -178,14 +205,26 @@ def _new_session(config: OutputConfig) -> botocore.session.Session:
     path = session.get_config_variable("data_path")
     models = _MODELS.setdefault(path, session.get_component("data_loader"))
     session.register_component("data_loader", models)
+    session.lazy_register_component("credential_provider", partial(_resolver, session, config))
+    session.set_config_variable("ca_bundle", ca_bundle(session))
     return session
+
+
+def _resolver(session: botocore.session.Session, config: OutputConfig) -> ThriftyResolver:
+    """Return botocore's own sources of credentials."""
+    resolver = create_credential_resolver(session, region_name=config.region)
+    for provider in resolver.providers:
+        fetcher = getattr(provider, "_role_fetcher", None)  # of the instance metadata service
+        if fetcher is not None and is_in_no_proxy(fetcher.get_base_url()):
+            fetcher._session = URLLib3Session(timeout=fetcher._timeout)
+    return ThriftyResolver(resolver)
 
 
 def _assuming(
     source: botocore.session.Session, config: OutputConfig, role: dict[str, str]
 ) -> botocore.session.Session:
     session = _new_session(config)
-    resolver = CredentialResolver([_RoleProvider(source, config, role)])
+    resolver = ThriftyResolver(CredentialResolver([_RoleProvider(source, config, role)]))
     session.register_component("credential_provider", resolver)
     return session
 
@@ -216,10 +255,10 @@ class _RoleProvider:
         return DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
 
     def _create_client(self, service: str, **credentials: str) -> Any:
-        return self._source.create_client(
+        return _client_of(
+            self._source,
             service,
-            region_name=self._config.region,
+            self._config,
             endpoint_url=self._config.sts_endpoint,
-            config=_client_config(self._config),
             **credentials,
         )

@@ -15,7 +15,12 @@ MADE_UP = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-OF_THE_HOST = ("EKS_POD_EXECUTION_ROLE", "SEND_FAILURE_TIMEOUT", "FLB_LOG_LEVEL")
+OF_THE_HOST = (
+    "EKS_POD_EXECUTION_ROLE",
+    "SEND_FAILURE_TIMEOUT",
+    "FLB_LOG_LEVEL",
+    "REQUESTS_CA_BUNDLE",
+)
 
 
 def program_environment(**more: str) -> dict[str, str]:
@@ -35,5 +40,7 @@ def use_made_up_settings(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
 
 def _is_foreign(name: str) -> bool:
     return (
-        name.startswith(("AWS_", "BOTO_")) or name.lower().endswith("_proxy") or name in OF_THE_HOST
+        name.startswith(("AWS_", "BOTO_", "SSL_CERT_"))
+        or name.lower().endswith("_proxy")
+        or name in OF_THE_HOST
     )

@@ -15,7 +15,10 @@ from cryptography.x509.oid import NameOID
 
 
 def self_signed(directory: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return a server's side of TLS for 127.0.0.1, and the certificate that a client must trust."""
+    """Return a server's side of TLS, and the certificate that a client must trust.
+
+    The certificate is for 127.0.0.1 and trusted.example.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
     today = datetime.now(UTC)
@@ -29,7 +32,10 @@ def self_signed(directory: Path) -> tuple[ssl.SSLContext, Path]:
         .not_valid_after(today + timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName(
+                [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("trusted.example")]
+            ),
+            critical=False,
         )
         .sign(key, hashes.SHA256())
     )

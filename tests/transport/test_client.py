@@ -1,5 +1,6 @@
 """Where the credentials come from: default chain, profile, roles through a fake STS."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from outputs import numbered
 from raw_server import Arrived, RawServer, http
 
 from kinesis_fast import ConfigError, FlushResult, KinesisOutput, TransportError
-from kinesis_fast.transport import NotSentError
+from kinesis_fast.transport import NotSentError, credentials
 from kinesis_fast.transport.client import make_client, open_transport
 
 
@@ -112,7 +113,8 @@ def test_the_eks_role_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert access_key(server.arrived[0]) == "KEY1"
 
 
-def test_roles_are_assumed_again_before_they_expire() -> None:
+def test_roles_are_assumed_again_before_they_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "LOOK_UP_S", 0.0)
     sts = Sts()
     sts.lifetime = timedelta(minutes=5)  # less than botocore wants to be left
     with RawServer(sts) as sts_server, RawServer(kinesis) as server:
@@ -125,11 +127,70 @@ def test_roles_are_assumed_again_before_they_expire() -> None:
     assert len(set(keys)) == 2
 
 
+def test_a_role_that_lives_briefly_is_not_assumed_for_every_request() -> None:
+    sts = Sts()
+    sts.lifetime = timedelta(minutes=5)
+    with RawServer(sts) as sts_server, RawServer(kinesis) as server:
+        config = output_config(role_arn=ROLE, endpoint=server.url, sts_endpoint=sts_server.url)
+        transport = open_transport(config)
+        for _ in range(20):
+            assert transport.send(BODY, 1, None).status == 200
+        transport.close()
+    assert len(sts.asked) == 1
+
+
+def test_a_process_whose_credentials_live_briefly_runs_once(
+    aws_settings: Path, tmp_path: Path
+) -> None:
+    expiration = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    keys = {"Version": 1, "AccessKeyId": "PROCESSKEY", "SecretAccessKey": "secret of a process"}
+    told = tmp_path / "told"
+    told.write_text(json.dumps(keys | {"SessionToken": "t", "Expiration": expiration}))
+    script, runs = tmp_path / "script", tmp_path / "runs"
+    script.write_text(f"echo run >> {runs}\ncat {told}\n")
+    aws_settings.write_text(f"[profile logs]\ncredential_process = sh {script}\n")
+    with RawServer(kinesis) as server:
+        transport = open_transport(output_config(profile="logs", endpoint=server.url))
+        for _ in range(20):
+            assert transport.send(BODY, 1, None).status == 200
+        transport.close()
+    assert access_key(server.arrived[-1]) == "PROCESSKEY"
+    assert runs.read_text().count("run") == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["ExpiredToken", "InvalidClientTokenId", "SignatureDoesNotMatch"],
+)
+def test_source_keys_that_were_replaced_are_read_again(code: str, aws_settings: Path) -> None:
+    """The keys in the file that may assume the role; a session reads the file once."""
+    profile = "[profile logs]\naws_access_key_id = {}\naws_secret_access_key = s\n"
+    sts = Sts()
+    with RawServer(sts) as sts_server, RawServer(kinesis) as server:
+        options = {"profile": "logs", "role_arn": ROLE, "sts_endpoint": sts_server.url}
+        aws_settings.write_text(profile.format("OLDKEY"))
+        transport = open_transport(output_config(options, endpoint=server.url))
+        sts.lifetime = timedelta(seconds=5)  # so each request looks up the role
+        assert transport.send(BODY, 1, None).status == 200
+        sts.error = (403, code)
+        with pytest.raises(NotSentError, match=r"source credentials.*have expired") as caught:
+            transport.send(BODY, 1, None)
+        assert caught.value.n_sent == 0
+        aws_settings.write_text(profile.format("NEWKEY"))
+        sts.error = None
+        assert transport.send(BODY, 1, None).status == 200
+        transport.close()
+    assert set(sts.asked_by[:-1]) <= {"OLDKEY", "NEWKEY"}
+    assert sts.asked_by[0] == "OLDKEY"
+    assert sts.asked_by[-1] == "NEWKEY"
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "advice"),
     [
         ((403, "AccessDenied"), NotSentError, "trust policy"),
-        ((400, "ExpiredTokenException"), NotSentError, "credentials in use"),
+        ((400, "ExpiredTokenException"), NotSentError, "source credentials"),
+        ((407, "Denied"), NotSentError, "the proxy requires a user and a password"),
         ((503, "ServiceUnavailable"), TransportError, "STS is busy"),
         ((400, "Throttling"), TransportError, "STS is busy"),
     ],

@@ -3,6 +3,7 @@
 import math
 import select
 import socket
+import ssl
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable
@@ -128,6 +129,77 @@ def test_each_wait_while_sending_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(TransportError, match="timed out while sending the request"):
         peer.exchange(bytes(MIB), monkeypatch)
     assert peer.now_s == TIMEOUT_S
+
+
+class ChattyPeer(FakePeer):
+    """A peer that sends messages of TLS all the time, which are no data."""
+
+    def receive(self) -> memoryview:
+        self.now_s += 0.01
+        raise ssl.SSLWantReadError
+
+    def poll(self, events: int, wait_ms: float | None) -> list[tuple[int, int]]:
+        assert self.now_s < 1000, "it goes on for ever"
+        return [(0, select.POLLIN)]
+
+
+def test_messages_of_tls_do_not_hold_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Session tickets instead of a response: the time-out bounds them as well."""
+    peer = ChattyPeer()
+    with pytest.raises(TransportError, match="timed out while waiting for a complete response"):
+        peer.exchange(b"body", monkeypatch)
+    assert peer.now_s == pytest.approx(TIMEOUT_S, abs=0.02)
+
+
+def test_messages_of_tls_are_no_progress_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer reads nothing of the request, and sends instead."""
+    peer = ChattyPeer(step_s=1.0)
+    with pytest.raises(TransportError, match="timed out while sending the request"):
+        peer.exchange(bytes(MIB), monkeypatch)
+    assert peer.now_s == pytest.approx(TIMEOUT_S, abs=0.02)
+
+
+class RestlessPeer(FakePeer):
+    """A socket that takes one byte at a time without ever making its user wait."""
+
+    def push(self) -> bool:
+        assert self.now_s < 1000, "it goes on for ever"
+        self.now_s += 1.0
+        return True
+
+
+def test_a_request_that_never_waits_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = RestlessPeer()
+    with pytest.raises(TransportError, match="timed out while sending the request"):
+        peer.exchange(bytes(SLOWEST_BYTES_PER_S * 10), monkeypatch)
+    assert peer.now_s == pytest.approx(TIMEOUT_S + 10, abs=1.1)
+
+
+class DrippingPeer(FakePeer):
+    """A peer whose next byte has always arrived; each takes half a second to read."""
+
+    def receive(self) -> memoryview:
+        index = int(self.now_s / 0.5)
+        self.now_s += 0.5
+        return memoryview((b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100)[index : index + 1])
+
+
+def test_bytes_that_are_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response whose bytes are never waited for is bounded in time, too."""
+
+    peer = DrippingPeer([(0.0, b"")])
+    with pytest.raises(TransportError, match="timed out while waiting for a complete response"):
+        peer.exchange(b"body", monkeypatch)
+    assert peer.now_s == pytest.approx(TIMEOUT_S, abs=0.6)
+
+
+def test_an_idle_peer_that_sends_for_ever_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = FakePeer([(0.0, GOOD)])
+    peer.exchange(b"body", monkeypatch)
+    monkeypatch.setattr(peer, "receive", ChattyPeer.receive.__get__(peer))
+    monkeypatch.setattr(peer, "poll", lambda events, _: [(0, select.POLLIN)])
+    assert not peer.connection.is_alive()
+    assert peer.now_s < 1.0
 
 
 def test_no_response_in_time() -> None:

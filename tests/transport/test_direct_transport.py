@@ -39,10 +39,12 @@ def test_a_kept_connection_without_a_response_is_replaced_once(
 
     with serving(make) as (transport, server):
         assert post(transport, b"1").status == 200
-        assert post(transport, b"2").status == 200
+        response = post(transport, b"2")
+        assert (response.status, response.n_sent) == (200, 2)
         assert server.requests == [b"1", b"2", b"2"]
-        with pytest.raises(NoResponseError):
+        with pytest.raises(NoResponseError) as caught:
             post(transport, b"3")
+        assert caught.value.n_sent == 2
         assert server.requests == [b"1", b"2", b"2", b"3", b"3"]
         assert server.n_connections == 3
 
@@ -128,9 +130,10 @@ def test_the_services_clock_is_adopted(code: str, ahead_s: float) -> None:
     arrived, handler = skewed(code, ahead_s)
     with RawServer(handler) as server:
         transport = direct(server.url)
-        assert post(transport).status == 200
+        assert post(transport).n_sent == 2
         assert len(arrived) == 2
-        assert post(transport).status == 200
+        response = post(transport)
+        assert (response.status, response.n_sent) == (200, 1)
         assert len(arrived) == 3
         transport.close()
 
@@ -147,6 +150,34 @@ def test_a_wrong_signature_is_not_a_wrong_clock(ahead: int | str | None) -> None
         transport = direct(server.url)
         assert post(transport).status == 400
         assert len(server.arrived) == 1
+        transport.close()
+
+
+def test_what_went_out_is_counted_when_there_is_no_response() -> None:
+    """One request is refused for its time, and the next connection ends without a response."""
+
+    def handler(request: Arrived) -> bytes | None:
+        if len(server.arrived) > 1:
+            return None
+        date = formatdate(time.time() + 1000, usegmt=True)
+        return http(400, b'{"__type":"RequestExpired"}', Date=date, Connection="close")
+
+    with RawServer(handler) as server:
+        transport = direct(server.url)
+        with pytest.raises(NoResponseError) as caught:
+            post(transport)
+        assert (caught.value.n_sent, len(server.arrived)) == (2, 2)
+        transport.close()
+    with pytest.raises(TransportError) as refused:
+        post(transport)
+    assert refused.value.n_sent == 1
+
+
+def test_a_hostile_date() -> None:
+    response = http(400, b'{"__type":"RequestExpired"}', Date="Mon, 9" + "9 " * 20_000)
+    with RawServer(lambda _: response) as server:
+        transport = direct(server.url)
+        assert post(transport).status == 400
         transport.close()
 
 

@@ -15,25 +15,33 @@ from kinesis_fast.transport.direct import response
 from kinesis_fast.transport.direct.endpoint import check_settings
 from kinesis_fast.transport.direct.transport import DirectTransport
 
+PROXY = "http://proxy:1"
+
 
 def test_auto_is_direct() -> None:
     assert isinstance(open_transport(output_config()), DirectTransport)
     assert isinstance(open_transport(output_config(transport="botocore")), BotocoreTransport)
 
 
-def reason_in(caplog: pytest.LogCaptureFixture) -> str:
+def reason_in(caplog: pytest.LogCaptureFixture, level: int) -> str:
     (record,) = [r for r in caplog.records if "using the transport botocore" in r.message]
-    assert record.levelno == logging.INFO
+    assert record.levelno == level
     return record.message
 
 
-def assert_needs_botocore(caplog: pytest.LogCaptureFixture, reason: str, **options: str) -> None:
+def assert_needs_botocore(
+    caplog: pytest.LogCaptureFixture,
+    reason: str,
+    options: dict[str, str] | None = None,
+    level: int = logging.INFO,
+) -> None:
     """Assert that auto takes botocore and says so, and that direct is an error."""
     caplog.clear()
+    options = options or {}
     with KinesisOutput(output_config(options)) as output:
         assert output._parts is not None
         assert isinstance(output._parts.own_transport, BotocoreTransport)
-    assert reason in reason_in(caplog)
+    assert reason in reason_in(caplog, level)
     with pytest.raises(
         ConfigError, match=r"transport is .direct., but .*auto or botocore"
     ) as error:
@@ -53,6 +61,11 @@ def assert_needs_botocore(caplog: pytest.LogCaptureFixture, reason: str, **optio
         ({"HTTPS_PROXY": "http://proxy:1", "no_proxy": "other"}, "https://h.example", False),
         ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": ".amazonaws.com"}, None, True),
         ({"HTTPS_PROXY": ""}, None, True),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "x, 10.0.0.0/8"}, "https://10.1.2.3:4566", True),
+        ({"HTTPS_PROXY": PROXY, "no_proxy": "10.0.0.0/8"}, "https://11.1.2.3", False),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.7/8"}, "https://10.1.2.3", True),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "fd00::/8"}, "https://[fd00::1]:8", True),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/99,/,x/8"}, "https://10.1.2.3", False),
     ],
 )
 def test_proxies(
@@ -68,7 +81,7 @@ def test_proxies(
     if is_direct:
         assert isinstance(open_transport(output_config(options)), DirectTransport)
     else:
-        assert_needs_botocore(caplog, "a proxy is configured for http", **options)
+        assert_needs_botocore(caplog, "a proxy is configured for http", options)
     assert "sesame" not in caplog.text
 
 
@@ -76,7 +89,7 @@ def test_without_httptools(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(response, "MISSING", "httptools cannot be imported (no such file)")
-    assert_needs_botocore(caplog, "httptools cannot be imported")
+    assert_needs_botocore(caplog, "httptools cannot be imported", level=logging.WARNING)
 
 
 def with_config(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,4 +122,4 @@ def test_proxies_of_the_configuration_come_first(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_path_that_urllib3_would_change(caplog: pytest.LogCaptureFixture) -> None:
-    assert_needs_botocore(caplog, "unusual characters", endpoint="http://h.example/a%2fb")
+    assert_needs_botocore(caplog, "unusual characters", {"endpoint": "http://h.example/a%2fb"})

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
@@ -39,10 +40,12 @@ class Bench:
     def __init__(self) -> None:
         self.now_s = 1000.0
         self.remembered: list[object] = []
+        self.remembers: Callable[[object], object] = lambda _: None
         self.pool = Pool(cast(Connector, self), lambda: self.now_s)
 
     def remember(self, connection: object) -> None:
         self.remembered.append(connection)
+        self.remembers(connection)
 
     def release(self, *connections: FakeConnection) -> None:
         for connection in connections:
@@ -114,6 +117,30 @@ def test_a_closed_pool_keeps_nothing(bench: Bench) -> None:
     bench.release(busy)
     assert (idle.n_closed, busy.n_closed) == (1, 1)
     assert bench.acquire() is None
+
+
+def test_closing_during_a_release_leaves_nothing_open(bench: Bench) -> None:
+    """Another thread may close the pool at any moment of a release."""
+    old, new = FakeConnection(), FakeConnection()
+    bench.release(old)
+    bench.remembers = lambda _: bench.pool.close()
+    bench.release(new)
+    assert (old.n_closed, new.n_closed) == (1, 1)
+
+
+def test_closing_while_the_oldest_is_looked_at_leaves_nothing_open(bench: Bench) -> None:
+    old, new = FakeConnection(), FakeConnection()
+    bench.release(old, new)
+    assert bench.acquire() is new
+    looked_at = bench.pool._is_stale
+
+    def close_meanwhile(idle_since_s: float) -> bool:
+        bench.pool.close()
+        return looked_at(idle_since_s)
+
+    bench.pool._is_stale = close_meanwhile  # type: ignore[method-assign]
+    bench.release(new)
+    assert (old.n_closed, new.n_closed) == (1, 1)
 
 
 def test_the_tls_session_is_remembered_once_for_a_connection(bench: Bench) -> None:

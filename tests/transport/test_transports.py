@@ -1,6 +1,7 @@
 """Both transports against a socket: what goes out, what comes back, what does not happen."""
 
 import hashlib
+import json
 import logging
 import socket
 import time
@@ -12,17 +13,18 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.httpsession import get_cert_path
 from chunks import output_config
 from direct import ACCEPTED, BODY, Service
 from fake_transport import entries_answer
 from outputs import assert_stats, numbered
-from raw_server import RawServer, http
+from raw_server import Arrived, RawServer, http
 from self_signed import self_signed
 
 from kinesis_fast import FlushResult, KinesisOutput, TransportError
 from kinesis_fast.transport import NotSentError
 from kinesis_fast.transport.botocore_client import BotocoreTransport
-from kinesis_fast.transport.client import open_transport
+from kinesis_fast.transport.client import open_session, open_transport
 from kinesis_fast.transport.direct.transport import DirectTransport
 
 LOST = {
@@ -186,6 +188,167 @@ def test_tls(
         assert transport.send(memoryview(BODY), 1, None).status == 200
         transport.close()
     assert [arrived.body for arrived in server.arrived] == [body, BODY]
+
+
+CA_VARIABLES = {
+    "a file": {"AWS_CA_BUNDLE": "{directory}/certificate.pem"},
+    "a directory": {"AWS_CA_BUNDLE": "{directory}"},
+    "REQUESTS_CA_BUNDLE": {"AWS_CA_BUNDLE": "", "REQUESTS_CA_BUNDLE": "{directory}"},
+    "SSL_CERT_FILE": {"AWS_CA_BUNDLE": "", "SSL_CERT_FILE": "{directory}/certificate.pem"},
+    "SSL_CERT_DIR": {"SSL_CERT_DIR": "/no/such/directory:{directory}"},
+    "both": {"SSL_CERT_FILE": "{public}", "SSL_CERT_DIR": "{directory}"},
+}
+
+
+@pytest.mark.parametrize("variables", CA_VARIABLES.values(), ids=CA_VARIABLES)
+def test_where_trusted_certificates_come_from(
+    variables: dict[str, str],
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    transport_name: str,
+) -> None:
+    directory = tmp_path / "trusted"
+    directory.mkdir()
+    context, _ = self_signed(directory)
+    (directory / "12345678.0").symlink_to("certificate.pem")  # as OpenSSL wants it
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(directory=directory, public=get_cert_path(True)))
+    with RawServer(service, context) as server:
+        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
+        assert transport.send(memoryview(BODY), 1, None).status == 200
+        transport.close()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"AWS_CA_BUNDLE": ""},
+        {"SSL_CERT_FILE": "", "SSL_CERT_DIR": ""},
+        {"SSL_CERT_FILE": "/no/such/file", "SSL_CERT_DIR": ":"},
+        {"AWS_CA_BUNDLE": "{empty}"},
+    ],
+)
+def test_an_empty_variable_trusts_no_stranger(
+    variables: dict[str, str],
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    transport_name: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    context, _ = self_signed(tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(empty=tmp_path / "empty"))
+    with RawServer(service, context) as server:
+        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
+        with pytest.raises(TransportError, match=r"SSL.*check endpoint and AWS_CA_BUNDLE"):
+            transport.send(memoryview(BODY), 1, None)
+        transport.close()
+    assert server.arrived == []
+
+
+def test_the_profiles_bundle_counts_if_the_variable_is_empty(
+    service: Service,
+    aws_settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    transport_name: str,
+) -> None:
+    context, certificate = self_signed(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", "")
+    aws_settings.write_text(f"[default]\nca_bundle = {certificate}\n")
+    with RawServer(service, context) as server:
+        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
+        assert transport.send(memoryview(BODY), 1, None).status == 200
+        transport.close()
+
+
+def test_a_certificate_of_sts_is_not_blamed_on_the_endpoint(
+    server: RawServer, tmp_path: Path, transport_name: str
+) -> None:
+    context, _ = self_signed(tmp_path)
+    with RawServer(lambda _: None, context) as sts:
+        options = {"role_arn": "arn:aws:iam::123456789012:role/r", "sts_endpoint": sts.url}
+        config = output_config(options, endpoint=server.url, transport=transport_name)
+        transport = open_transport(config)
+        with pytest.raises(
+            TransportError, match=r"this host gives the credentials: .*sts_endp"
+        ) as caught:
+            transport.send(memoryview(BODY), 1, None)
+        transport.close()
+    assert "check endpoint" not in str(caught.value)
+    assert caught.value.n_sent == 0
+
+
+def test_a_proxy_that_wants_a_password(
+    server: RawServer, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.response = http(407, b"", Proxy_Authenticate="Basic")
+    for scheme in ("HTTP", "HTTPS"):
+        monkeypatch.setenv(f"{scheme}_PROXY", server.url.replace("//", "//me:sesame@"))
+        transport = open_transport(output_config(endpoint=f"{scheme.lower()}://k.example.invalid"))
+        with pytest.raises(NotSentError, match=r"407.*put them into HTTPS_PROXY") as caught:
+            transport.send(memoryview(BODY), 1, None)
+        assert "sesame" not in str(caught.value)
+        transport.close()
+
+
+def test_a_proxy_that_refuses(
+    server: RawServer, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.response = http(403)
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    transport = open_transport(output_config(endpoint="https://k.example.invalid"))
+    with pytest.raises(TransportError, match=r"HTTP 403 Status; check the proxy in HTTPS_PROXY"):
+        transport.send(memoryview(BODY), 1, None)
+    transport.close()
+
+
+def test_no_proxy_with_networks(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch, transport_name: str
+) -> None:
+    """The endpoint is an address; names never stand in a network."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "localhost, 127.0.0.0/8")
+    transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
+    assert transport.send(memoryview(BODY), 1, None).status == 200
+    transport.close()
+
+
+def test_no_proxy_for_sts(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch, transport_name: str
+) -> None:
+    """The request for the role arrives, whatever becomes of it."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+    options = {"role_arn": "arn:aws:iam::123456789012:role/r", "sts_endpoint": server.url}
+    transport = open_transport(output_config(options, transport=transport_name))
+    with pytest.raises(TransportError):
+        transport.send(memoryview(BODY), 1, None)
+    transport.close()
+    assert b"Action=AssumeRole" in server.arrived[0].body
+
+
+def test_no_proxy_for_the_metadata_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    def metadata(arrived: Arrived) -> bytes:
+        keys = {"AccessKeyId": "IMDSKEY", "SecretAccessKey": "s", "Token": "t", "Code": "Success"}
+        if arrived.line.startswith("PUT"):
+            return http(200, b"token")
+        if arrived.line.split()[1].endswith("/role"):
+            return http(200, json.dumps(keys | {"Expiration": "2099-01-01T00:00:00Z"}).encode())
+        return http(200, b"role")
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+    with RawServer(metadata) as server:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
+        credentials = open_session(output_config()).get_credentials()
+        assert credentials is not None
+        assert credentials.access_key == "IMDSKEY"
 
 
 def test_a_stream_can_be_named_by_its_arn(server: RawServer, transport_name: str) -> None:

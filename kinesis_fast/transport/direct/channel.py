@@ -45,7 +45,7 @@ class Channel(Protocol):
         """Return what has arrived, empty at the end. It is valid until the next call.
 
         Raises:
-            WOULD_BLOCK: nothing has arrived.
+            WOULD_BLOCK: nothing has arrived, or nothing but messages of TLS.
         """
 
     def tls_session(self) -> tuple[ssl.SSLContext, ssl.SSLSession] | None:

@@ -17,8 +17,11 @@ from kinesis_fast.transport import Response
 from kinesis_fast.transport.direct.channel import WOULD_BLOCK, Channel
 from kinesis_fast.transport.direct.response import ResponseReader
 from kinesis_fast.transport.errors import CHECK_NETWORK
+from kinesis_fast.transport.secrets import presentable
 
 MAX_POLL_MS: Final = 2**31 - 1
+MAX_UNASKED: Final = 16  # buffers of TLS messages on an idle connection; a few tickets fill one
+SENDING_LATE: Final = "timed out while sending the request"
 
 
 class NoResponseError(TransportError):
@@ -49,14 +52,16 @@ class Connection:
 
     def is_alive(self) -> bool:
         """Tell whether the peer has neither closed this idle connection nor sent anything."""
-        if not self._channel.has_unread and not self._readable.poll(0):
-            return True
-        try:
-            self._channel.receive()
-        except WOULD_BLOCK:  # it was a TLS session ticket, which is not data
-            return True
-        except OSError:
-            pass
+        for _ in range(MAX_UNASKED):
+            if not self._channel.has_unread and not self._readable.poll(0):
+                return True
+            try:
+                self._channel.receive()
+            except WOULD_BLOCK:  # it was a TLS session ticket, which is not data
+                continue
+            except OSError:
+                pass
+            return False
         return False
 
     def exchange(self, head: bytes, body: memoryview, timeout_s: float | None) -> Response:
@@ -94,23 +99,25 @@ class Connection:
     def _write(self, n_bytes: int, timeout_s: float | None) -> None:
         """Send the request, or as much as the peer takes until a response begins."""
         deadline_s = _deadline(timeout_s, n_bytes / SLOWEST_BYTES_PER_S)
+        stalled_s = None  # when the peer has to take more; whatever else it sends does not count
         has_more = True
         while has_more and not self._is_cut:
             try:
                 has_more = self._channel.push()
+                stalled_s = None
             except WOULD_BLOCK as error:
-                self._wait_to_write(error, timeout_s, deadline_s)
+                if stalled_s is None and timeout_s is not None:
+                    stalled_s = time.monotonic() + timeout_s
+                self._wait_to_write(error, _earlier(stalled_s, deadline_s))
             except (ConnectionError, ssl.SSLEOFError):
                 self._is_cut = True  # a response that came before is read next
+            if has_more and _left(deadline_s) == 0:
+                raise self._error(SENDING_LATE)
 
-    def _wait_to_write(
-        self, reason: OSError, timeout_s: float | None, deadline_s: float | None
-    ) -> None:
+    def _wait_to_write(self, reason: OSError, deadline_s: float | None) -> None:
         """Wait until more can be sent; cut the request short if a response or the end arrives."""
-        left_s = _left(deadline_s)
-        wait_s = left_s if timeout_s is None or left_s is None else min(timeout_s, left_s)
         poll = self._readable if isinstance(reason, ssl.SSLWantReadError) else self._either
-        events = self._wait(poll, wait_s, "timed out while sending the request")
+        events = self._wait(poll, _left(deadline_s), SENDING_LATE)
         if events & ~select.POLLOUT:
             with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
                 n = self._receive()
@@ -126,11 +133,13 @@ class Connection:
             try:
                 n = self._receive()
             except (ConnectionError, ssl.SSLEOFError) as error:
-                raise self._lost(f"{type(error).__name__}: {error}") from error
+                raise self._lost(f"{type(error).__name__}: {presentable(error)}") from error
             if n is None:
                 self._wait(self._readable, _left(deadline_s), late)
             elif n == 0 and not self._reader.end():
                 raise self._lost("closed by the peer")
+            elif not self._reader.complete and _left(deadline_s) == 0:
+                raise self._error(late)
 
     def _receive(self) -> int | None:
         """Feed the reader. Returns the number of bytes, None if none has come, 0 at the end.
@@ -146,10 +155,13 @@ class Connection:
             try:
                 self._reader.feed(data)
             except ValueError as error:
-                raise self._error(str(error)) from error
+                raise self._error(presentable(error)) from error
         return len(data)
 
     def _wait(self, poll: select.poll, wait_s: float | None, late: str) -> int:
+        """Wait for an event. No time left is too late, even if bytes keep coming."""
+        if wait_s is not None and wait_s <= 0:
+            raise self._error(late)
         events = poll.poll(None if wait_s is None else min(math.ceil(wait_s * 1000), MAX_POLL_MS))
         if not events:
             raise self._error(late)
@@ -172,6 +184,10 @@ def _poll(channel: Channel, events: int) -> select.poll:
 
 def _deadline(timeout_s: float | None, more_s: float = 0.0) -> float | None:
     return None if timeout_s is None else time.monotonic() + timeout_s + more_s
+
+
+def _earlier(one_s: float | None, other_s: float | None) -> float | None:
+    return other_s if one_s is None or other_s is None else min(one_s, other_s)
 
 
 def _left(deadline_s: float | None) -> float | None:

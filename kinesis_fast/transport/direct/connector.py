@@ -15,6 +15,7 @@ from kinesis_fast.transport.direct.channel import PlainChannel
 from kinesis_fast.transport.direct.connection import Connection
 from kinesis_fast.transport.direct.sigv4 import DEFAULT_PORTS, host_header
 from kinesis_fast.transport.direct.tls import TlsChannel, socket_timeout
+from kinesis_fast.transport.secrets import presentable
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python 3.11 has no name for it
 # What the kernel buffers beyond what is on the network: so the waits show the network's state.
@@ -106,7 +107,8 @@ def _context(ca_bundle: str) -> ssl.SSLContext:
         return _context_of(ca_bundle, Path(ca_bundle).stat().st_mtime_ns)
     except OSError as error:
         raise TransportError(
-            f"the CA bundle {ca_bundle} cannot be used: {error}; check AWS_CA_BUNDLE and ca_bundle"
+            f"the CA bundle {ca_bundle} cannot be used: {presentable(error)}; check AWS_CA_BUNDLE "
+            "and ca_bundle"
         ) from error
 
 

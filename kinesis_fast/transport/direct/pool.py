@@ -49,6 +49,8 @@ class Pool:
             self.connector.remember(connection)
         self._idle.append((connection, self._clock()))
         self._close_oldest_if_stale()
+        if self._closed:  # by another thread just now, which may have missed a connection
+            self.close()
 
     def close(self) -> None:
         """Close the idle connections now, and those in use when they are released."""

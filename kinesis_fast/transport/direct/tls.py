@@ -10,13 +10,14 @@ import ssl
 import time
 from typing import Final
 
-from kinesis_fast.limits import KIB
+from kinesis_fast.limits import KIB, MAX_ANSWER_BYTES
 from kinesis_fast.transport.direct.channel import BUFFER_BYTES, Channel
 
 RECORD_BYTES: Final = 16 * KIB  # the most in one TLS record
 FIRST_BYTES: Final = RECORD_BYTES - 1 * KIB  # of a body that share one record with the head
 STEP_BYTES: Final = 8 * RECORD_BYTES  # of a body that are encrypted and sent at once
-LEAST_WAIT_S: Final = 0.001  # a socket with the time-out 0 would not wait at all
+# What may come from the socket for one request: the response, and all that TLS adds.
+MAX_WIRE_BYTES: Final = 2 * MAX_ANSWER_BYTES
 NOTHING: Final = memoryview(b"")
 
 
@@ -26,7 +27,7 @@ class TlsChannel(Channel):
     Args:
         sock: connected; belongs to this object from now on, unless this raises.
         context: the certificates to trust.
-        host: name or address of the peer, as its certificate has it.
+        host: name or address of the peer; its certificate has it without a dot at the end.
         session: of the same context, to shorten the handshake; None: there is none.
         deadline_s: of time.monotonic(), when the handshake has to be over; None: never.
 
@@ -49,8 +50,9 @@ class TlsChannel(Channel):
         self._sock = sock
         self._arrived, self._sealed = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
-            self._arrived, self._sealed, server_hostname=host, session=session
+            self._arrived, self._sealed, server_hostname=host.rstrip("."), session=session
         )
+        self._n_taken = 0  # bytes off the socket since the last request was queued
         self._wire = memoryview(bytearray(BUFFER_BYTES))
         self._clear = memoryview(bytearray(RECORD_BYTES))
         try:
@@ -70,23 +72,25 @@ class TlsChannel(Channel):
     def queue(self, head: bytes, body: memoryview) -> None:
         self._unsealed = memoryview(head + bytes(body[:FIRST_BYTES]))
         self._body = body[FIRST_BYTES:]
+        self._n_taken = 0
 
     def push(self) -> bool:
         if not self._unsent:
             self._seal()
         self._unsent = self._unsent[self._sock.send(self._unsent, socket.MSG_NOSIGNAL) :]
-        return bool(self._unsent or self._unsealed or self._body)
+        return bool(self._unsent or self._unsealed or self._body or self._sealed.pending)
 
     def drop(self) -> None:
         """See `Channel`; in the middle of a request this makes the channel useless as well."""
         self._unsealed = self._body = self._unsent = NOTHING
 
     def receive(self) -> memoryview:
-        while True:
-            if self.has_unread:
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    return self._decrypted()
-            self._feed_from_socket()
+        """See `Channel`. Reads the socket once at most, so the caller can look at its deadline."""
+        if self.has_unread:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                return self._decrypted()
+        self._feed_from_socket()
+        return self._decrypted()
 
     def tls_session(self) -> tuple[ssl.SSLContext, ssl.SSLSession] | None:
         session = self._tls.session
@@ -96,14 +100,27 @@ class TlsChannel(Channel):
         self._sock.close()
 
     def _decrypted(self) -> memoryview:
-        # The stubs do not know that this writes into a buffer and returns a number.
-        n: int = self._tls.read(RECORD_BYTES, self._clear)  # type: ignore[assignment]
+        try:
+            # The stubs do not know that this writes into a buffer and returns a number.
+            n: int = self._tls.read(RECORD_BYTES, self._clear)  # type: ignore[assignment]
+        finally:
+            if self._sealed.pending and not self._unsent:
+                self._respond()
         if n == 0:
             self._arrived.write_eof()  # the peer has announced the end; ignore what follows
         return self._clear[:n]
 
+    def _respond(self) -> None:
+        """Send what OpenSSL responds to a message of TLS, when the peer renegotiates for one."""
+        self._unsent = memoryview(self._sealed.read())
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            self._unsent = self._unsent[self._sock.send(self._unsent, socket.MSG_NOSIGNAL) :]
+
     def _feed_from_socket(self) -> None:
         n = self._sock.recv_into(self._wire)
+        self._n_taken += n
+        if self._n_taken > MAX_WIRE_BYTES:
+            raise OSError(f"the peer sends more than {MAX_WIRE_BYTES} bytes for one response")
         if n:
             self._arrived.write(self._wire[:n])
         else:
@@ -141,7 +158,11 @@ class TlsChannel(Channel):
                 self._feed_from_socket()
 
     def _send_sealed(self, deadline_s: float | None) -> None:
-        """Send OpenSSL's output, and set the socket's time-out to the time that is left."""
+        """Send OpenSSL's output, and set the socket's time-out to the time that is left.
+
+        Raises:
+            TimeoutError: no time is left.
+        """
         self._sock.settimeout(socket_timeout(deadline_s))
         if self._sealed.pending:
             self._sock.sendall(self._sealed.read(), socket.MSG_NOSIGNAL)
@@ -153,7 +174,13 @@ def socket_timeout(deadline_s: float | None, n_shares: int = 1) -> float | None:
     Args:
         deadline_s: of time.monotonic(), None for no bound.
         n_shares: how many parts to divide the time into, at least 1.
+
+    Raises:
+        TimeoutError: the deadline has passed.
     """
     if deadline_s is None:
         return None
-    return max(LEAST_WAIT_S, (deadline_s - time.monotonic()) / n_shares)
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("timed out")
+    return left_s / n_shares

@@ -13,14 +13,24 @@ from botocore.exceptions import NoCredentialsError
 
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import MAX_CLOCK_SKEW_S
-from kinesis_fast.transport import NotSentError, Response
+from kinesis_fast.transport import NotSentError, ResentResponse, Response
 from kinesis_fast.transport.direct.connection import Connection, NoResponseError
 from kinesis_fast.transport.direct.connector import Connector
 from kinesis_fast.transport.direct.endpoint import NeedsBotocoreError, find_endpoint
 from kinesis_fast.transport.direct.pool import Pool
 from kinesis_fast.transport.direct.sigv4 import Keys, Signer
-from kinesis_fast.transport.errors import CLIENT_ERROR, explain, explain_socket, is_outdated
+from kinesis_fast.transport.errors import (
+    CLIENT_ERROR,
+    MAX_LOOKED_AT,
+    check_proxy,
+    explain,
+    explain_socket,
+    is_outdated,
+    is_source_outdated,
+)
+from kinesis_fast.transport.secrets import without_secrets
 
+MAX_DATE: Final = 100  # characters of a header
 SKEWED: Final = (
     b"RequestTimeTooSkewed",
     b"InvalidSignatureException",
@@ -82,13 +92,17 @@ class DirectTransport:
         if self._pid != os.getpid():
             self._start_anew()
         digest = sha256(body).hexdigest()
-        response = self._post(body, digest, timeout_s)
-        if response.status < CLIENT_ERROR:
-            return response
-        if self._adopt_clock(response):
-            response = self._post(body, digest, timeout_s)
-        if is_outdated(response):
-            self._context = None
+        response, n_sent = self._post(body, digest, timeout_s)
+        if response.status >= CLIENT_ERROR:
+            check_proxy(response)
+            if self._adopt_clock(response):
+                response, n_sent = self._post(body, digest, timeout_s, n_sent)
+            if is_outdated(response):
+                self._context = None
+        response = without_secrets(response)
+        if n_sent > 1:
+            response = ResentResponse(*response)
+            response.times = n_sent
         return response
 
     def close(self) -> None:
@@ -103,18 +117,33 @@ class DirectTransport:
         self._context = None
         self._context_lock = threading.Lock()
 
-    def _post(self, body: memoryview, digest: str, timeout_s: float | None) -> Response:
-        context, keys = self._context_and_keys()
-        head = context.signer.head(keys, time.time() + self._skew_s, digest, len(body))
+    def _post(
+        self, body: memoryview, digest: str, timeout_s: float | None, n_sent: int = 0
+    ) -> tuple[Response, int]:
+        """Send it. Returns how often it has gone out now; n_sent is how often it had before."""
+        try:
+            context, keys = self._context_and_keys()
+            head = context.signer.head(keys, time.time() + self._skew_s, digest, len(body))
+        except TransportError as error:
+            error.n_sent += n_sent
+            raise
         pool = context.pool
         try:
             kept = pool.acquire()
             if kept is not None:
+                n_sent += 1
                 with contextlib.suppress(NoResponseError):  # it was closed at this very moment
-                    return _exchange(pool, kept, head, body, timeout_s)
-            return _exchange(pool, pool.connector.open(timeout_s), head, body, timeout_s)
+                    return _exchange(pool, kept, head, body, timeout_s), n_sent
+            fresh = pool.connector.open(timeout_s)
+            n_sent += 1
+            return _exchange(pool, fresh, head, body, timeout_s), n_sent
+        except TransportError as error:
+            error.n_sent = max(1, n_sent)
+            raise
         except OSError as error:
-            raise explain_socket(error, pool.connector.address) from error
+            explained = explain_socket(error, pool.connector.address)
+            explained.n_sent = max(1, n_sent)
+            raise explained from error
 
     def _context_and_keys(self) -> tuple[_SigningContext, Keys]:
         try:
@@ -128,7 +157,7 @@ class DirectTransport:
         except NeedsBotocoreError as error:
             raise NotSentError(f"{error}; set the option transport to botocore") from error
         except Exception as error:
-            if isinstance(error, NoCredentialsError):
+            if is_source_outdated(error):
                 self._context = None
             raise explain(error) from error
         return context, Keys(frozen.access_key, frozen.secret_key, frozen.token)
@@ -161,11 +190,12 @@ class DirectTransport:
 
     def _adopt_clock(self, response: Response) -> bool:
         """Adopt the service's time if a response says that ours is wrong. Returns whether so."""
-        if not any(code in response.body for code in SKEWED):
+        if not any(code in response.body[:MAX_LOOKED_AT] for code in SKEWED):
             return False
         try:
-            theirs_s = parsedate_to_datetime(response.headers["date"]).timestamp()
-        except (KeyError, ValueError):
+            date = response.headers["date"][:MAX_DATE]
+            theirs_s = parsedate_to_datetime(date).timestamp()
+        except (KeyError, ValueError, OverflowError):
             return False
         skew_s = theirs_s - time.time()
         if abs(skew_s - self._skew_s) <= MAX_CLOCK_SKEW_S:

@@ -1,0 +1,258 @@
+"""Masks secrets in texts that other libraries and the peer write. Nothing else masks them.
+
+This module learns every secret of the process when it is found: keys and tokens when credentials
+are looked up, passwords of URLs and the rest when a transport is opened. Texts are cut before
+they are searched, and each search takes time in proportion to the text.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.request import getproxies
+
+from kinesis_fast.limits import KIB
+from kinesis_fast.transport import Response
+from kinesis_fast.transport.direct.response import Headers
+
+MASK: Final = "***"
+MAX_TEXT: Final = 500  # characters of a text that go into an error
+MAX_LOOKED_AT: Final = 8 * KIB  # characters of a text that are searched for secrets
+MAX_ERROR_BODY: Final = 64 * KIB  # bytes of an error response that are kept as they are
+MAX_MEMBER: Final = 1 * KIB  # characters of each member that is kept of a longer one
+LEAST_SECRET: Final = 4  # characters; masking a shorter one would tear words apart
+MAX_SHORT: Final = 100  # characters of a form of a secret that is not masked in pieces
+LEAST_ENCODED: Final = 5  # characters of base64
+PIECE: Final = 8  # letters of a long secret that are masked by themselves
+LEAST_IN_BODY: Final = 8  # characters; codes of errors stand there, which decide what to do
+MAX_RENEWED: Final = 16  # secrets of credentials in use, and of some before them
+OK, CLIENT_ERROR = 200, 400
+ANSWER_HEAD: Final = 100  # bytes in which a response to PutRecords says what it is
+NONE_FAILED: Final = b'"FailedRecordCount":0'
+ERROR_MEMBERS: Final = ("__type", "code", "message", "Message")  # of an error response
+USER_INFO: Final = re.compile(r"//[^/@\s\"]+@")  # of a URL: it may be a password
+WORD_OR_ESCAPE: Final = re.compile(
+    r"\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[rnt]|%[0-9A-Fa-f]{2}|([A-Za-z0-9]+)"
+)
+PERCENT: Final = re.compile("%..")
+VARIABLES: Final = (
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
+    *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_BEARER_TOKEN_KINESIS"),
+)
+URL_VARIABLES: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_STS")
+TOKEN_FILES: Final = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+# What libraries advise programmers of Python to do; it does not help the operator of an output.
+FOREIGN_ADVICE: Final = (
+    *("pip install", "certifi.", "create_default_context", "_create_unverified", "readthedocs"),
+    *("python.org", "verify=", "check_hostname", "assert_hostname", "install certificates"),
+)
+SSL_SOURCE: Final = " (_ssl.c:"
+
+# Lists, which threads may read and append to without a lock: a fork may copy a lock that is held.
+_lasting: list[str] = []
+_renewed: list[str] = []
+
+
+def learn(*secrets: str | None) -> None:
+    """Remember secrets of the configuration; empty and very short ones are left out."""
+    _add(_lasting, secrets)
+
+
+def learn_renewed(*secrets: str | None) -> None:
+    """Remember secrets that others replace in time, such as the keys of a role."""
+    _add(_renewed, secrets)
+    del _renewed[:-MAX_RENEWED]
+
+
+def _add(known: list[str], secrets: Iterable[str | None]) -> None:
+    for secret in secrets:
+        if secret and len(secret) >= LEAST_SECRET and secret not in known:
+            known.append(secret)
+
+
+def learn_urls(*urls: str | None) -> None:
+    """Remember the passwords of URLs, and what a header of HTTP says instead of them."""
+    for url in urls:
+        try:
+            user_info = urlsplit(url or "").netloc.rpartition("@")[0]
+        except ValueError:
+            continue
+        user, _, password = user_info.partition(":")
+        learn(password, unquote(password))
+        if password:
+            pair = f"{unquote(user)}:{unquote(password)}"
+            learn(base64.b64encode(_bytes(pair)).decode())
+
+
+def learn_environment() -> None:
+    """Remember what the variables of AWS and of proxies hold, and the files that they name."""
+    learn(*map(os.environ.get, VARIABLES))
+    learn_urls(*map(os.environ.get, URL_VARIABLES), *getproxies().values())
+    for path in map(os.environ.get, TOKEN_FILES):
+        with contextlib.suppress(OSError, ValueError):
+            learn_renewed(Path(path or "").read_text(encoding="utf-8").strip())
+
+
+def _known() -> tuple[str, ...]:
+    return (*_lasting, *_renewed)
+
+
+def presentable(text: object) -> str:
+    """Return a text of another library, fit for an error: short, masked, without its advice."""
+    whole = str(text)
+    shown = USER_INFO.sub(f"//{MASK}@", masked(whole[:MAX_LOOKED_AT]))
+    if len(whole) > MAX_LOOKED_AT:  # the cut may have left the first part of a short secret
+        shown = shown[:-MAX_SHORT]
+    return _without_advice(shown)[:MAX_TEXT]
+
+
+def without_secrets(response: Response) -> Response:
+    """Return a response in which no secret stands; that of a request without failures as it is.
+
+    Of a long error response only the code and the beginning of the message are kept.
+    """
+    status, headers, body = response
+    is_answer = status == OK and b'"Records"' in body[:ANSWER_HEAD]
+    if is_answer and (NONE_FAILED in body[:ANSWER_HEAD] or b'"ErrorMessage"' not in body):
+        return response
+    if len(body) > MAX_ERROR_BODY and status >= CLIENT_ERROR:
+        body = _shortened(body)
+    if is_answer or len(body) > MAX_ERROR_BODY:  # for speed, only as they are
+        for secret in _known():
+            body = body.replace(_bytes(secret), MASK.encode())
+    else:
+        body = masked(body.decode("latin-1"), LEAST_IN_BODY).encode("latin-1")
+    shown = {name: masked(str(value)[:MAX_LOOKED_AT]) for name, value in headers.items()}
+    if any(MASK in value for value in shown.values()):
+        headers = Headers([(_bytes(n), v.encode("latin-1", "replace")) for n, v in shown.items()])
+    return response._replace(headers=headers, body=body)
+
+
+def masked(text: str, least: int = 0) -> str:
+    """Replace every known secret, and pieces of a long one, in any form that texts give it.
+
+    Args:
+        text: its length bounds the time.
+        least: characters of the shortest secret to look for.
+    """
+    known = _known()
+    pieces = _pieces(known)
+    if pieces:
+        text = _without_pieces(text, pieces)
+    for form in _forms(known):
+        if len(form) >= least:
+            text = text.replace(form, MASK)
+    return text
+
+
+def _without_pieces(text: str, pieces: frozenset[str]) -> str:
+    """Mask what has a piece of a secret in its letters, whatever stands between these."""
+    letters, places = _letters(text)
+    shown, n_done = [], 0
+    first = end = 0  # of the letters that are to be masked next; none if end is 0
+    for start in range(len(letters) - PIECE + 2):
+        if letters[start : start + PIECE] in pieces:
+            first, end = first if end else start, start + PIECE
+        elif end and start >= end:
+            shown += [text[n_done : places[first]], MASK]
+            n_done, end = places[end - 1] + 1, 0
+    if end:
+        shown += [text[n_done : places[first]], MASK]
+        n_done = places[end - 1] + 1
+    return "".join(shown) + text[n_done:]
+
+
+def _letters(text: str) -> tuple[str, list[int]]:
+    """Return the letters and digits of a text without its escapes, and where each one stands."""
+    words: list[str] = []
+    places: list[int] = []
+    for found in WORD_OR_ESCAPE.finditer(text):
+        if found[1] is not None:
+            words.append(found[1])
+            places += range(found.start(), found.end())
+    return "".join(words), places
+
+
+@lru_cache(maxsize=2)
+def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
+    """Return every run of PIECE letters of long secrets, also of what base64 makes of them."""
+    pieces: set[str] = set()
+    for secret in filter(_is_long, secrets):
+        for form in (secret, *_encoded(secret)):
+            letters, _ = _letters(form)
+            pieces.update(letters[i : i + PIECE] for i in range(len(letters) - PIECE + 1))
+    return frozenset(pieces)
+
+
+@lru_cache(maxsize=2)
+def _forms(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return how texts show short secrets, the longest first: one may be a part of another."""
+    forms: set[str] = set()
+    for secret in secrets:
+        if not _is_long(secret):
+            forms.update(form for form in _written(secret) if len(form) >= LEAST_SECRET)
+            forms.update(form for form in _encoded(secret) if len(form) >= LEAST_ENCODED)
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _is_long(secret: str) -> bool:
+    return len(_letters(secret)[0]) >= 2 * PIECE
+
+
+def _written(secret: str) -> Iterator[str]:
+    """Yield a secret as it stands, escaped, percent-encoded, and in one line."""
+    data = _bytes(secret)
+    escaped = json.dumps(secret)[1:-1]
+    yield from (secret, repr(secret)[1:-1], repr(data)[2:-1], data.decode("latin-1"), escaped)
+    yield escaped.replace("/", "\\/")
+    for character in "+/=&<>'":
+        escaped = escaped.replace(character, f"\\u{ord(character):04x}")
+    yield escaped
+    for encoded in (quote(data), quote(data, safe=""), quote_plus(data)):
+        yield encoded
+        yield PERCENT.sub(lambda found: found.group().lower(), encoded)
+    yield " ".join(secret.split())
+    yield "\r\n ".join(secret.split())
+
+
+def _encoded(secret: str) -> Iterator[str]:
+    """Yield what base64 makes of a secret, wherever in the encoded text it begins."""
+    data = _bytes(secret)
+    for before in range(3):
+        first, n_whole = -(-before * 4 // 3), (before + len(data)) // 3 * 4
+        text = base64.b64encode(bytes(before) + data).decode()[first:n_whole]
+        yield from (text, text.replace("+", "-").replace("/", "_"))
+
+
+def _bytes(secret: str) -> bytes:
+    return secret.encode("utf-8", "surrogateescape")
+
+
+def _shortened(body: bytes) -> bytes:
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        return body[:MAX_ERROR_BODY]
+    kept = {name: parsed[name][:MAX_MEMBER] for name in ERROR_MEMBERS if _is_text(parsed, name)}
+    return json.dumps(kept).encode()
+
+
+def _is_text(members: dict[str, Any], name: str) -> bool:
+    return isinstance(members.get(name), str)
+
+
+def _without_advice(text: str) -> str:
+    start, mark, rest = text.partition(SSL_SOURCE)
+    if mark:
+        text = start + rest.partition(")")[2]
+    sentences = text.split(". ")
+    kept = [s for s in sentences if not any(mark in s.lower() for mark in FOREIGN_ADVICE)]
+    return text if len(kept) == len(sentences) else ". ".join(kept)
