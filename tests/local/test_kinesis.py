@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_stream import LocalStream
 
-from kinesis_fast import local
+from kinesis_fast.local import kinesis
 from kinesis_fast.local.kinesis import LocalKinesis, LocalKinesisError, plain_client
 from kinesis_fast.local.server import OneAtATime
 
@@ -205,7 +205,7 @@ def test_a_server_that_breaks_at_its_start_is_told(
 ) -> None:
     broken = tmp_path / "server.py"
     broken.write_text("raise SystemExit(7)\n")
-    monkeypatch.setattr(local, "_SERVER", broken)
+    monkeypatch.setattr(kinesis, "_SERVER", broken)
     with pytest.raises(LocalKinesisError, match="status 7"), LocalKinesis():
         pass
 
@@ -215,8 +215,8 @@ def test_a_server_that_never_starts_is_stopped(
 ) -> None:
     stuck = tmp_path / "server.py"
     stuck.write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(local, "_SERVER", stuck)
-    monkeypatch.setattr(local, "START_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(local, "STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(kinesis, "_SERVER", stuck)
+    monkeypatch.setattr(kinesis, "START_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(kinesis, "STOP_TIMEOUT_S", 0.2)
     with pytest.raises(LocalKinesisError, match="did not start"), LocalKinesis():
         pass
