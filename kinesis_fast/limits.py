@@ -26,6 +26,7 @@ MAX_TIME_FORMAT_LENGTH: Final = 256  # characters of time_key_format; ours, boun
 
 # Retries. Every wait is random between 0 and the backoff (full jitter).
 MAX_ATTEMPTS: Final = 4  # attempts per request in a flush, the first included; ours
+MAX_REFUSALS: Final = 24  # requests refused in a row without one accepted record, then RETRY; ours
 RETRY_BUDGET_S: Final = 5.0  # seconds of retrying in a flush, then RETRY; ours
 BACKOFF_BASE_S: Final = 0.5  # seconds before attempt 2, then doubled; ours: limits are per second
 BACKOFF_CAP_S: Final = 2.0  # seconds; ours, so that all waits fit into RETRY_BUDGET_S

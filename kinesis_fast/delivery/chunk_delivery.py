@@ -14,6 +14,7 @@ from kinesis_fast.delivery.leader_followers import PATIENCE_S, LeaderFollowers
 from kinesis_fast.delivery.protocols import Chunk, Request
 from kinesis_fast.delivery.retry import Outcome, Verdict
 from kinesis_fast.delivery.settle import Settlement
+from kinesis_fast.limits import MAX_REFUSALS
 from kinesis_fast.logs import printable
 from kinesis_fast.stats import ChunkAccount
 
@@ -76,6 +77,7 @@ class ChunkDelivery:
         self._max_buffers = context.max_in_flight + stream.n_lanes
         self.tag = self._settlement.tag
         self.failure_reason = ""
+        self.is_refused = False  # it stopped because the service refuses its content
 
     def run(self) -> bool:
         """Send until every record is settled, or until going on is pointless for now.
@@ -272,11 +274,19 @@ class ChunkDelivery:
                 self._budgets.append(budget)
                 self._waits_for_buffer = False
                 if not is_settled:
-                    self._ready.extendleft(reversed(in_flight.parts()))
+                    self._put_back(in_flight)
         if is_settled:
             in_flight.release()
             if self._on_settled is not None:
                 self._on_settled(self)
+
+    def _put_back(self, in_flight: InFlightRequest) -> None:
+        """Queue what is left of a request, in its order; the lock is held."""
+        is_single = in_flight.refused_at is not None and in_flight.second_half is None
+        if is_single or self._settlement.n_refusals > MAX_REFUSALS // 2:
+            self._ready.extend(in_flight.parts())  # others go first: does the service accept any?
+        else:
+            self._ready.extendleft(reversed(in_flight.parts()))
 
     def _settle(self, in_flight: InFlightRequest, budget: RetryBudget) -> bool:
         """Send until every record is settled; False when it was divided, or when all stop."""
@@ -290,10 +300,10 @@ class ChunkDelivery:
             if self._settlement.answered(in_flight, verdict):
                 return True
             if verdict.outcome is Outcome.REFUSED:
-                in_flight.divide()
+                self._close_in(in_flight, verdict, budget.spend(timing.clock() - started))
                 return False
             if verdict.outcome is Outcome.PARTIAL:
-                in_flight.keep(verdict.failed)
+                in_flight.keep(verdict.again)
             self._context.watchdog.check()
             wait_s = None
             if verdict.outcome is not Outcome.BLOCKED:
@@ -308,6 +318,18 @@ class ChunkDelivery:
             )
             self._pause(wait_s)
         return False
+
+    def _close_in(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
+        """Close in on the record that is refused, or stop: the service may refuse everything."""
+        if in_flight.request.n_records > 1:
+            in_flight.divide()
+            is_alone = False
+        else:
+            is_alone = self._n_unsettled() == 1 and self._stream.is_exhausted
+        if is_alone or not has_time or self._settlement.n_refusals >= MAX_REFUSALS:
+            self.failure_reason = self.failure_reason or _describe(verdict, 1)
+            self.is_refused = True
+            self.stop()
 
     def _pause(self, wait_s: float) -> None:
         """Wait between two attempts; `stop` ends it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Request
 from kinesis_fast.delivery.retry import Verdict, classify, classify_exception, halves, pause_s
+from kinesis_fast.limits import RETRY_BUDGET_S
 
 
 @dataclass(eq=False)
@@ -43,6 +44,11 @@ class RetryBudget:
             self.retrying_s += wait_s
         return wait_s
 
+    def spend(self, seconds: float) -> bool:
+        """Spend time on a request that was refused. Returns whether any of the budget is left."""
+        self.retrying_s = (self.retrying_s or 0.0) + seconds
+        return self.retrying_s <= RETRY_BUDGET_S
+
 
 @dataclass(eq=False)
 class InFlightRequest:
@@ -52,11 +58,14 @@ class InFlightRequest:
         request: what is left to send.
         was_sent: whether it has been sent before.
         second_half: the other half of a request that was divided.
+        refused_at: how many records of the chunk were accepted when the service first refused the
+            request that its records were in; None before.
     """
 
     request: Request
     was_sent: bool = False
     second_half: Request | None = None
+    refused_at: int | None = None
 
     @property
     def n_resent(self) -> int:
@@ -96,7 +105,8 @@ class InFlightRequest:
         """Return this request and, if it was divided, its second half as one of its own."""
         if self.second_half is None:
             return [self]
-        second, self.second_half = InFlightRequest(self.second_half, was_sent=True), None
+        second = InFlightRequest(self.second_half, was_sent=True, refused_at=self.refused_at)
+        self.second_half = None
         return [self, second]
 
     def release(self) -> None:

@@ -34,6 +34,7 @@ class Verdict(NamedTuple):
     Attributes:
         outcome: what to do next.
         failed: for PARTIAL the indexes of the entries that failed, ascending, never empty.
+        refused: those of them whose content the service refuses.
         throttled: whether the service told to slow down, for one entry at least.
         reason: what failed, in the words of the service, unescaped; empty when SETTLED.
         hint: what an operator can do about it; may be empty.
@@ -46,6 +47,12 @@ class Verdict(NamedTuple):
     reason: str = ""
     hint: str = ""
     n_sent: int = 1
+    refused: Sequence[int] = ()
+
+    @property
+    def again(self) -> Sequence[int]:
+        """The entries that failed and are to be sent again."""
+        return [index for index in self.failed if index not in self.refused]
 
 
 SETTLED: Final = Verdict(Outcome.SETTLED)
@@ -202,14 +209,18 @@ def _classify_entries(body: bytes, n_records: int) -> Verdict:
         return SETTLED
     codes = Counter(_entry_code(entries[index]) for index in failed)
     throttled = any(code in THROTTLE_CODES for code in codes)
+    refused = [i for i in failed if _entry_code(entries[i]) in CONTENT_CODES | SIZE_CODES]
+    is_refusal = len(refused) == n_records
     counts = ", ".join(f"{count} x {code}" for code, count in codes.most_common())
     return Verdict(
-        Outcome.PARTIAL,
+        Outcome.REFUSED if is_refusal else Outcome.PARTIAL,
         failed,
         throttled,
         f"{len(failed)} of {n_records} records were not accepted ({counts}): "
         f"{_entry_message(entries[failed[0]])}",
-        THROTTLE_HINT if throttled else SERVICE_HINT,
+        THROTTLE_HINT if throttled else "" if refused else SERVICE_HINT,
+        # Beside records that were accepted, the fault is in the record; otherwise it may be ours.
+        refused=refused if len(failed) < n_records else (),
     )
 
 

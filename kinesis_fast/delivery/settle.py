@@ -14,6 +14,7 @@ from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.in_flight import InFlightRequest
 from kinesis_fast.delivery.protocols import Chunk, Request, RequestStream
 from kinesis_fast.delivery.retry import Outcome, Verdict
+from kinesis_fast.limits import DEFAULT_MAX_RECORD_BYTES
 from kinesis_fast.logs import printable
 from kinesis_fast.stats import ChunkAccount
 
@@ -46,6 +47,8 @@ class Settlement:
         self._before = bytes(settled)
         self._bits = settled
         self._lock = threading.Lock()
+        self._n_accepted = 0  # records
+        self.n_refusals = 0  # requests refused since a record was accepted
         self.tag = printable(tag, MAX_TAG)
         self._report = ChunkReport(context.log, self.tag)
         self._letters = None
@@ -89,8 +92,27 @@ class Settlement:
             return True
         if verdict.outcome is Outcome.PARTIAL and len(verdict.failed) < request.n_records:
             self._acknowledge(request, verdict.failed)
-        elif verdict.outcome is Outcome.REFUSED and request.n_records == 1:
-            self._bury(request, verdict.reason)
+            for index in verdict.refused:
+                self._bury(request, index, verdict.reason)
+            return not verdict.again
+        return verdict.outcome is Outcome.REFUSED and self._refused(in_flight, verdict)
+
+    def _refused(self, in_flight: InFlightRequest, verdict: Verdict) -> bool:
+        """Book a request whose content is refused. Returns whether its one record is dead.
+
+        A service that refuses everything must not kill everything. So a record is dead only if
+        another one was accepted since the refusal, or if it is larger than a stream takes unless
+        its limit was raised.
+        """
+        request = in_flight.request
+        if in_flight.refused_at is None:
+            in_flight.refused_at = self._n_accepted
+        is_blamed = self._n_accepted > in_flight.refused_at
+        self.n_refusals = 0 if is_blamed else self.n_refusals + 1
+        if request.n_records > 1:
+            return False
+        if is_blamed or request.n_bytes_of(0) > DEFAULT_MAX_RECORD_BYTES:
+            self._bury(request, 0, verdict.reason)
             return True
         return False
 
@@ -120,14 +142,17 @@ class Settlement:
     def _acknowledge(self, request: Request, failed: Sequence[int]) -> None:
         with self._lock:
             n_records, n_bytes = request.mark_events(self._bits, failed)
+            self._n_accepted += n_records
+            self.n_refusals = 0
         self._account.delivered(n_records, n_bytes)
         self._context.watchdog.progress()
 
-    def _bury(self, request: Request, reason: str) -> None:
-        """Book the one record of a request that the service refuses for good."""
-        self._report.refused(request.event_of(0), request.n_bytes_of(0), reason)
+    def _bury(self, request: Request, index: int, reason: str) -> None:
+        """Book a record that the service refuses for good."""
+        self._report.refused(request.event_of(index), request.n_bytes_of(index), reason)
         if self._letters is not None:
-            self._letters.refused(request.event_at(0), reason)
+            self._letters.refused(request.event_at(index), reason)
+        others = [other for other in range(request.n_records) if other != index]
         with self._lock:
-            n_records, _ = request.mark_events(self._bits, ())
+            n_records, _ = request.mark_events(self._bits, others)
         self._account.dead(n_records)

@@ -296,6 +296,8 @@ class Spooled:
                 return True
             if not self._is_stopped or delivery.failure_reason:
                 self._hold(delivery)
+            if delivery.is_refused:  # others go first: they show whether it is this chunk
+                self._defer(group.entries)
         except SendFailureTimeout as error:
             self._failure = error
             self._context.log.error("chunk '%s': %s", delivery.tag, error)
@@ -350,6 +352,13 @@ class Spooled:
 
     def _postpone(self, entries: list[Entry], name: str, reason: str) -> None:
         """Let the others go first: something is wrong with these chunks, or with this host."""
+        wait_s = self._defer(entries)
+        self._context.log.error(
+            "%s: kept in the spool, next try in %.1f s: %s", name, wait_s, reason
+        )
+
+    def _defer(self, entries: list[Entry]) -> float:
+        """Let the others go first. Returns the seconds until these are due again."""
         with self._changed:
             open_entries = [entry for entry in entries if not entry.is_done]
             n_failures = 1 + max((entry.n_failures for entry in open_entries), default=0)
@@ -358,9 +367,7 @@ class Spooled:
             for entry in open_entries:
                 entry.n_failures, entry.due = n_failures, due
             self._is_stopped |= self._is_closing
-        self._context.log.error(
-            "%s: kept in the spool, next try in %.1f s: %s", name, wait_s, reason
-        )
+        return wait_s
 
     def _backoff_s(self, n_failures: int, cap_s: float) -> float:
         random = self._context.timing.random

@@ -27,7 +27,7 @@ from kinesis_fast import (
     SendFailureTimeout,
     TransportError,
 )
-from kinesis_fast.limits import RETRY_BUDGET_S
+from kinesis_fast.limits import MAX_REFUSALS, RETRY_BUDGET_S
 from kinesis_fast.transport import NotSentError
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
@@ -262,13 +262,65 @@ def test_a_refused_record_is_found_by_halving(code: str, bad: set[int]) -> None:
     assert numbers(transport.kept) == [n for n in range(500) if n not in bad]
     assert time.waits == []
     assert_stats(output, in_=500, delivered=500 - len(bad), dead=len(bad))
-    assert len(transport.requests) <= 1 + len(bad) * 2 * 9  # two halves a level, 9 levels
+    # Two halves a level, 9 levels; a record that is refused first is tried again at the end.
+    assert len(transport.requests) <= 1 + len(bad) * (2 * 9 + 1)
 
 
-def test_a_request_of_bad_records_only() -> None:
-    output = new_output(FakeTransport(*[error(400, "ValidationException")] * 7))
-    assert output.flush(numbered(range(4))) is OK
-    assert_stats(output, in_=4, dead=4, requests=7)
+@pytest.mark.parametrize("n_records", [1, 2, 4, 500, 5000])
+def test_a_service_that_refuses_everything_kills_nothing(
+    n_records: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = FakeTransport(then=error(400, "ValidationException", "no such shard"))
+    output = new_output(transport)
+    assert output.flush(numbered(range(n_records)), "app") is RETRY
+    assert_stats(output, in_=n_records, returned=n_records, dead=0)
+    assert len(transport.requests) <= MAX_REFUSALS
+    assert "no such shard" in caplog.messages[-1]
+
+
+def test_a_block_of_bad_records_is_dead_when_others_were_accepted() -> None:
+    bad = range(100, 225)
+    transport = FakeTransport(then=refuse_if(lambda data: numbers([data])[0] in bad))
+    output = new_output(transport)
+    assert output.flush(numbered(range(500))) is OK
+    assert set(numbers(transport.kept)) == set(range(500)) - set(bad)
+    assert_stats(output, dead=125, delivered=375)
+
+
+def test_refusals_spend_the_time_of_the_flush() -> None:
+    time = FakeTime()
+
+    def slowly(records: list[bytes]) -> Reply:
+        time.advance(1.0)
+        return error(400, "ValidationException")(records)
+
+    transport = FakeTransport(then=slowly)
+    output = new_output(transport, time)
+    assert output.flush(numbered(range(500))) is RETRY
+    assert len(transport.requests) == 6  # RETRY_BUDGET_S and one that passes it
+    assert_stats(output, dead=0, returned=500)
+
+
+def test_a_record_larger_than_a_stream_takes_is_dead_by_itself() -> None:
+    transport = FakeTransport(then=error(400, "ValidationException", "too large"))
+    output = new_output(transport, max_record_size="10485760")
+    assert output.flush(chunk_of([{"x": "y" * 2_000_000}])) is OK
+    assert_stats(output, in_=1, dead=1)
+
+
+def test_an_entry_that_is_refused_beside_others_is_dead() -> None:
+    transport = FakeTransport(fail(1, code="InvalidArgumentException"))
+    output = new_output(transport)
+    assert output.flush(numbered(range(3))) is OK
+    assert numbers(transport.kept) == [0, 2]
+    assert_stats(output, in_=3, delivered=2, dead=1, requests=1)
+
+
+def test_entries_that_are_all_refused_are_returned() -> None:
+    transport = FakeTransport(then=fail_all("InvalidArgumentException"))
+    output = new_output(transport)
+    assert output.flush(numbered(range(3))) is RETRY
+    assert_stats(output, in_=3, returned=3, dead=0)
 
 
 def test_a_request_that_is_too_large_is_halved() -> None:
@@ -298,13 +350,14 @@ def test_the_line_about_a_dead_record(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_many_dead_records_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    output = new_output(FakeTransport(then=error(400, "ValidationException", "bad\x00")))
-    assert output.flush(numbered(range(600)), "app") is OK
-    assert_stats(output, in_=600, delivered=0, dead=600)
+    refusing = refuse_if(lambda data: numbers([data])[0] > 0)
+    output = new_output(FakeTransport(then=refusing))
+    assert output.flush(numbered(range(400)), "app") is OK
+    assert_stats(output, in_=400, delivered=1, dead=399)
     lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(lines) == 11
-    assert all("bad\\x00" in line for line in lines[:10])
-    assert lines[10] == "chunk 'app': records refused by the service and lost: 600"
+    assert all("ValidationException" in line for line in lines[:10])
+    assert lines[10] == "chunk 'app': records refused by the service and lost: 399"
 
 
 def test_halves_can_fail_in_other_ways() -> None:

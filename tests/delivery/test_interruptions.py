@@ -29,6 +29,9 @@ MODES: dict[str, dict[str, str]] = {
 }
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
 @pytest.fixture(autouse=True)
 def _end_a_hang() -> Iterator[None]:
     faulthandler.dump_traceback_later(600, exit=True)

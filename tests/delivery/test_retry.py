@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -350,3 +351,17 @@ def test_halves_cover_the_request(n_records: int) -> None:
     assert [*first, *second] == list(range(n_records))
     assert len(first) > 0
     assert len(second) > 0
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_hostile_texts_of_a_server_cost_little(status: int) -> None:
+    """Patterns see a few hundred characters at most, however long a text is."""
+    texts = ["value '" * 20_000, "exceed " * 20_000, "size " * 30_000, "stream " * 20_000]
+    started = time.process_time()
+    for text in texts:
+        body = {"__type": "ValidationException" + text, "message": text}
+        entry = {"ErrorCode": text, "ErrorMessage": text}
+        answer = body if status == 400 else {"FailedRecordCount": 1, "Records": [entry]}
+        verdict = classify(Response(status, {}, json.dumps(answer).encode()), 1)
+        assert len(verdict.reason) < 2000
+    assert time.process_time() - started < 2.0

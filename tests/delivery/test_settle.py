@@ -12,6 +12,7 @@ from fake_transport import (
     FakeTransport,
     Reply,
     Step,
+    accept,
     error,
     fail,
     fail_all,
@@ -48,9 +49,7 @@ class Model:
     """What a delivery must do, one request after the other."""
 
     faults: list[str | int]
-    bad: frozenset[int]
     kept: list[int] = field(default_factory=list)
-    dead: list[int] = field(default_factory=list)
     resent: int = 0
     requests: int = 0
 
@@ -67,22 +66,13 @@ class Model:
             is_new = False
             if fault in BLOCKED:
                 return False
-            if fault == "accept" and not self.bad & set(batch):
+            if fault == "accept":
                 self.kept += batch
                 return True
-            if fault == "accept":
-                return self.divide(batch)
             if isinstance(fault, int):
                 self.kept += [n for i, n in enumerate(batch) if i % fault]
                 batch = batch[::fault]
         return False
-
-    def divide(self, batch: list[int]) -> bool:
-        if len(batch) == 1:
-            self.dead += batch
-            return True
-        half = len(batch) // 2
-        return self.deliver(batch[:half], False) and self.deliver(batch[half:], False)
 
 
 faults = st.sampled_from([*MAY_PASS, *BLOCKED, "accept", "accept", 2, 3, 7])
@@ -92,19 +82,15 @@ faults = st.sampled_from([*MAY_PASS, *BLOCKED, "accept", "accept", 2, 3, 7])
 @given(
     n_records=st.one_of(st.integers(0, 20), st.integers(0, 1600)),
     faults=st.lists(faults, max_size=20),
-    bad=st.frozensets(st.integers(0, 1600), max_size=4),
 )
-def test_a_flush_does_what_the_model_does(
-    n_records: int, faults: list[str | int], bad: frozenset[int]
-) -> None:
-    service = refuse_if(lambda data: numbers([data])[0] in bad)
-    named = {**MAY_PASS, **BLOCKED, "accept": service}
+def test_a_flush_does_what_the_model_does(n_records: int, faults: list[str | int]) -> None:
+    named = {**MAY_PASS, **BLOCKED, "accept": accept}
     steps = [every(fault) if isinstance(fault, int) else named[fault] for fault in faults]
-    transport = FakeTransport(*steps, then=service)
+    transport = FakeTransport(*steps)
     output = new_output(transport, FakeTime(chance=0.0))
 
     batches = [list(range(n_records))[i : i + BATCH] for i in range(0, n_records, BATCH)]
-    model = Model(list(faults), bad)
+    model = Model(list(faults))
     is_settled = model.flush(batches)
 
     result = output.flush(numbered(range(n_records)))
@@ -114,10 +100,34 @@ def test_a_flush_does_what_the_model_does(
     assert numbers(transport.kept) == model.kept
     assert stats["in"] == n_records
     assert stats["delivered"] == len(model.kept) == len(set(model.kept))
-    assert stats["dead"] == len(model.dead)
+    assert stats["dead"] == 0
     assert stats["pending"] == 0
     assert stats["retried"] == model.resent
     assert stats["requests"] == model.requests
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_records=st.one_of(st.integers(1, 20), st.integers(1, 1600)),
+    bad=st.frozensets(st.integers(0, 1600), max_size=6),
+    in_flight=st.sampled_from(["1", "4"]),
+)
+def test_refused_records_are_dead_and_all_others_arrive(
+    n_records: int, bad: frozenset[int], in_flight: str
+) -> None:
+    """Of a chunk in which the service accepts no record at all, everything is returned."""
+    here = bad & set(range(n_records))
+    service = refuse_if(lambda data: numbers([data])[0] in bad)
+    transport = FakeTransport(then=service)
+    output = new_output(transport, FakeTime(chance=0.0), max_in_flight=in_flight)
+    is_settled = len(here) < n_records
+    result = output.flush(numbered(range(n_records)))
+    assert result is (FlushResult.OK if is_settled else FlushResult.RETRY)
+    stats = output.stats()
+    assert_balanced(stats)
+    assert sorted(numbers(transport.kept)) == sorted(set(range(n_records)) - here)
+    assert stats["dead"] == (len(here) if is_settled else 0)
+    output.close()
 
 
 def unreliable(seed: int) -> Step:

@@ -355,7 +355,9 @@ def test_progress_is_written_after_every_few_requests(
     output = spooling(FakeTransport(), tmp_path)
     assert output.flush(numbered(range(500 * (2 * REQUESTS_PER_NOTE + 3)))) is OK
     output.close(PATIENCE_S)
-    assert n_settled == [500 * REQUESTS_PER_NOTE, 1000 * REQUESTS_PER_NOTE]
+    # Another thread may have settled one more request when a note is written.
+    assert [n // 500 // REQUESTS_PER_NOTE for n in n_settled] == [1, 2]
+    assert all(n // 500 % REQUESTS_PER_NOTE <= 2 for n in n_settled)
     assert not list((tmp_path / "spool").glob("*/*.progress"))
 
 
