@@ -42,6 +42,8 @@ def test_a_library_in_an_environment_finds_its_python(
     ("variable", "option"),
     [("{python}", ""), ("", "{python}"), ("/no/such/python", "{python}")],
 )
+
+pytestmark = pytest.mark.slow
 def test_the_option_python(
     new_host: NewHost,
     stream: LocalStream,
