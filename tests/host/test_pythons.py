@@ -12,6 +12,8 @@ from local_stream import LocalStream
 from plugin_host import PluginHost, assert_clean_end, assert_ok
 from pythons import Environment, Python, make_environment, others, running
 
+pytestmark = pytest.mark.slow  # each starts an interpreter or makes an environment
+
 OPTIONS = "timekey_f"
 
 
@@ -42,8 +44,6 @@ def test_a_library_in_an_environment_finds_its_python(
     ("variable", "option"),
     [("{python}", ""), ("", "{python}"), ("/no/such/python", "{python}")],
 )
-
-pytestmark = pytest.mark.slow
 def test_the_option_python(
     new_host: NewHost,
     stream: LocalStream,
