@@ -8,6 +8,8 @@ from pathlib import Path
 import mutants
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FILE = "kinesis_fast/limits.py"
 OLD = "MAX_RECORDS_PER_REQUEST: Final = 500"
 NEW = "MAX_RECORDS_PER_REQUEST: Final = 499"
@@ -15,8 +17,6 @@ IMPORT = "from kinesis_fast.limits import MAX_RECORDS_PER_REQUEST\n"
 NOTICES = f"{IMPORT}def test_limit(): assert MAX_RECORDS_PER_REQUEST == 500\n"
 NOTICES_IN_A_CHILD = """
 import subprocess, sys
-
-pytestmark = pytest.mark.slow
 def test_limit():
     program = "from kinesis_fast.limits import *; assert MAX_RECORDS_PER_REQUEST == 500"
     subprocess.run([sys.executable, "-P", "-c", program], check=True)

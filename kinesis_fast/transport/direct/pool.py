@@ -41,7 +41,7 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Keep a connection whose response is complete, or close it if it cannot be used again."""
-        if self._closed or not connection.reusable:
+        if not connection.reusable:
             connection.close()
             return
         if connection.is_new:  # once only: reading the TLS session copies it with its certificates
@@ -49,7 +49,7 @@ class Pool:
             self.connector.remember(connection)
         self._idle.append((connection, self._clock()))
         self._close_oldest_if_stale()
-        if self._closed:  # by another thread just now, which may have missed a connection
+        if self._closed:  # perhaps just now, by another thread, which has missed this connection
             self.close()
 
     def close(self) -> None:
