@@ -156,7 +156,10 @@ class KinesisOutput:
             self._log.info("closed with %d records in the spool; the next start sends them", n_left)
         elif n_left:
             self._log.error("closed with %d records that were not delivered", n_left)
-        if is_idle and parts.own_transport is not None:
+        # The direct transport closes connections that are in use as soon as they are released.
+        if parts.own_transport is not None and (
+            is_idle or isinstance(parts.own_transport, DirectTransport)
+        ):
             parts.own_transport.close()
 
     def _start_anew(self) -> None:
