@@ -145,10 +145,10 @@ class KinesisOutput:
             parts = self._parts
         if parts is None:
             return
-        is_idle = parts.mode.close(timeout_s)
+        parts.mode.close(timeout_s)
         with self._changed:
             left_s = max(0.0, end - self._timing.clock())
-            is_idle &= self._changed.wait_for(lambda: not self._n_calls, left_s)
+            self._changed.wait_for(lambda: not self._n_calls, left_s)
         parts.context.threads.close()
         parts.context.watchdog.close()
         n_left = self._stats.snapshot()["pending"]
@@ -156,10 +156,7 @@ class KinesisOutput:
             self._log.info("closed with %d records in the spool; the next start sends them", n_left)
         elif n_left:
             self._log.error("closed with %d records that were not delivered", n_left)
-        # The direct transport closes connections that are in use as soon as they are released.
-        if parts.own_transport is not None and (
-            is_idle or isinstance(parts.own_transport, DirectTransport)
-        ):
+        if parts.own_transport is not None:  # it closes connections in use after their response
             parts.own_transport.close()
 
     def _start_anew(self) -> None:

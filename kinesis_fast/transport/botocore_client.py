@@ -49,6 +49,7 @@ class BotocoreTransport:
         self._target = stream_parameter(stream)
         self._exchange = _Exchange()
         self._client: Any = None
+        self._is_closed = False
         with contextlib.suppress(*NO_CREDENTIALS):
             self._client = self._new_client()
 
@@ -73,6 +74,8 @@ class BotocoreTransport:
         finally:
             response = exchange.response
             exchange.body = exchange.response = None
+            if self._is_closed and client is not None:
+                client.close()
         if response is None:
             raise TransportError(
                 "botocore ended the call without its before-parse event; is it older than 1.35.16?"
@@ -83,9 +86,11 @@ class BotocoreTransport:
         return without_secrets(response)
 
     def close(self) -> None:
-        """Close the pooled connections."""
-        if self._client is not None:
-            self._client.close()
+        """Close the idle connections now, and those in use or opened later after their response."""
+        self._is_closed = True
+        client = self._client
+        if client is not None:
+            client.close()
 
     def _new_client(self) -> Any:
         client = self._make_client()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -19,6 +20,7 @@ from direct import ACCEPTED, BODY, Service
 from fake_transport import entries_answer
 from outputs import assert_stats, numbered
 from raw_server import Arrived, RawServer, http
+from scripted_server import ScriptedServer
 from self_signed import self_signed
 
 from kinesis_fast import FlushResult, KinesisOutput, TransportError
@@ -412,3 +414,24 @@ def test_the_fixed_cost_of_a_request(server: RawServer) -> None:
         taken[transport_name] = min(rounds)
         transport.close()
     assert taken["direct"] * 3 < taken["botocore"]
+
+
+@pytest.mark.parametrize("moment", ["before the first request", "before the response"])
+def test_no_connection_outlives_a_closed_transport(transport_name: str, moment: str) -> None:
+    """close() may come while a request is in flight, or before its connection is opened."""
+    ended = threading.Event()
+
+    def script(sock: socket.socket, _: int) -> None:
+        assert server.read(sock) == BODY
+        if moment == "before the response":
+            transport.close()
+        sock.sendall(http(200, ACCEPTED))
+        if server.read(sock) is None:
+            ended.set()
+
+    with ScriptedServer(script) as server:
+        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
+        if moment == "before the first request":
+            transport.close()
+        assert transport.send(memoryview(BODY), 1, 10.0).status == 200
+        assert ended.wait(10.0)

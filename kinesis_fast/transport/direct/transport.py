@@ -81,6 +81,7 @@ class DirectTransport:
         self._open_source = open_source
         self._stream = stream
         self._skew_s = 0.0  # how far the service's clock is ahead of ours
+        self._is_closed = False
         self._start_anew()
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
@@ -106,7 +107,8 @@ class DirectTransport:
         return response
 
     def close(self) -> None:
-        """Close the idle connections; those in use are closed after their response."""
+        """Close the idle connections now, and those in use or opened later after their response."""
+        self._is_closed = True
         if self._pool is not None and self._pid == os.getpid():
             self._pool.close()
 
@@ -186,6 +188,8 @@ class DirectTransport:
             if self._pool is not None:
                 self._pool.close()
             self._pool = Pool(Connector(url, ca_bundle))
+        if self._is_closed:  # perhaps while botocore was asked
+            self._pool.close()
         return self._pool
 
     def _adopt_clock(self, response: Response) -> bool:
