@@ -33,7 +33,7 @@ QUICK_TESTS := tests/core tests/config tests/delivery tests/storage tests/transp
 .NOTPARALLEL:
 .SECONDARY:
 .PHONY: help demo test test-quick test-slow test-long mutants packaging soak torture torture-short fluent-bit
-.PHONY: bench bench-short bench-gate bench-gate-update
+.PHONY: bench bench-short bench-levels bench-gate bench-gate-update
 .PHONY: lint format docs coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
 
 help:  ## list the targets
@@ -75,6 +75,9 @@ bench: $(VENV)/installed $(VENV)/bench.group  ## run all benchmarks
 
 bench-short: $(VENV)/installed $(VENV)/bench.group  ## run all benchmarks with fewer rounds
 	$(VENV)/bin/python benchmarks/run.py --short
+
+bench-levels: $(VENV)/installed $(VENV)/bench.group  ## fail if wide kernels are slower than narrow ones
+	$(VENV)/bin/python benchmarks/levels.py
 
 bench-gate: $(VENV)/installed  ## fail if encoding takes more instructions than recorded; needs valgrind
 	$(VENV)/bin/python benchmarks/instructions.py

@@ -71,12 +71,12 @@ def measure(workload: Workload, *, shaped: bool, effort: Effort) -> EncodeResult
     encoder = RecordEncoder(
         OutputConfig.from_options(BASE_OPTIONS | (shape.options() if shape else {}))
     )
-    bodies, copy = list(_copied_bodies(encoder, chunk)), memoryview(bytearray(len(chunk)))
+    bodies, copy = list(copied_bodies(encoder, chunk)), memoryview(bytearray(len(chunk)))
 
     def memcpy() -> None:
         copy[:] = chunk
 
-    n_records = _check(workload, encoder, shape)
+    n_records = check(workload, encoder, shape)
     contenders: dict[str, Callable[[], object]] = {OURS: lambda: exhaust(encoder, chunk)}
     for name, baseline in baselines.baselines().items():
         contenders[name] = baseline_pass(chunk, baseline, shape)
@@ -99,8 +99,12 @@ def baseline_pass(
     return lambda: deque(baselines.bodies(chunk, baseline, shape), maxlen=0)
 
 
-def _check(workload: Workload, encoder: RecordEncoder, shape: Shape | None) -> int:
-    ours = list(_entries(_copied_bodies(encoder, workload.chunk)))
+def check(workload: Workload, encoder: RecordEncoder, shape: Shape | None) -> int:
+    """Compare the records of a chunk with those of plain Python; return their number.
+
+    Raises WrongResultError when they differ.
+    """
+    ours = list(_entries(copied_bodies(encoder, workload.chunk)))
     for name, baseline in baselines.baselines().items():
         theirs = list(_entries(baselines.bodies(workload.chunk, baseline, shape)))
         what = f"{workload.name}: {OURS} and {name}"
@@ -114,7 +118,8 @@ def _check(workload: Workload, encoder: RecordEncoder, shape: Shape | None) -> i
     return len(ours)
 
 
-def _copied_bodies(encoder: RecordEncoder, chunk: bytes) -> Iterator[bytes]:
+def copied_bodies(encoder: RecordEncoder, chunk: bytes) -> Iterator[bytes]:
+    """Yield a copy of the body of every request of a chunk."""
     for request in encoder.requests(chunk):
         with request.body as view:
             body = bytes(view)

@@ -9,7 +9,7 @@ from compare_threads import ThreadRow
 from timing import Series, Spread
 from workloads import SHA256
 
-NAMES_ON_THE_LEFT = {"chunk", "options", "server", "way", "work", "(min-max)", "target"}
+NAMES_ON_THE_LEFT = {"chunk", "options", "server", "way", "work", "unit", "(min-max)", "target"}
 
 
 def encode_table(results: Sequence[EncodeResult]) -> str:
@@ -19,7 +19,7 @@ def encode_table(results: Sequence[EncodeResult]) -> str:
     for name in baselines:
         header += [f"{name} MB/s", "faster", "(min-max)"]
     rows = [_encode_row(result, baselines) for result in results]
-    return _layout([*header, "of sha256", "memcpy MB/s", "target"], rows)
+    return layout([*header, "of sha256", "memcpy MB/s", "target"], rows)
 
 
 def memory_table(rows: Iterable[MemoryRow]) -> str:
@@ -29,20 +29,20 @@ def memory_table(rows: Iterable[MemoryRow]) -> str:
         [row.name, str(row.n_requests), *_cells(row.mb_per_s, 0), *_cells(row.fixed_us, 1)]
         for row in rows
     ]
-    return _layout(header, cells)
+    return layout(header, cells)
 
 
 def send_table(rows: Iterable[SendRow]) -> str:
     """Flushes into the sink."""
     header = ["server", "chunk", "way", "requests", "records", "MB body", "CPU ms/request"]
     header += ["(min-max)", "less CPU", "(min-max)", "wall ms", "(min-max)", "sooner", "target"]
-    return _layout(header, [_send_row(row) for row in rows])
+    return layout(header, [_send_row(row) for row in rows])
 
 
 def thread_table(rows: Iterable[ThreadRow]) -> str:
     """One thread against two."""
     header = ["work", "1 thread ms", "2 threads ms", "scaling", "target"]
-    return _layout(header, [_thread_row(row) for row in rows])
+    return layout(header, [_thread_row(row) for row in rows])
 
 
 def noise_line(series: Iterable[Series]) -> str:
@@ -101,7 +101,8 @@ def _cells(spread: Spread, digits: int, unit: str = "") -> list[str]:
     return [f"{spread.median:.{digits}f}{unit}", low_to_high]
 
 
-def _layout(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def layout(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under a header, in columns."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

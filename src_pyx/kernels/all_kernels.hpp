@@ -6,6 +6,7 @@
 #include "json_escape.hpp"
 #include "kernel_table.hpp"
 #include "level.hpp"
+#include "md5.hpp"
 
 #ifdef KF_X86_BLOCKS
 #include "blocks_avx2.hpp"
@@ -17,12 +18,12 @@ static inline kf_kernel_table kf_kernels_of(kf_level level)
 {
 #ifdef KF_X86_BLOCKS
     if (level == KF_AVX2)
-        return {kf_avx2::escape, kf_base64_avx2};
+        return {kf_avx2::escape, kf_base64_avx2, kf_md5_avx2};
     if (level == KF_SSSE3)
-        return {kf_ssse3::escape, kf_base64_ssse3};
+        return {kf_ssse3::escape, kf_base64_ssse3, kf_md5_plain};
 #endif
     (void)level;
-    return {kf_escape_scalar, kf_base64_scalar};
+    return {kf_escape_scalar, kf_base64_scalar, kf_md5_plain};
 }
 
 #endif

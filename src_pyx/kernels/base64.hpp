@@ -120,8 +120,10 @@ kf_base64_avx2(uint8_t *out, const uint8_t *src, size_t n, const uint8_t *readab
                                           _mm_loadu_si128((const __m128i *)(src + 12)));
         _mm256_storeu_si256((__m256i *)out, kf_base64_wide_block(raw));
     }
-    if (n >= 24 || readable_end - src < 28)
+    if (n >= 24 || readable_end - src < 28) {
+        _mm256_zeroupper();
         return kf_base64_ssse3(out, src, n, readable_end);
+    }
     const uint8_t *keep = kf_keep.data() + 32 - n;
     const __m256i kept = kf_two_halves(_mm_loadu_si128((const __m128i *)keep),
                                        _mm_loadu_si128((const __m128i *)(keep + 12)));

@@ -86,6 +86,12 @@ KF_TARGET static inline uint32_t high_bits(Block block)
     return (uint32_t)_mm256_movemask_epi8(block);
 }
 
+// Must precede each jump or call to code for SSE, which is slow while the upper halves are in use.
+KF_TARGET static inline void leave()
+{
+    _mm256_zeroupper();
+}
+
 #include "json_escape_blocks.hpp"
 } // namespace kf_avx2
 

@@ -84,6 +84,11 @@ KF_TARGET static inline uint32_t high_bits(Block block)
     return (uint32_t)_mm_movemask_epi8(block);
 }
 
+// There are no upper halves to clear.
+KF_TARGET static inline void leave()
+{
+}
+
 #include "json_escape_blocks.hpp"
 } // namespace kf_ssse3
 

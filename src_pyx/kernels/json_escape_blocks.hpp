@@ -97,5 +97,6 @@ KF_TARGET static uint8_t *escape(uint8_t *out, const uint8_t *src, size_t n,
         out = write_escapes(out, src, n_block, escapes);
         src += n_block;
     }
+    leave();
     return kf_escape_scalar(out, src, (size_t)(end - src), readable_end);
 }

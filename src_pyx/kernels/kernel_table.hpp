@@ -20,9 +20,19 @@ static inline size_t kf_base64_length(size_t n)
 typedef uint8_t *(*kf_kernel)(uint8_t *out, const uint8_t *src, size_t n,
                               const uint8_t *readable_end);
 
+struct kf_md5_message {
+    const uint8_t *data; // not read when n is 0
+    size_t n;
+    uint8_t *digest; // room for 16 bytes
+};
+
+// Writes the MD5 of each message.
+typedef void (*kf_md5_kernel)(const kf_md5_message *messages, size_t n_messages);
+
 struct kf_kernel_table {
     kf_kernel escape; // the inside of a JSON string; room for KF_ESCAPE_MAX * n + KF_SLACK bytes
     kf_kernel base64; // room for kf_base64_length(n) + KF_SLACK bytes
+    kf_md5_kernel md5;
 };
 
 #endif

@@ -10,6 +10,7 @@ the target has the smallest allowed size. Both print the number of cases. `over-
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import mmap
 import sys
 from base64 import b64encode
@@ -136,6 +137,11 @@ def compare_kernels() -> int:
                 n_bytes = kernel(source, target)
                 assert target[:n_bytes] == expected, text
                 n_calls += 1
+        digest = hashlib.md5(text, usedforsecurity=False).digest()
+        for source in (source_memory.at_end(text), source_memory.at_start(text)):
+            assert kernels.md5([source]) == [digest], text
+            assert kernels.md5([source] * 3) == [digest] * 3, text
+            n_calls += 2
     return n_calls
 
 

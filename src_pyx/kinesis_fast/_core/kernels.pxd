@@ -11,9 +11,16 @@ cdef extern from "kernels/kernel_table.hpp" nogil:
     size_t kf_base64_length(size_t n)
     ctypedef uint8_t* (*kf_kernel)(uint8_t* out, const uint8_t* src, size_t n,
                                    const uint8_t* readable_end) noexcept nogil
+    struct kf_md5_message:
+        const uint8_t* data
+        size_t n
+        uint8_t* digest
+    ctypedef void (*kf_md5_kernel)(const kf_md5_message* messages,
+                                   size_t n_messages) noexcept nogil
     struct kf_kernel_table:
         kf_kernel escape
         kf_kernel base64
+        kf_md5_kernel md5
 
 
 cdef extern from "kernels/short_text.hpp" nogil:

@@ -6,6 +6,8 @@ Only tests and benchmarks choose another level.
 from cpython.buffer cimport (
     PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.bytearray cimport PyByteArray_AsString
+from libc.stdlib cimport free, malloc
 
 
 cdef extern from "kernels/all_kernels.hpp" nogil:
@@ -57,6 +59,37 @@ def base64(source, target):
     Raises ValueError if the target is not at least 32 bytes longer than the base64 text.
     """
     return run(kernels.base64, kf_base64_length(len(source)), source, target)
+
+
+def md5(messages):
+    """Return the MD5 of each message, as a list of 16 bytes each.
+
+    messages: an iterable of bytes-like objects of any length.
+    """
+    cdef tuple held = tuple(messages)
+    cdef size_t n = <size_t> len(held)
+    cdef size_t n_viewed = 0
+    cdef bytearray digests = bytearray(16 * n)
+    cdef Py_buffer* views = <Py_buffer*> malloc((n + 1) * sizeof(Py_buffer))
+    cdef kf_md5_message* parts = <kf_md5_message*> malloc((n + 1) * sizeof(kf_md5_message))
+    try:
+        if not views or not parts:
+            raise MemoryError
+        for message in held:
+            PyObject_GetBuffer(message, &views[n_viewed], PyBUF_SIMPLE)
+            parts[n_viewed].data = <const uint8_t*> views[n_viewed].buf
+            parts[n_viewed].n = <size_t> views[n_viewed].len
+            parts[n_viewed].digest = <uint8_t*> PyByteArray_AsString(digests) + 16 * n_viewed
+            n_viewed += 1
+        with nogil:
+            kernels.md5(parts, n)
+        return [bytes(digests[16 * i:16 * (i + 1)]) for i in range(n)]
+    finally:
+        while n_viewed:
+            n_viewed -= 1
+            PyBuffer_Release(&views[n_viewed])
+        free(views)
+        free(parts)
 
 
 cdef size_t run(kf_kernel kernel, size_t room, source, target) except? 0:
