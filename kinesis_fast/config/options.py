@@ -56,6 +56,7 @@ class OutputConfig:
                 "endpoint, any name without control characters"
             ),
             help="The stream that receives the records: its name or its ARN.",
+            details="With `endpoint`, region and stream may have names that AWS does not allow.",
             identifies_spool=True,
         ).metadata
     )

@@ -31,8 +31,8 @@ def ca_bundle(session: Any) -> str:
     """Return the path of a file with the certificates to trust.
 
     AWS_CA_BUNDLE comes first, then ca_bundle of the profile, REQUESTS_CA_BUNDLE, what SSL_CERT_FILE
-    and SSL_CERT_DIR name, and the system's store; botocore's own file where there is no store. A
-    variable that is empty is not set: botocore would trust any peer.
+    and SSL_CERT_DIR name, and the system's store; where there is none, botocore's default, which is
+    certifi's file or its own. A variable that is empty is not set: botocore would trust any peer.
 
     Args:
         session: botocore's.
