@@ -98,10 +98,10 @@ def _libpython(named: str) -> Finding:
         if locate.is_file(Path(named)):
             return good("libpython", text)
         return bad("libpython", text, "the file does not exist: correct the option or leave it out")
-    path = locate.libpython()
-    if path is None:
-        return bad("libpython", "not found", locate.how_to_get())
-    return good("libpython", str(path))
+    problem = locate.objection()
+    if problem:
+        return bad("libpython", "none that Fluent Bit can use", problem)
+    return good("libpython", str(locate.libpython()))
 
 
 def _fluent_bit(named: str | None) -> Iterator[Finding]:

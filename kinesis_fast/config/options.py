@@ -39,7 +39,10 @@ class OutputConfig:
         metadata=Option(
             parse=parsers.region,
             required=True,
-            allowed="the name of an AWS region such as us-west-2",
+            allowed=(
+                "the name of an AWS region such as us-west-2; with option endpoint, 1 to 63 "
+                "characters A-Z a-z 0-9 -"
+            ),
             help="The AWS region of the stream.",
             identifies_spool=True,
         ).metadata
@@ -48,8 +51,12 @@ class OutputConfig:
         metadata=Option(
             parse=parsers.stream,
             required=True,
-            allowed="a name of 1 to 128 characters A-Z a-z 0-9 _ . - or a stream's ARN",
+            allowed=(
+                "a name of 1 to 128 characters A-Z a-z 0-9 _ . - or a stream's ARN; with option "
+                "endpoint, any name without control characters"
+            ),
             help="The stream that receives the records: its name or its ARN.",
+            details="With `endpoint`, region and stream may have names that AWS does not allow.",
             identifies_spool=True,
         ).metadata
     )
@@ -289,7 +296,7 @@ class OutputConfig:
         """
         texts = _known_texts(options)
         values: dict[str, Any] = {
-            option.name: _parsed(option, texts[option.name])
+            option.name: _parsed(option, texts[option.name], with_endpoint="endpoint" in texts)
             if option.name in texts
             else option.default
             for option in OPTIONS
@@ -357,6 +364,8 @@ class OutputConfig:
 
 OPTIONS: Final = tuple(map(option_of, fields(OutputConfig)))
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
+# A service that is compatible with Kinesis has names of its own.
+_WITH_ENDPOINT: Final = {"region": parsers.any_region, "stream": parsers.any_stream}
 _NEEDED_BY: Final = {
     "time_key_format": "time_key",
     "external_id": "role_arn",
@@ -398,11 +407,12 @@ def _unknown(given: str) -> str:
     return f"option '{_printable(given)}' is unknown; {hint}"
 
 
-def _parsed(option: Option, text: str) -> object:
+def _parsed(option: Option, text: str, *, with_endpoint: bool) -> object:
+    parse = _WITH_ENDPOINT.get(option.name, option.parse) if with_endpoint else option.parse
     try:
         if not _is_unicode(text):
             raise ValueError("it is not valid UTF-8")
-        return option.parse(text)
+        return parse(text)
     except ValueError as error:
         shown = _printable(option.mask(text))
         raise ConfigError(

@@ -24,7 +24,12 @@ _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:([KMG])B?)?", re.IGNORECASE 
 _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
 _HOST_LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-_REGION: Final = re.compile(_HOST_LABEL)
+# The regions of all partitions have this form: us-west-2, us-gov-east-1, us-iso-east-1,
+# eusc-de-east-1; botocore's pseudo regions for FIPS too.
+_REGION_NAME: Final = r"[a-z]{2,}(?:-[a-z]+){1,3}-[0-9]{1,2}"
+_REGION: Final = re.compile(rf"{_REGION_NAME}(?:-fips)?")
+_ZONE: Final = re.compile(rf"({_REGION_NAME})(?:[a-z]|-[a-z0-9-]+)")
+_ANY_REGION: Final = re.compile(_HOST_LABEL)
 _HOST_NAME: Final = re.compile(rf"(?=.{{1,255}}\Z){_HOST_LABEL}(\.{_HOST_LABEL})*\.?")
 _HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(.*))?")
 _USER_INFO: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%-]*")
@@ -32,6 +37,7 @@ _URL_PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%/-]*")
 _MAX_PORT: Final = 65_535
 
 _STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_ANY_STREAM_NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
 _STREAM_ARN: Final = re.compile(
     r"arn:aws[a-z-]*:kinesis:(?P<region>[a-z0-9-]+):[0-9]{12}:stream/[A-Za-z0-9_.-]{1,128}"
 )
@@ -141,15 +147,32 @@ def seconds(value: str) -> float:
 
 
 def region(value: str) -> str:
-    """Accept any label of a host name, because a region becomes part of one."""
+    """Accept what has the form of a region of AWS, even one that is not known yet."""
+    zone = _ZONE.fullmatch(value)
+    if zone and not _REGION.fullmatch(value):
+        raise ValueError(f"it is the name of a zone; its region is {zone[1]}")
     return _matching(_REGION, value, "it cannot be the name of a region")
+
+
+def any_region(value: str) -> str:
+    """Accept any label of a host name, as compatible services have it."""
+    return _matching(_ANY_REGION, value, "it cannot be the name of a region")
 
 
 def stream(value: str) -> str:
     """Accept the name or the ARN of a stream."""
+    return _stream(_STREAM_NAME, value)
+
+
+def any_stream(value: str) -> str:
+    """Accept any name without control characters, as compatible services have it, or an ARN."""
+    return _stream(_ANY_STREAM_NAME, value)
+
+
+def _stream(names: re.Pattern[str], value: str) -> str:
     if value.startswith("arn:"):
         return _matching(_STREAM_ARN, value, "it is not the ARN of a stream")
-    return _matching(_STREAM_NAME, value, "it cannot be the name of a stream")
+    return _matching(names, value, "it cannot be the name of a stream")
 
 
 def region_of_arn(value: str) -> str | None:
@@ -224,7 +247,13 @@ def _check_address(address: str) -> None:
     if not host:
         raise ValueError("it has no host")
     if not _is_host(host):
-        raise ValueError(f"'{printable(host, 60)}' is not a host")
+        shown = printable(host, 60)
+        if _is_host(host.replace("_", "-")):
+            raise ValueError(
+                f"'{shown}' has an underscore, and botocore connects to no such host; use an alias "
+                "of the host or its address"
+            )
+        raise ValueError(f"'{shown}' is not a host")
     if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= _MAX_PORT):
         raise ValueError(f"'{printable(port, 20)}' is not a port from 1 to {_MAX_PORT}")
 

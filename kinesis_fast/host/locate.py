@@ -57,14 +57,25 @@ def how_to_get() -> str:
     )
 
 
+def objection() -> str | None:
+    """Return why Fluent Bit cannot use this Python and what to do, None if it can."""
+    version = sysconfig.get_python_version()
+    if sys.version_info < OLDEST:
+        return f"Python {version} is too old: 3.11 or later is required"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return (
+            f"Python {version} is free-threaded here, and in Fluent Bit a Python with a GIL is "
+            f"required: install the package in an environment of python{version} instead of "
+            f"python{version}t"
+        )
+    return None if libpython() else how_to_get()
+
+
 def main() -> int:
     """Print the path or the error; return the exit status, 1 after an error."""
-    if sys.version_info < OLDEST:
-        print(f"Python {sysconfig.get_python_version()} is too old: 3.11 or later is required")
-        return 1
-    path = libpython()
-    print(f"libpython={path}" if path else how_to_get())
-    return 0 if path else 1
+    problem = objection()
+    print(problem or f"libpython={libpython()}")
+    return 1 if problem else 0
 
 
 if __name__ == "__main__":

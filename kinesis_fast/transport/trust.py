@@ -16,14 +16,23 @@ from urllib.parse import urlsplit
 from botocore.httpsession import get_cert_path
 
 PEM_MARK: Final = b"-----BEGIN "
+# The files of the system's store, as distributions name them. Go's crypto/x509 has the same list.
+SYSTEM_STORES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch, NixOS
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat 6, Amazon Linux
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Red Hat
+    "/etc/ssl/cert.pem",
+)
 
 
 def ca_bundle(session: Any) -> str:
     """Return the path of a file with the certificates to trust.
 
     AWS_CA_BUNDLE comes first, then ca_bundle of the profile, REQUESTS_CA_BUNDLE, what SSL_CERT_FILE
-    and SSL_CERT_DIR name, and botocore's own file. A variable that is empty is not set: botocore
-    would trust any peer.
+    and SSL_CERT_DIR name, and the system's store; where there is none, botocore's default, which is
+    certifi's file or its own. A variable that is empty is not set: botocore would trust any peer.
 
     Args:
         session: botocore's.
@@ -39,7 +48,7 @@ def ca_bundle(session: Any) -> str:
         return _one_file((str(configured),))
     named = (environ.get("SSL_CERT_FILE"), *environ.get("SSL_CERT_DIR", "").split(os.pathsep))
     found = tuple(path for path in named if path and Path(path).exists())
-    return _one_file(found) if found else str(get_cert_path(True))
+    return _one_file(found) if found else _system_store() or str(get_cert_path(True))
 
 
 def is_in_no_proxy(url: str) -> bool:
@@ -53,6 +62,15 @@ def is_in_no_proxy(url: str) -> bool:
             if "/" in entry and address in ip_network(entry.strip(), strict=False):
                 return True
     return False
+
+
+def _system_store() -> str | None:
+    """Return the first file of the system's store that has certificates, None if there is none."""
+    for path in SYSTEM_STORES:
+        with contextlib.suppress(OSError):
+            if PEM_MARK in Path(path).read_bytes():
+                return path
+    return None
 
 
 def _one_file(paths: tuple[str, ...]) -> str:

@@ -53,14 +53,21 @@ static long number_of(kf_object *result, long otherwise, const char *doing)
     return number;
 }
 
-static bool is_new_enough(void)
+/* The text of Py_GetVersion() is the only sign of a missing GIL that can be read before Python is
+ * initialised. At the end the library parks Python by holding the GIL. */
+static bool is_supported(const char *what)
 {
     const char *version = kf_py.Py_GetVersion();
     int major = 0, minor = 0;
 
-    if (sscanf(version, "%d.%d", &major, &minor) == 2 && major == 3 && minor >= OLDEST_MINOR)
+    if (sscanf(version, "%d.%d", &major, &minor) != 2 || major != 3 || minor < OLDEST_MINOR) {
+        kf_log_error("Python %.20s is too old: 3.%d or later is required", version, OLDEST_MINOR);
+        return false;
+    }
+    if (strstr(version, "free-threading build") == NULL)
         return true;
-    kf_log_error("Python %.20s is too old: 3.%d or later is required", version, OLDEST_MINOR);
+    kf_log_error("%s is a free-threaded Python 3.%d, and this library requires one with a GIL: "
+                 "libpython3.%d instead of libpython3.%dt", what, minor, minor, minor);
     return false;
 }
 
@@ -69,7 +76,7 @@ static bool load_api(void *library, const char *what)
     const char *missing = kf_python_api_load(library);
 
     if (missing == NULL)
-        return is_new_enough();
+        return is_supported(what);
     kf_log_error("%s is not Python 3.%d or later: it lacks %s", what, OLDEST_MINOR, missing);
     return false;
 }
@@ -83,7 +90,8 @@ static bool runs_already(void)
     return symbol != NULL && is_initialized();
 }
 
-/* RTLD_GLOBAL, because Python's compiled modules look up its symbols in the process. */
+/* RTLD_GLOBAL, because Python's compiled modules look up its symbols in the process. So a library
+ * that cannot be used is closed, before its symbols hide those of the next one. */
 static bool open_libpython(const struct kf_python_place *place)
 {
     void *library = dlopen(place->libpython, RTLD_NOW | RTLD_GLOBAL);
@@ -92,7 +100,10 @@ static bool open_libpython(const struct kf_python_place *place)
         kf_log_error("cannot open libpython: %s", dlerror());
         return false;
     }
-    return load_api(library, place->libpython);
+    if (load_api(library, place->libpython))
+        return true;
+    dlclose(library);
+    return false;
 }
 
 /* A service without LANG runs in the C locale, but its configuration files may still be UTF-8. */

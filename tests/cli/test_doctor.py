@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -262,6 +263,14 @@ def test_what_can_be_missing(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert report.state("libpython") == report.state("plugin") == "bad"
     assert "apt-get install libpython3" in report.advice["libpython"]
     assert "pip install" in report.advice["plugin"]
+
+
+def test_a_python_without_a_gil(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sysconfig.get_config_vars(), "Py_GIL_DISABLED", 1)
+    report = run()
+    assert report.code == 1
+    assert report.state("libpython") == "bad"
+    assert "a Python with a GIL is required" in report.advice["libpython"]
 
 
 def test_options_of_the_library_itself(run: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from botocore.session import Session
 
 from kinesis_fast.config import OPTIONS, OutputConfig, option_names
 from kinesis_fast.errors import ConfigError, KinesisFastError
@@ -115,6 +116,9 @@ def test_a_config_cannot_be_changed() -> None:
 GOOD: list[tuple[str, str, Any]] = [
     ("region", "eu-central-1", "eu-central-1"),
     ("region", "us-gov-east-1", "us-gov-east-1"),
+    ("region", "fips-us-gov-west-1", "fips-us-gov-west-1"),
+    ("region", "us-east-1-fips", "us-east-1-fips"),
+    ("region", "xx-newplace-12", "xx-newplace-12"),
     ("stream", "a", "a"),
     ("stream", "My_stream.v1-2", "My_stream.v1-2"),
     ("stream", "x" * 128, "x" * 128),
@@ -216,6 +220,14 @@ BAD = [
     ("region", " us-west-2", "cannot be the name of a region"),
     ("region", "us-west-2\n", "cannot be the name of a region"),
     ("region", "-us", "cannot be the name of a region"),
+    ("region", "US-WEST-2", "cannot be the name of a region"),
+    ("region", "us-west", "cannot be the name of a region"),
+    ("region", "uswest2", "cannot be the name of a region"),
+    ("region", "aws-global", "cannot be the name of a region"),
+    ("region", "us-east-1a", "the name of a zone; its region is us-east-1;"),
+    ("region", "us-gov-west-1b", "the name of a zone; its region is us-gov-west-1;"),
+    ("region", "us-west-2-lax-1a", "the name of a zone; its region is us-west-2;"),
+    ("stream", "/topic", "cannot be the name of a stream"),
     ("region", "üs-west-2", "cannot be the name of a region"),
     ("stream", "my stream", "cannot be the name of a stream"),
     ("stream", "x" * 129, "cannot be the name of a stream"),
@@ -324,7 +336,9 @@ BAD_ENDPOINTS = [
     (" http://host", "neither http nor https"),
     ("http://host\n", "is not a host"),
     ("http://hö.example", "is not a host"),
-    ("http://a_b", "is not a host"),
+    ("http://a_b", "'a_b' has an underscore, and botocore connects to no such host; use an alias"),
+    ("http://my_host.example:4567/x", "'my_host.example' has an underscore"),
+    ("http://a_b c", "is not a host"),
     ("http://a..b", "is not a host"),
     ("http://-a", "is not a host"),
     ("http://[::1", "is not a host"),
@@ -360,6 +374,46 @@ def test_bad_endpoints(name: str, text: str, reason: str) -> None:
     assert reason in message
     assert "allowed: an http:// or https:// URL" in message
     assert message.isprintable()
+
+
+def test_every_region_of_every_partition_is_known() -> None:
+    partitions = Session().get_component("data_loader").load_data("partitions")["partitions"]
+    regions = [name for partition in partitions for name in partition["regions"]]
+    regions = [name for name in regions if not name.endswith("-global")]
+    assert {"us-east-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1"} < {*regions}
+    assert [parse(region=name).region for name in regions] == regions
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("region", "ru-central1"),
+        ("region", "us-east-1a"),
+        ("region", "Local"),
+        ("stream", "/ru-central1/b1gx/etn0/logs"),
+        ("stream", 'a "quoted" strëam\\ of 1,000 \U0001f600'),
+        ("stream", "x" * 1000),
+        ("stream", "arn:aws:kinesis:us-west-2:123456789012:stream/logs"),
+    ],
+)
+def test_names_of_compatible_services(name: str, text: str) -> None:
+    assert getattr(parse(**{name: text}, endpoint="http://localhost:4567"), name) == text
+    assert getattr(parse(**{name: text}, endpoint="localhost"), name) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("region", "us east", "cannot be the name of a region"),
+        ("region", "a.b", "cannot be the name of a region"),
+        *(("stream", f"a{c}b", "cannot be the name of a str") for c in "\0\t\n\x1f\x7f\x80\x9f"),
+        ("stream", "arn:aws:kinesis:us-west-2:1:stream/logs", "is not the ARN of a stream"),
+    ],
+)
+def test_what_no_service_can_have(name: str, text: str, reason: str) -> None:
+    message = error_of(**{name: text}, endpoint="http://localhost:4567")
+    assert f"it {reason}" in message
+    assert "with option endpoint, " in message
 
 
 def test_an_error_is_a_value_error_of_this_package() -> None:

@@ -12,10 +12,28 @@ import pytest
 from chunks import chunk_of
 from host_fixtures import NewHost
 from local_stream import LocalStream
-from plugin_host import LIBRARY, PluginHost, assert_clean_end, assert_ok
+from plugin_host import LIBRARY, PluginHost, assert_clean_end, assert_ok, compile_c
 from pythons import Environment, too_old
 
 OPTIONS = {"region": "us-east-1", "stream": "s"}
+LIBRARY_SOURCES = Path(__file__).resolve().parents[2] / "src_pyx" / "host"
+
+# A libpython without a GIL that ends the process if more is called than may be called before
+# Python is initialised. With RUNS it looks as if the host had initialised it.
+FREE_THREADED_LIBRARY = """
+#include "python_api.h"
+#include <stdlib.h>
+#define Py_GetVersion not_the_version
+#define Py_IsInitialized not_the_state
+#define STUB(result, name, arguments) void name(void); void name(void) { abort(); }
+KF_PYTHON_FUNCTIONS(STUB)
+#undef Py_GetVersion
+#undef Py_IsInitialized
+const char *Py_GetVersion(void);
+const char *Py_GetVersion(void) { return "3.13.0 experimental free-threading build (main) [GCC]"; }
+int Py_IsInitialized(void);
+int Py_IsInitialized(void) { return RUNS; }
+"""
 
 # A Python that reports changed properties of itself.
 PRETENDER = """#!/bin/sh
@@ -28,6 +46,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$@"
 """
 AS_OLD = "sys.version_info = (3, 10, 13); sysconfig.get_python_version = lambda: '3.10'"
 WITHOUT_LIBRARY = "variables['LIBDIR'] = sys.base_prefix = '/nowhere'"
+FREE_THREADED = "variables['Py_GIL_DISABLED'] = 1; sysconfig.get_python_version = lambda: '3.14'"
 STATIC = f"variables['INSTSONAME'] = 'libpython3.11.a'; {WITHOUT_LIBRARY}"
 
 
@@ -125,6 +144,43 @@ def test_a_libpython_that_is_too_old(new_host: NewHost) -> None:
         pytest.skip("no shared library of a Python before 3.11 on this machine")
     text = failure(new_host(), libpython=str(python.libpython))
     assert "3.11 or later" in text
+
+
+def test_a_python_without_a_gil(new_host: NewHost, tmp_path: Path) -> None:
+    python = pretender(tmp_path / "python", FREE_THREADED)
+    text = failure(new_host(), python=python)
+    assert text.startswith(f"{python}: Python 3.14 is free-threaded here")
+    assert text.endswith(" environment of python3.14 instead of python3.14t")
+
+
+def free_threaded_library(directory: Path, runs: bool) -> str:
+    source, library = directory / "python.c", directory / "libpython3.13t.so.1.0"
+    source.write_text(FREE_THREADED_LIBRARY)
+    flags = ("-shared", "-fPIC", f"-I{LIBRARY_SOURCES}", f"-DRUNS={int(runs)}")
+    compile_c(library, [source], flags)
+    return str(library)
+
+
+def test_a_libpython_without_a_gil(host: PluginHost, stream: LocalStream, tmp_path: Path) -> None:
+    """It is closed again, so that its symbols do not hide those of the next libpython."""
+    library = free_threaded_library(tmp_path, runs=False)
+    assert host.init("wrong", {**OPTIONS, "libpython": library}) == 0
+    (line,) = host.log("error")
+    assert line.text == (
+        f"{library} is a free-threaded Python 3.13, and this library requires one with a GIL: "
+        "libpython3.13 instead of libpython3.13t"
+    )
+    assert library not in host.maps()
+    assert host.init("good", stream.target) == 1
+    assert_ok(host.flush("good", chunk_of([{"n": 1}])))
+    assert host.exit("good") == 1
+    assert host.quit() == 0
+
+
+def test_a_host_whose_own_python_has_no_gil(new_host: NewHost, tmp_path: Path) -> None:
+    library = free_threaded_library(tmp_path, runs=True)
+    text = failure(new_host(LD_PRELOAD=library))
+    assert text.startswith("the Python in this process is a free-threaded Python 3.13, and this ")
 
 
 def test_a_libpython_that_does_not_exist(new_host: NewHost) -> None:

@@ -62,3 +62,16 @@ def test_a_directory_without_permission_is_skipped(
     monkeypatch.setattr(Path, "is_file", guarded)
     private = str(tmp_path / "private")
     assert search(tmp_path, INSTSONAME=path.name, LIBDIR=private) == path
+
+
+def test_a_python_without_a_gil_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sysconfig.get_config_vars(), "Py_GIL_DISABLED", 1)
+    assert locate.main() == 1
+    version = sysconfig.get_python_version()
+    assert f"environment of python{version} instead of python{version}t" in capsys.readouterr().out
+    monkeypatch.setitem(sysconfig.get_config_vars(), "Py_GIL_DISABLED", 0)
+    monkeypatch.setattr(locate, "libpython", lambda: Path("/libpython.so"))
+    assert locate.main() == 0
+    assert capsys.readouterr().out == "libpython=/libpython.so\n"

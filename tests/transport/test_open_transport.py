@@ -1,11 +1,15 @@
 """Which transport is chosen, and why."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from chunks import output_config
+from loopback_settings import program_environment
+from raw_server import RawServer
 
 from kinesis_fast import ConfigError, KinesisOutput
 from kinesis_fast.transport import client
@@ -90,6 +94,33 @@ def test_without_httptools(
 ) -> None:
     monkeypatch.setattr(response, "MISSING", "httptools cannot be imported (no such file)")
     assert_needs_botocore(caplog, "httptools cannot be imported", level=logging.WARNING)
+
+
+IMPOSSIBLE_IMPORT = """
+import logging, sys
+sys.modules["httptools"] = None
+logging.basicConfig()
+from chunks import output_config
+from outputs import numbered
+from kinesis_fast import KinesisOutput
+with KinesisOutput(output_config(endpoint=sys.argv[1])) as output:
+    print(output.flush(numbered([1])).name)
+"""
+
+
+def test_a_python_that_cannot_import_httptools(server: RawServer) -> None:
+    """It sends through botocore, and one warning says so."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", IMPOSSIBLE_IMPORT, server.url],
+        env=program_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "OK\n"
+    assert len(server.arrived) == 1
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("INFO:")]
+    assert line.startswith("WARNING:kinesis_fast:using the transport botocore: httptools cannot ")
 
 
 def with_config(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

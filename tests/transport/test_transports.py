@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from raw_server import Arrived, RawServer, http
 from scripted_server import ScriptedServer
 from self_signed import self_signed
 
-from kinesis_fast import FlushResult, KinesisOutput, TransportError
-from kinesis_fast.transport import NotSentError
+from kinesis_fast import ConfigError, FlushResult, KinesisOutput, TransportError
+from kinesis_fast.transport import NotSentError, trust
 from kinesis_fast.transport.botocore_client import BotocoreTransport
 from kinesis_fast.transport.client import open_session, open_transport
 from kinesis_fast.transport.direct.transport import DirectTransport
@@ -250,6 +251,49 @@ def test_an_empty_variable_trusts_no_stranger(
     assert server.arrived == []
 
 
+def test_the_systems_store_is_trusted_without_any_variable(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, transport_name: str
+) -> None:
+    """The first store that has certificates counts, as for the Go plugin."""
+    context, certificate = self_signed(tmp_path)
+    (tmp_path / "empty.pem").touch()
+    stores = (tmp_path / "missing.pem", tmp_path, tmp_path / "empty.pem", certificate)
+    monkeypatch.setattr(trust, "SYSTEM_STORES", tuple(map(str, stores)))
+    with RawServer(service, context) as server:
+        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
+        assert transport.send(memoryview(BODY), 1, None).status == 200
+        transport.close()
+
+
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_a_variable_replaces_the_systems_store(
+    name: str,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    transport_name: str,
+) -> None:
+    context, certificate = self_signed(tmp_path)
+    monkeypatch.setattr(trust, "SYSTEM_STORES", (str(certificate),))
+    monkeypatch.setenv(name, get_cert_path(True))
+    with RawServer(service, context) as server:
+        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
+        with pytest.raises(TransportError, match=r"SSL.*check endpoint and AWS_CA_BUNDLE"):
+            transport.send(memoryview(BODY), 1, None)
+        transport.close()
+    assert server.arrived == []
+
+
+def test_without_a_system_store_the_public_certificates_are_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    stores = (str(tmp_path / "missing.pem"), str(tmp_path / "empty.pem"))
+    monkeypatch.setattr(trust, "SYSTEM_STORES", stores)
+    session = open_session(output_config())
+    assert session.get_config_variable("ca_bundle") == get_cert_path(True)
+
+
 def test_the_profiles_bundle_counts_if_the_variable_is_empty(
     service: Service,
     aws_settings: Path,
@@ -359,6 +403,26 @@ def test_a_stream_can_be_named_by_its_arn(server: RawServer, transport_name: str
     with KinesisOutput(config) as output:
         assert output.flush(numbered([1])) is FlushResult.OK
     assert f'"StreamARN":"{arn}"'.encode() in server.arrived[0].body
+
+
+@pytest.mark.parametrize("stream", ["/ru-central1/b1gx/etn0/logs", 'a "quoted" strëam\\'])
+def test_names_of_a_compatible_service_go_out_as_they_are(
+    server: RawServer, transport_name: str, stream: str
+) -> None:
+    config = output_config(
+        endpoint=server.url, region="ru-central1", stream=stream, transport=transport_name
+    )
+    with KinesisOutput(config) as output:
+        assert output.flush(numbered([1])) is FlushResult.OK
+    assert json.loads(server.arrived[0].body)["StreamName"] == stream
+    assert "/ru-central1/kinesis/aws4_request" in server.arrived[0].headers["authorization"]
+
+
+def test_botocore_connects_to_no_host_with_an_underscore(transport_name: str) -> None:
+    """So `endpoint` refuses it; when this changes, `endpoint` may accept it."""
+    config = output_config(endpoint="http://my-host:4567", transport=transport_name)
+    with pytest.raises(ConfigError, match="Invalid endpoint"):
+        open_transport(replace(config, endpoint="http://my_host:4567"))
 
 
 def test_credentials_that_appear_later_are_found(
