@@ -81,6 +81,7 @@ cdef class RequestStream:
     cdef Buffer no_record       # one bit per event read; 1: it makes no record
 
     cdef void enter(self) except *
+    cdef void leave(self) noexcept
     cdef void release_chunk(self) noexcept
     cdef void drop_batches(self) noexcept
     cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil

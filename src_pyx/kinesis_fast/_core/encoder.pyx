@@ -2,7 +2,6 @@
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AsString
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -13,7 +12,7 @@ from kinesis_fast._core.events cimport Moment, read_event
 from kinesis_fast._core.kernels cimport KF_SLACK
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.partition_key cimport key_from_record, key_from_text, random_key
-from kinesis_fast._core.request cimport new_request
+from kinesis_fast._core.request cimport new_request, octets_of
 from kinesis_fast._core.shape cimport finish_shape, write_record
 from kinesis_fast._core.status cimport (
     STATUS_BAD_KEY, STATUS_END, STATUS_FULL, STATUS_NO_BATCH, STATUS_NO_LOG_KEY, STATUS_NO_MEMORY,
@@ -29,6 +28,10 @@ from kinesis_fast._core.tally import Tally
 
 cdef extern from "kernels/hash.hpp" nogil:
     uint64_t kf_hash(const uint8_t* text, size_t n)
+
+
+cdef extern from "kernels/random_key.hpp" nogil:
+    uint64_t kf_next_random(uint64_t* state)
 
 
 cdef extern from "kernels/utf8.hpp" nogil:
@@ -234,6 +237,10 @@ cdef class RequestStream:
                 raise RuntimeError("another thread is reading from this stream")
             self.is_busy = True
 
+    cdef void leave(self) noexcept:
+        with cython.critical_section(self):
+            self.is_busy = False
+
     cdef void release_chunk(self) noexcept:
         """Release the chunk; nothing reads from it afterwards."""
         if self.is_open:
@@ -279,7 +286,7 @@ cdef class RequestStream:
         try:
             return self.take_request(max_open)
         finally:
-            self.is_busy = False
+            self.leave()
 
     cdef Request take_request(self, unsigned int max_open):
         cdef Status status
@@ -313,6 +320,7 @@ cdef class RequestStream:
         cdef Request request
         if batch_finish(batch, text_of(self.encoder.tail)) != STATUS_OK:
             raise MemoryError(f"out of memory for a request of {n_records} records")
+        batch.random_state = kf_next_random(&self.random_state)
         self.lanes[lane] = NULL
         self.n_open -= 1
         request = new_request(self.encoder.pool, self.encoder.tail, batch,
@@ -333,7 +341,7 @@ cdef class RequestStream:
         self.enter()
         counts = self.counts
         memset(&self.counts, 0, sizeof(Counts))
-        self.is_busy = False
+        self.leave()
         if counts.skipped_malformed:
             malformed_at = <Py_ssize_t> self.malformed_at
         return Tally(
@@ -361,7 +369,7 @@ cdef class RequestStream:
             self.skipped.n = 0
             return found
         finally:
-            self.is_busy = False
+            self.leave()
 
     def mark_skipped(self, bytearray bits not None):
         """Set the bit of each event read so far that makes no record.
@@ -374,13 +382,12 @@ cdef class RequestStream:
         self.enter()
         try:
             n_octets = min((<size_t> self.n_events + 7) >> 3, self.no_record.n)
-            if <size_t> len(bits) < n_octets:
-                bits += bytes(n_octets - len(bits))
-            octets = <uint8_t*> PyByteArray_AsString(bits)
-            for i in range(n_octets):
-                octets[i] |= self.no_record.data[i]
+            with cython.critical_section(bits):
+                octets = octets_of(bits, n_octets)
+                for i in range(n_octets):
+                    octets[i] |= self.no_record.data[i]
         finally:
-            self.is_busy = False
+            self.leave()
 
     def count_rest(self):
         """Close the stream and return the number of records that are in no request yet.
@@ -400,7 +407,7 @@ cdef class RequestStream:
             self.release_chunk()
             return n
         finally:
-            self.is_busy = False
+            self.leave()
 
     def close(self):
         """Release the chunk and end the iteration. A second call does nothing."""
@@ -408,7 +415,7 @@ cdef class RequestStream:
         self.has_record = False
         self.drop_batches()
         self.release_chunk()
-        self.is_busy = False
+        self.leave()
 
     cdef Status fill(self) noexcept nogil:
         """Add records to their lanes until one is full, one lacks a batch, or the chunk ends."""
@@ -431,6 +438,7 @@ cdef class RequestStream:
                 return STATUS_FULL
             event.event = self.n_events - 1
             event.event_at = self.event_at
+            event.has_random_key = self.key_is_random
             status = batch_append(batch, data, key, &event)
             if status != STATUS_OK:
                 return status
