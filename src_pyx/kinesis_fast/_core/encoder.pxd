@@ -26,6 +26,7 @@ cdef struct Counts:
     uint64_t bad_times
     uint64_t nan_values
     uint64_t random_keys
+    uint64_t no_data_keys
     uint64_t resumed
 
 

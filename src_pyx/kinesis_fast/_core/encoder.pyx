@@ -78,6 +78,7 @@ cdef class Encoder:
         time_key: the key to add with the time of the event; None to add none.
         time_format: a strftime format in which each byte 1 stands for one sub-second digit.
         subsecond_digits: the number of digits, 1 to 9, of each run of sub-second digits.
+        is_utc: whether times are in UTC; otherwise they are in the local time zone.
         replace_dots: what replaces a dot in a key; None to keep dots.
         append_newline: whether each record ends with a newline.
         max_record_bytes: limit for data plus partition key of a record, at least 1024.
@@ -90,8 +91,9 @@ cdef class Encoder:
 
     def __cinit__(self, *, bytes tail not None, tuple data_keys not None, tuple path not None,
                   bytes log_key, bytes time_key, bytes time_format not None,
-                  bytes subsecond_digits not None, bytes replace_dots, bint append_newline,
-                  size_t max_record_bytes, size_t max_request_bytes, unsigned int n_arenas):
+                  bytes subsecond_digits not None, bint is_utc, bytes replace_dots,
+                  bint append_newline, size_t max_record_bytes, size_t max_request_bytes,
+                  unsigned int n_arenas):
         if not SMALLEST_RECORD <= max_record_bytes <= max_request_bytes <= 0x7fffffff:
             raise ValueError(f"limits out of range: {max_record_bytes} bytes per record, "
                              f"{max_request_bytes} bytes per request")
@@ -111,6 +113,7 @@ cdef class Encoder:
         self.time_format.strftime = <const char*> time_format
         self.time_format.digits = text_of(subsecond_digits).data
         self.time_format.n_digits = len(subsecond_digits)
+        self.time_format.is_utc = is_utc
         self.check_time_format()
 
     def __dealloc__(self):
@@ -348,7 +351,7 @@ cdef class RequestStream:
             counts.records, counts.skipped_not_map, counts.skipped_too_deep,
             counts.skipped_no_log_key, counts.skipped_bad_key, counts.skipped_malformed,
             malformed_at, counts.group_markers, counts.truncated, counts.bad_times,
-            counts.nan_values, counts.random_keys, counts.resumed)
+            counts.nan_values, counts.random_keys, counts.no_data_keys, counts.resumed)
 
     def take_skipped(self):
         """Return the events skipped since the last call: a list of (reason, start, end, time_ns).
@@ -598,6 +601,7 @@ cdef class RequestStream:
             self.data.data[self.data.n] = c"\n"
             self.data.n += 1
         self.counts.nan_values += found.nan_values
+        self.counts.no_data_keys += found.no_data_keys
         self.has_record = True
         return STATUS_OK
 
