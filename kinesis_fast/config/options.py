@@ -231,7 +231,8 @@ class OutputConfig:
             parse=parsers.whole_number(0, _MAX_RETRIES),
             default=limits.DEFAULT_BACKGROUND_RETRIES,
             allowed=f"a whole number from 0 to {_MAX_RETRIES}",
-            help="Retries of a delivery in the background before its records are given up.",
+            help="Retries in a row that deliver nothing, before records are given up.",
+            details="For deliveries in the background without `spool_dir`.",
         ).metadata
     )
     spool_dir: str | None = field(

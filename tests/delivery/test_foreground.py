@@ -426,8 +426,7 @@ def test_one_warning_per_flush_says_what_happened(caplog: pytest.LogCaptureFixtu
         (
             {"log_key": "message,log"},
             "skipped_no_log_key",
-            "skipped because they lack log_key 'message,log': 600 "
-            "(log_key is one key, not a list)",
+            "skipped because they lack log_key 'message,log': 600 (log_key is one key, not a list)",
         ),
     ],
 )

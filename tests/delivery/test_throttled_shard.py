@@ -1,4 +1,4 @@
-"""Records with random keys get new ones when they are sent again, so one busy shard stops nothing."""
+"""Records with random keys get new ones when they are sent again, so a full shard stops none."""
 
 from __future__ import annotations
 

@@ -175,7 +175,9 @@ def shape(body: Pairs, config: Shaping, counts: Counter[str]) -> bytes:
     if config.data_keys:
         kept = {name.encode() for name in (*config.data_keys, config.time_key) if name is not None}
         body = Pairs(pair for pair in body if isinstance(pair[0], bytes) and pair[0] in kept)
-        counts["no_data_keys"] = config.log_key is None and len(body) == (config.time_key is not None)
+        counts["no_data_keys"] = config.log_key is None and len(body) == (
+            config.time_key is not None
+        )
     if config.log_key is None:
         return to_json(body, dot, counts).encode()
     named = [
