@@ -454,8 +454,8 @@ def test_describe_lists_the_effective_options() -> None:
     assert OutputConfig.from_options(REQUIRED).describe() == (
         "region=us-west-2 stream=logs append_newline=false time_key_format=%Y-%m-%dT%H:%M:%S "
         "time_zone=local http_request_timeout=30 max_record_size=1048576 max_in_flight=4 "
-        "transport=auto experimental_concurrency=0 experimental_concurrency_retries=4 spool_max_bytes=1G "
-        "dead_letter_max_bytes=64M compression=none aggregation=false"
+        "transport=auto experimental_concurrency=0 experimental_concurrency_retries=4 "
+        "spool_max_bytes=1G dead_letter_max_bytes=64M compression=none aggregation=false"
     )
 
 

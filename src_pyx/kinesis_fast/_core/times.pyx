@@ -42,14 +42,14 @@ cdef extern from *:
         while (*format) {
             const char *end = format + 1, *text = format;
             if (*format == '%') {
-                char pad = '0', *after;
+                char pad = '_', *after;
                 for (; *end && strchr("_-0^#", *end); end++)
                     pad = strchr("^#", *end) ? pad : *end;
                 const int width = (int)strtol(end, &after, 10);
                 end = after;
                 if (*end == 's' && width < 100) {
-                    const char *how = pad == '_' ? "%*lld" : "%0*lld";
-                    snprintf(number, sizeof number, how, pad == '-' ? 0 : width, second);
+                    const char *how = pad == '0' ? "%0*lld" : "%*lld"; // as in glibc
+                    snprintf(number, sizeof number, how, width, second);
                     text = number;
                 }
                 end += *end != 0;
