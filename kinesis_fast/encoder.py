@@ -48,6 +48,7 @@ def _core_of(config: OutputConfig) -> Encoder:
         time_key=config.time_key.encode() if config.time_key else None,
         time_format=strftime.encode(),
         subsecond_digits=bytes(digits),
+        is_utc=config.time_zone == "utc",
         replace_dots=config.replace_dots.encode() if config.replace_dots else None,
         append_newline=config.append_newline,
         max_record_bytes=config.max_record_size,

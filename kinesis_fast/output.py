@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
+from kinesis_fast.config.missing_keys import missing_keys
 from kinesis_fast.delivery.background import Background
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
 from kinesis_fast.delivery.context import REAL_TIME, DeliveryContext, Timing
@@ -201,6 +202,7 @@ class KinesisOutput:
             watchdog,
             self._timing,
             self._log,
+            missing_keys(config),
             DeadLetters.open(config, self._log, self._timing.clock)
             if config.dead_letter_dir
             else None,

@@ -14,7 +14,8 @@ SkipReason = Literal[
     "skipped_malformed",
 ]
 Remark = Literal[
-    "truncated", "bad_times", "nan_values", "random_keys", "group_markers", "resumed"
+    "truncated", "bad_times", "nan_values", "random_keys", "no_data_keys", "group_markers",
+    "resumed"
 ]  # fmt: skip
 CounterName = Literal[
     "in", "delivered", "skipped", SkipReason, "dead", "pending", "returned",
@@ -46,6 +47,7 @@ class Stats(dict[str, int]):
         bad_times: records that got the current time because their own time is impossible.
         nan_values: NaN and infinities that became null; values, not records.
         random_keys: records that got a random partition key because they lack the configured one.
+        no_data_keys: records that have none of the keys in data_keys, so nothing of them is sent.
         group_markers: events that are not records; no other counter includes them.
         resumed: records that were not sent again because they were settled when their chunk came
             before; `in` counts them in that earlier flush, not in this one.

@@ -7,8 +7,8 @@ import pytest
 from kinesis_fast._core.tally import Tally
 from kinesis_fast.stats import COUNTERS, SKIP_REASONS, ChunkAccount, Counters, Stats
 
-PLAIN = Tally(*[5, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0])
-SKIPPED = Tally(*[5, 1, 2, 3, 4, 1, 99, 6, 7, 8, 9, 10, 11])
+PLAIN = Tally(*[5, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0])
+SKIPPED = Tally(*[5, 1, 2, 3, 4, 1, 99, 6, 7, 8, 9, 10, 11, 12])
 SETTLED = ("delivered", "skipped", "dead", "pending", "returned")
 
 
@@ -33,7 +33,7 @@ def taken_over(counters: Counters, n_records: int) -> ChunkAccount:
 
 def test_all_counters_start_at_zero(counters: Counters) -> None:
     assert counters.snapshot() == dict.fromkeys(COUNTERS, 0)
-    assert len(set(COUNTERS)) == len(COUNTERS) == 22
+    assert len(set(COUNTERS)) == len(COUNTERS) == 23
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_the_encoder_found(counters: Counters) -> None:
         **{"in": 21, "pending": 10, "skipped": 11},
         **dict(zip(reasons, (1, 2, 3, 4, 1), strict=True)),
         **{"group_markers": 6, "truncated": 7, "bad_times": 8, "nan_values": 9},
-        **{"random_keys": 10},
+        **{"random_keys": 10, "no_data_keys": 11},
     }
     assert changed(counters.snapshot()) == found
     assert (account.n_in, account.n_pending) == (21, 10)

@@ -15,6 +15,7 @@ class Encoder:
         time_key: bytes | None,
         time_format: bytes,
         subsecond_digits: bytes,
+        is_utc: bool,
         replace_dots: bytes | None,
         append_newline: bool,
         max_record_bytes: int,

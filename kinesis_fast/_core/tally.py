@@ -18,6 +18,7 @@ class Tally(NamedTuple):
     bad_times: int  # records sent with the current time because their own is unusable
     nan_values: int  # NaN and infinities sent as null
     random_keys: int  # records without the configured partition key
+    no_data_keys: int  # records without any of the data_keys
     resumed: int  # records left out because they were settled earlier
 
     @property
@@ -26,4 +27,4 @@ class Tally(NamedTuple):
         return self[1:] == _NOTHING_ELSE
 
 
-_NOTHING_ELSE = (0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0)
+_NOTHING_ELSE = (0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0)

@@ -50,7 +50,7 @@ SHOWN_CHARACTERS: Final = 300
 # The options that change records. When -p sets one of them, the packaged records do not apply.
 SHAPING_OPTIONS: Final = (
     *("partition_key", "data_keys", "log_key", "replace_dots", "append_newline"),
-    *("time_key", "time_key_format", "max_record_size"),
+    *("time_key", "time_key_format", "time_zone", "max_record_size"),
 )
 
 

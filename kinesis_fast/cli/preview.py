@@ -22,8 +22,10 @@ from kinesis_fast.cli.common import (
 )
 from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, FORMATS_HELP, blocks, opened
 from kinesis_fast.config import OutputConfig
+from kinesis_fast.config.missing_keys import missing_keys
+from kinesis_fast.delivery.chunk_report import remarks
 from kinesis_fast.encoder import Record, RecordEncoder
-from kinesis_fast.stats import SKIP_REASONS
+from kinesis_fast.stats import REMARKS, SKIP_REASONS
 
 # A preview sends nothing, so it needs neither option; both are checked anyway.
 ANY_TARGET: Final = {"region": "us-east-1", "stream": "preview"}
@@ -34,7 +36,9 @@ def parser() -> Parser:
     parser = command_parser(
         "preview",
         "Show the records of a file as they would be sent: number, size (data + partition key),\n"
-        "partition key, then the data. Nothing is sent; region and stream are not required.",
+        "partition key, then the data. A key that is `random (missing)` is so because the record\n"
+        "lacks what partition_key names; one that is `random (not set)` because there is no such\n"
+        "option. Nothing is sent; region and stream are not required.",
         "examples:\n"
         "  kinesis-fast preview chunk.msgpack -p partition_key=host -p time_key=time --limit 3\n"
         "  kinesis-fast preview app.jsonl --format jsonl -p data_keys=level,message --raw\n"
@@ -60,6 +64,7 @@ def run(arguments: Namespace) -> int:
     config = OutputConfig.from_options(ANY_TARGET | parse_options(arguments.options))
     preview = Preview(config, arguments.format)
     n_shown = n_bytes = 0
+    random = f"random ({'missing' if config.partition_key else 'not set'})"
     for n_shown, (record, has_random_key) in enumerate(preview.records(arguments.file), 1):
         size = record_bytes(record.data, record.partition_key)
         n_bytes += size
@@ -67,16 +72,18 @@ def run(arguments: Namespace) -> int:
             sys.stdout.buffer.write(record.data)
         else:
             key = f'"{logs.printable(record.partition_key, 1000)}"'
-            key = "random" if has_random_key else key
+            key = random if has_random_key else key
             print(f"#{n_shown}  {counted(size, 'byte')}  partition key {key}")
             print(logs.printable(record.data, sys.maxsize))
         if n_shown == arguments.limit:
             break
     sys.stdout.flush()
-    remarks = reason_counts(preview.remarks)
+    for text in preview.missing():
+        complain(text)
+    counts = reason_counts(preview.remarks)
     print(
         f"{counted(n_shown, 'record')}, {counted(n_bytes, 'byte')}"
-        + (f" ({remarks})" if remarks else ""),
+        + (f" ({counts})" if counts else ""),
         file=sys.stderr,
     )
     return Exit.FAILED if preview.has_failed else Exit.OK
@@ -93,6 +100,8 @@ class Preview:
     def __init__(self, config: OutputConfig, input_format: str) -> None:
         self.has_failed = False
         self.remarks: Counter[str] = Counter()
+        self._missing_keys = missing_keys(config)
+        self._n_records = 0
         self._encoder = RecordEncoder(config)
         self._reader = FORMATS[input_format](self._on_bad_line)
 
@@ -108,20 +117,23 @@ class Preview:
             self._reader.finish()
             yield from self._shaped()
 
+    def missing(self) -> Iterator[str]:
+        """Return a remark about records for each option that names a key which they lack."""
+        return remarks(self._missing_keys, self.remarks, self._n_records)
+
     def _shaped(self) -> Iterator[tuple[Record, bool]]:
         begin = self._reader.position
         chunk = self._reader.take()
-        # Random partition keys are those that differ in a second encoding.
-        again = self._encoder.records(chunk)
         stream = self._encoder.requests(chunk)
         for request in stream:
             for index in range(request.n_records):
                 entry = json.loads(request.entry(index))
                 record = Record(base64.b64decode(entry["Data"]), entry["PartitionKey"])
-                yield record, record.partition_key != next(again).partition_key
+                yield record, request.has_random_key(index)
             request.release()
         tally = stream.take_tally()
-        for name in (*SKIP_REASONS, "truncated", "bad_times", "nan_values", "group_markers"):
+        self._n_records += tally.records
+        for name in (*SKIP_REASONS, *REMARKS):
             self.remarks[name] += getattr(tally, name)
         if tally.skipped_malformed:
             self.has_failed = True

@@ -9,9 +9,11 @@ from kinesis_fast import limits
 from kinesis_fast.config import parsers
 from kinesis_fast.config.option import Option, option_of
 from kinesis_fast.config.parsers import MAX_SECONDS, MIN_SECONDS, without_user_info
+from kinesis_fast.config.time_format import local_time_is_utc, sign_of_utc
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.logs import printable
 
+TIME_ZONES: Final = ("local", "utc")
 TRANSPORTS: Final = ("auto", "direct", "botocore")
 DEFAULT_TIME_KEY_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 
@@ -125,8 +127,18 @@ class OutputConfig:
                 f"at most {limits.MAX_TIME_FORMAT_LENGTH} characters with the specifiers of "
                 "strftime(3), %L (ms), %f (us), %3N %6N %9N, %N (ns) and %v (%e-%b-%Y)"
             ),
-            help="The format of the time, as for strftime(3), in the local time zone.",
+            help="The format of the time, as for strftime(3).",
             details="Also `%L` (ms), `%f` (µs), `%3N`, `%6N`, `%9N` and `%N` (ns).",
+            identifies_spool=True,
+        ).metadata
+    )
+    time_zone: str = field(
+        metadata=Option(
+            parse=parsers.one_of(TIME_ZONES),
+            default="local",
+            allowed=", ".join(TIME_ZONES),
+            help="The time zone of the time: that of the machine (local), or UTC (utc).",
+            details="A format that ends in a literal `Z` needs `utc`.",
             identifies_spool=True,
         ).metadata
     )
@@ -226,7 +238,8 @@ class OutputConfig:
             parse=parsers.whole_number(0, _MAX_RETRIES),
             default=limits.DEFAULT_BACKGROUND_RETRIES,
             allowed=f"a whole number from 0 to {_MAX_RETRIES}",
-            help="Retries of a delivery in the background before its records are given up.",
+            help="Retries in a row that deliver nothing, before records are given up.",
+            details="For deliveries in the background without `spool_dir`.",
         ).metadata
     )
     spool_dir: str | None = field(
@@ -335,6 +348,12 @@ class OutputConfig:
                 "with experimental_concurrency but no spool_dir, a flush returns OK before its "
                 "records have arrived: records in flight are lost if the process dies"
             )
+        sign = sign_of_utc(self.time_key_format) if self.time_key else ""
+        if sign and self.time_zone == "local" and not local_time_is_utc():
+            found.append(
+                f"time_key_format ends in '{sign}', which means UTC, but the times are in the "
+                "local time zone; set time_zone to utc"
+            )
         found += (
             f"{name} is http without TLS to another host: {what} can be read and changed on the "
             "way; use https://"
@@ -368,6 +387,7 @@ _BY_NAME: Final = {option.name: option for option in OPTIONS}
 _WITH_ENDPOINT: Final = {"region": parsers.any_region, "stream": parsers.any_stream}
 _NEEDED_BY: Final = {
     "time_key_format": "time_key",
+    "time_zone": "time_key",
     "external_id": "role_arn",
     "spool_dir": "experimental_concurrency",
     "spool_max_bytes": "spool_dir",

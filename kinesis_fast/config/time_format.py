@@ -1,6 +1,7 @@
 """The format of time_key_format: its specifiers, and the places of the sub-second digits."""
 
 import re
+import time
 from typing import Final
 
 from kinesis_fast.limits import MAX_TIME_FORMAT_LENGTH
@@ -16,6 +17,7 @@ _CONVERSIONS: Final = {
 _SUBSECOND_DIGITS: Final = {"%L": 3, "%f": 6, "%N": 9, "%3N": 3, "%6N": 6, "%9N": 9}
 _SAME_AS: Final = {"%v": "%e-%b-%Y"}  # as the Go plugin's strftime library
 _MAX_WIDTH_DIGITS: Final = 2
+_SIGNS_OF_UTC: Final = ("Z", "UTC", "GMT", "+00:00", "+0000")
 
 _SPECIFIER: Final = re.compile(r"%[_\-0^#]*([0-9]*)([EO]?)(.?)", re.DOTALL)
 
@@ -53,6 +55,17 @@ def split_subseconds(time_format: str) -> tuple[str, tuple[int, ...]]:
         return _SAME_AS.get(specifier, specifier)
 
     return _SPECIFIER.sub(rewritten, time_format), tuple(digits)
+
+
+def sign_of_utc(time_format: str) -> str:
+    """Return the literal sign of UTC at the end of a format, such as Z; empty if there is none."""
+    literal = _SPECIFIER.sub("%", time_format).rstrip()
+    return next((sign for sign in _SIGNS_OF_UTC if literal.endswith(sign)), "")
+
+
+def local_time_is_utc() -> bool:
+    """Tell whether the local time zone is UTC in summer and in winter."""
+    return not time.timezone and not time.daylight
 
 
 def _check(match: re.Match[str]) -> None:

@@ -25,7 +25,7 @@ class _Copy:
         account: its share in the counters.
         settled: a bit per event that needs no sending any more.
         is_begun: whether a thread delivers it.
-        n_tries: tries so far.
+        n_tries: tries since records of it arrived, that one included.
         is_last: whether no further try follows the next one.
         is_settled: whether every record is settled.
         is_over: whether nothing is left to do for it.
@@ -150,7 +150,7 @@ class Background:
 
     def _try(self, copy: _Copy) -> None:
         """Deliver what is left of a copy; if that fails, wait, or give it up."""
-        log, was_last = self._context.log, copy.is_last
+        log, was_last, n_before = self._context.log, copy.is_last, copy.account.n_pending
         copy.n_tries += 1
         try:
             copy.is_settled = self._run(copy)
@@ -159,6 +159,8 @@ class Background:
             self._failure = error
         except BaseException:  # SystemExit, for instance: it must not end the host
             log.exception("chunk '%s': unexpected failure", copy.name)
+        if copy.account.n_pending < n_before:
+            copy.n_tries = 1
         if copy.n_tries > self._n_retries and not copy.is_settled:
             log.error(
                 "chunk '%s': %d records are given up and lost after %d retries",

@@ -291,9 +291,10 @@ class ChunkDelivery:
     def _settle(self, in_flight: InFlightRequest, budget: RetryBudget) -> bool:
         """Send until every record is settled; False when it was divided, or when all stop."""
         timing = self._context.timing
-        attempts = 0
+        attempts = in_vain = 0  # in all; since a part of the request was accepted
         while not self._is_stopped:
             started = timing.clock()
+            n_records = in_flight.request.n_records
             self._settlement.attempted(in_flight)
             verdict = in_flight.send(self._context)
             attempts += 1
@@ -304,10 +305,11 @@ class ChunkDelivery:
                 return False
             if verdict.outcome is Outcome.PARTIAL:
                 in_flight.keep(verdict.again)
+            in_vain = 1 if in_flight.request.n_records < n_records else in_vain + 1
             self._context.watchdog.check()
             wait_s = None
             if verdict.outcome is not Outcome.BLOCKED:
-                wait_s = budget.pause_s(self._context, attempts, timing.clock() - started)
+                wait_s = budget.pause_s(self._context, in_vain, timing.clock() - started)
             if wait_s is None:
                 self.failure_reason = self.failure_reason or _describe(verdict, attempts)
                 self.stop()

@@ -1,7 +1,7 @@
 """The log lines about the records of a chunk: sums at its end, never a line per record."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from kinesis_fast.limits import MAX_NESTING
@@ -15,12 +15,10 @@ MAX_DEAD_LINES: Final = 10  # error lines about refused records of a chunk; the 
 MAX_REASON: Final = 500  # characters in a log line
 
 TEXTS: Final = {
-    "skipped_not_map": "skipped because the body of the event is not a map",
-    "skipped_too_deep": f"skipped because they nest deeper than {MAX_NESTING} levels",
-    "skipped_no_log_key": "skipped because log_key is missing",
-    "skipped_bad_key": "skipped because a key in them is a map or an array",
-    "random_keys": "with a random partition key because the configured one is missing",
-    "truncated": "cut to max_record_size",
+    "skipped_not_map": ("skipped because the body of the event is not a map", ""),
+    "skipped_too_deep": (f"skipped because they nest deeper than {MAX_NESTING} levels", ""),
+    "skipped_bad_key": ("skipped because a key in them is a map or an array", ""),
+    "truncated": ("cut to max_record_size", ""),
 }
 
 
@@ -30,17 +28,23 @@ class ChunkReport:
     Args:
         log: takes the lines.
         tag: names the chunk in them; printable.
+        missing_keys: by counter, what to say about records that lack a key, and a hint.
     """
 
-    def __init__(self, log: Log, tag: str) -> None:
+    def __init__(self, log: Log, tag: str, missing_keys: dict[str, tuple[str, str]]) -> None:
         self._log = log
         self._tag = tag
+        self._missing_keys = missing_keys
+        self._n_records = 0  # that were encoded
         self._counts: Counter[str] = Counter()
         self._malformed_at = -1
         self._n_refused = 0
 
     def encoded(self, tally: "Tally") -> None:
         """Take in what the encoder found when it read on in the chunk."""
+        self._n_records += tally.records
+        if tally.is_plain:
+            return
         for name in (*SKIP_REASONS, *REMARKS):
             self._counts[name] += getattr(tally, name)
         if tally.skipped_malformed:
@@ -67,10 +71,25 @@ class ChunkReport:
             self._log.warning("chunk '%s': %s", self._tag, "; ".join(remarks))
 
     def _describe(self) -> Iterator[str]:
-        for name, text in TEXTS.items():
-            if self._counts[name]:
-                yield f"records {text}: {self._counts[name]}"
+        yield from remarks(TEXTS | self._missing_keys, self._counts, self._n_records)
         if self._malformed_at >= 0:
             yield f"malformed or cut off at byte {self._malformed_at}; the rest is skipped"
         if self._n_refused > MAX_DEAD_LINES:
             yield f"records refused by the service and lost: {self._n_refused}"
+
+
+def remarks(
+    texts: Mapping[str, tuple[str, str]], counts: Mapping[str, int], n_records: int
+) -> Iterator[str]:
+    """Yield a remark for each counter that is not 0.
+
+    Args:
+        texts: by counter, what became of these records, and a hint for the case that there are no
+            others, which may be empty.
+        counts: the counters.
+        n_records: records that were not skipped.
+    """
+    for name, (text, hint) in texts.items():
+        if count := counts[name]:
+            n_others = n_records - (0 if name in SKIP_REASONS else count)
+            yield f"records {text}: {count}" + (f" ({hint})" if hint and n_others <= 0 else "")

@@ -51,6 +51,7 @@ class DeliveryContext:
         watchdog: measures how long nothing has been acknowledged.
         timing: clock and waits.
         log: takes the lines about deliveries.
+        missing_keys: by counter, what to say about records that lack a key, and a hint.
         dead_letters: keep records that can never be delivered; None: they are only counted.
     """
 
@@ -65,4 +66,5 @@ class DeliveryContext:
     watchdog: Watchdog
     timing: Timing
     log: Log
+    missing_keys: dict[str, tuple[str, str]]
     dead_letters: DeadLetters | None = None

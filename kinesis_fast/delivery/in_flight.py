@@ -35,7 +35,7 @@ class RetryBudget:
 
         Args:
             context: with the clock and the random numbers.
-            attempts: attempts of the request so far, at least 1.
+            attempts: attempts of the request since a part of it was accepted, at least 1.
             failed_s: seconds that the last one took.
         """
         self.retrying_s = 0.0 if self.retrying_s is None else self.retrying_s + failed_s
@@ -73,7 +73,13 @@ class InFlightRequest:
         return self.request.n_records if self.was_sent else 0
 
     def send(self, context: DeliveryContext) -> Verdict:
-        """Send it once and tell what came of it."""
+        """Send it once and tell what came of it.
+
+        A request that was sent before gets new random keys first: the shard of the old ones may be
+        the one that is throttled.
+        """
+        if self.was_sent:
+            self._renew_random_keys()
         n_records = self.request.n_records
         body = self.request.body
         try:
@@ -91,9 +97,7 @@ class InFlightRequest:
         try:
             self.request.retain(indexes)
         except BufferError:
-            whole = self.request
-            self.request = whole.subset(indexes)
-            _release(whole)
+            self._copy(indexes)
 
     def divide(self) -> None:
         """Cut it in two; `parts` returns the halves."""
@@ -108,6 +112,19 @@ class InFlightRequest:
         second = InFlightRequest(self.second_half, was_sent=True, refused_at=self.refused_at)
         self.second_half = None
         return [self, second]
+
+    def _renew_random_keys(self) -> None:
+        try:
+            self.request.renew_random_keys()
+        except BufferError:
+            self._copy(range(self.request.n_records))
+            self.request.renew_random_keys()
+
+    def _copy(self, indexes: Sequence[int]) -> None:
+        """Move these entries into new memory, because a view of the old one is in use."""
+        whole = self.request
+        self.request = whole.subset(indexes)
+        _release(whole)
 
     def release(self) -> None:
         """Give its memory back to the encoder."""

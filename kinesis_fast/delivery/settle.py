@@ -50,7 +50,7 @@ class Settlement:
         self._n_accepted = 0  # records
         self.n_refusals = 0  # requests refused since a record was accepted
         self.tag = printable(tag, MAX_TAG)
-        self._report = ChunkReport(context.log, self.tag)
+        self._report = ChunkReport(context.log, self.tag, context.missing_keys)
         self._letters = None
         if context.dead_letters is not None:
             self._letters = ChunkLetters(context.dead_letters, context.encoder.span, chunk, tag)
@@ -58,12 +58,12 @@ class Settlement:
     def encoded(self, stream: RequestStream) -> None:
         """Book what the encoder found when it wrote a request."""
         tally, skipped = stream.take_tally(), stream.take_skipped()
+        self._report.encoded(tally)
         if tally.is_plain:
             self._account.encoded(tally.records)
             return
         if self._letters is not None:
             self._letters.skipped(skipped)
-        self._report.encoded(tally)
         with self._lock:
             stream.mark_skipped(self._bits)
         self._account.skipped(tally)

@@ -30,10 +30,38 @@ def test_it_shows_size_key_and_data(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_random_keys_are_called_random(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["preview", str(CHUNKS / "fwd_weird_0.msgpack"), "-p", "partition_key=pk"]) == 0
-    heads = capsys.readouterr().out.splitlines()[::2]
-    assert heads[0].endswith("partition key random")
+    captured = capsys.readouterr()
+    heads = captured.out.splitlines()[::2]
+    assert heads[0].endswith("partition key random (missing)")
     assert heads[24].endswith('partition key "key-1"')
-    assert sum(head.endswith("random") for head in heads) == 45
+    assert sum(head.endswith("random (missing)") for head in heads) == 45
+    assert "they lack partition_key 'pk': 45\n" in captured.err
+    assert "45 random keys" in captured.err
+
+
+def test_no_key_is_missing_without_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preview", str(CHUNKS / "fwd_weird_0.msgpack")]) == 0
+    captured = capsys.readouterr()
+    heads = captured.out.splitlines()[::2]
+    assert all(head.endswith("partition key random (not set)") for head in heads)
+    assert "random" not in captured.err
+
+
+def test_options_that_match_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "chunk.msgpack"
+    file.write_bytes(chunk_of([{"kubernetes": {"pod_name": "p"}}] * 3))
+    options = ["-p", "partition_key=$kubernetes['pod_name']", "-p", "data_keys=kubernetes->pod"]
+    assert main(["preview", str(file), *options]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith(
+        "partition_key '$kubernetes['pod_name']': 3 "
+        "(if the key is inside a map, write kubernetes->pod_name)"
+    )
+    assert lines[1].endswith(
+        "records sent as {} because they have none of data_keys 'kubernetes->pod': 3 "
+        "(data_keys are at the top level of a record; for a whole map write kubernetes)"
+    )
+    assert lines[2] == "3 records, 30 bytes (3 random keys, 3 no data keys)"
 
 
 def test_raw_is_the_data_byte_for_byte() -> None:

@@ -1,6 +1,8 @@
 """OutputConfig: good and bad values of every option, and what the errors say."""
 
 import dataclasses
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -37,6 +39,7 @@ def test_defaults() -> None:
         "append_newline": False,
         "time_key": None,
         "time_key_format": "%Y-%m-%dT%H:%M:%S",
+        "time_zone": "local",
         "role_arn": None,
         "external_id": None,
         "sts_endpoint": None,
@@ -66,7 +69,8 @@ def test_the_options_that_identify_a_spool() -> None:
     assert {option.name for option in OPTIONS if option.identifies_spool} == {
         *("region", "stream", "endpoint", "profile", "role_arn"),
         *("partition_key", "data_keys", "log_key", "replace_dots", "append_newline"),
-        *("time_key", "time_key_format", "max_record_size", "compression", "aggregation"),
+        *("time_key", "time_key_format", "time_zone", "max_record_size"),
+        *("compression", "aggregation"),
     }
 
 
@@ -503,9 +507,9 @@ def test_the_region_of_an_arn_must_be_the_region() -> None:
 def test_describe_lists_the_effective_options() -> None:
     assert OutputConfig.from_options(REQUIRED).describe() == (
         "region=us-west-2 stream=logs append_newline=false time_key_format=%Y-%m-%dT%H:%M:%S "
-        "http_request_timeout=30 max_record_size=1048576 max_in_flight=4 transport=auto "
-        "experimental_concurrency=0 experimental_concurrency_retries=4 spool_max_bytes=1G "
-        "dead_letter_max_bytes=64M compression=none aggregation=false"
+        "time_zone=local http_request_timeout=30 max_record_size=1048576 max_in_flight=4 "
+        "transport=auto experimental_concurrency=0 experimental_concurrency_retries=4 "
+        "spool_max_bytes=1G dead_letter_max_bytes=64M compression=none aggregation=false"
     )
 
 
@@ -604,6 +608,7 @@ def test_no_warning_about_a_log_key_that_a_record_can_have(options: dict[str, st
     ("options", "text"),
     [
         ({"time_key_format": "%s"}, "no effect without time_key"),
+        ({"time_zone": "utc"}, "time_zone has no effect without time_key"),
         ({"external_id": "abc"}, "no effect without role_arn"),
         ({"experimental_concurrency": "1"}, "lost if the process dies"),
         ({"spool_dir": "/spool"}, "spool_dir has no effect without experimental_concurrency"),
@@ -618,6 +623,47 @@ def test_no_warning_about_a_log_key_that_a_record_can_have(options: dict[str, st
 def test_other_warnings(options: dict[str, str], text: str) -> None:
     (warning,) = parse(**options).warnings()
     assert text in warning
+
+
+@pytest.fixture
+def set_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    def set_zone(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield set_zone
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Europe/London", "Asia/Kolkata", "<+00>0<+01>"])
+@pytest.mark.parametrize(
+    ("layout", "sign"),
+    [("%FT%TZ", "Z"), ("%H%%Z ", "Z"), ("%T UTC", "UTC"), ("%FT%T+00:00", "+00:00")],
+)
+def test_warning_about_local_times_that_claim_to_be_utc(
+    set_zone: Callable[[str], None], zone: str, layout: str, sign: str
+) -> None:
+    set_zone(zone)
+    options = {"time_key": "t", "time_key_format": layout}
+    (warning,) = parse(**options).warnings()
+    assert warning.startswith(f"time_key_format ends in '{sign}', which means UTC")
+    assert warning.endswith("set time_zone to utc")
+    assert parse(**options, time_zone="UTC").warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "layout"),
+    [
+        *[(zone, "%FT%TZ") for zone in ("UTC", "Etc/UTC", "Africa/Abidjan", "<+00>0")],
+        *[("Asia/Kolkata", layout) for layout in ("%FT%T%Z", "%FT%T%z", "Z%T", "%s")],
+    ],
+)
+def test_no_warning_about_times_that_are_what_they_say(
+    set_zone: Callable[[str], None], zone: str, layout: str
+) -> None:
+    set_zone(zone)
+    assert parse(time_key="t", time_key_format=layout).warnings() == []
 
 
 @pytest.mark.parametrize("name", ["endpoint", "sts_endpoint"])

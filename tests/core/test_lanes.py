@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from random import Random
 from typing import Any
 
@@ -105,6 +106,62 @@ def test_retain_is_subset_in_place(kept: set[int]) -> None:
     assert [request.event_at(i) for i in range(len(kept))] == [
         expected.event_at(i) for i in range(len(kept))
     ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    with_key=st.lists(st.booleans(), min_size=1, max_size=300),
+    kept=st.sets(st.integers(0, 299)),
+    is_subset=st.booleans(),
+)
+@example(with_key=[True, False] * 150, kept={1, 2, 3, 299}, is_subset=False)
+def test_only_random_keys_are_renewed(
+    with_key: list[bool], kept: set[int], is_subset: bool
+) -> None:
+    chunk = chunk_of({"n": i, **({"k": f'"{i}"'} if has else {})} for i, has in enumerate(with_key))
+    (request,) = requests_of(chunk, output_config(KEYED))
+    before = entries_of(request)
+    indexes = sorted(i for i in kept if i < len(with_key)) or [0]
+    if is_subset:
+        request = request.subset(indexes)
+    else:
+        request.retain(indexes)
+    keys = [entry.partition_key for entry in entries_of(request)]
+    request.renew_random_keys()
+    after = entries_of(request)
+    assert [e._replace(partition_key="") for e in after] == [
+        before[i]._replace(partition_key="") for i in indexes
+    ]
+    for place, index in enumerate(indexes):
+        assert request.has_random_key(place) is not with_key[index]
+        assert keys[place] == before[index].partition_key
+        assert (after[place].partition_key == keys[place]) is with_key[index]
+        assert with_key[index] or re.fullmatch("[a-zA-Z0-9]{8}", after[place].partition_key)
+    assert request.n_bytes == sum(request.n_bytes_of(i) for i in range(len(indexes)))
+
+
+def test_renewed_keys_do_not_repeat() -> None:
+    (request,) = requests_of(keyed_chunk(500), output_config())
+    parts = [request, request.subset(range(500)), request.subset(range(500))]
+    keys = {entry.partition_key for entry in entries_of(request)}
+    for _ in range(3):
+        for part in parts:
+            part.renew_random_keys()
+            keys |= {entry.partition_key for entry in entries_of(part)}
+    assert len(keys) == 10 * 500
+
+
+def test_keys_are_not_renewed_while_a_view_is_alive() -> None:
+    (request,) = requests_of(keyed_chunk(20), output_config())
+    with request.body as body:
+        before = bytes(body)
+        with pytest.raises(BufferError):
+            request.renew_random_keys()
+        assert bytes(body) == before
+    request.renew_random_keys()
+    request.release()
+    with pytest.raises(ValueError, match="released"):
+        request.renew_random_keys()
 
 
 def one_request() -> Request:

@@ -20,6 +20,7 @@ OPTIONS: dict[str, list[str]] = {
     "replace_dots": ["_", "-", "..", 'é"'],
     "time_key": ["time", "a.b", "pk"],
     "time_key_format": ["%Y-%m-%dT%H:%M:%S", "%s.%L|%f|%3N|%6N|%9N|%N|%%L", "%a %e %b %H:%M %z %Z"],
+    "time_zone": ["utc"],
 }
 
 
@@ -114,6 +115,7 @@ def test_the_random_chunks_reach_every_counter() -> None:
         "group_markers",
         "nan_values",
         "random_keys",
+        "no_data_keys",
         "skipped_not_map",
         "skipped_bad_key",
         "skipped_no_log_key",

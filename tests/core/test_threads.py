@@ -11,6 +11,7 @@ from chunks import event, load_chunk, output_config
 from encoded import requests_of
 
 from kinesis_fast import RecordEncoder
+from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.request import Request
 
 CHUNK = b"".join(event({"i": i}) for i in range(1200))
@@ -92,3 +93,53 @@ def test_one_stream_in_several_threads_loses_nothing() -> None:
         sys.setswitchinterval(interval)
 
     assert sum(n_records) == 48_000
+
+
+def test_several_threads_set_bits_in_the_same_bytes() -> None:
+    """Without a GIL, the bits move to new memory while another thread sets some."""
+    for _ in range(5):
+        stream = requests_of(CHUNK * 20, output_config())
+        requests = list(stream)
+        bits = bytearray()
+
+        def work(
+            number: int,
+            requests: list[Request] = requests,
+            bits: bytearray = bits,
+            stream: RequestStream = stream,
+        ) -> None:
+            for request in requests[number::4]:
+                request.mark_events(bits)
+            if number == 0:
+                stream.mark_skipped(bits)
+
+        run_in_threads(4, work)
+        assert int.from_bytes(bits, "little").bit_count() == 24_000
+
+
+def test_a_request_is_read_while_another_thread_changes_it() -> None:
+    """Every reader sees the request before or after a change, or hears that it is released."""
+    requests = list(requests_of(CHUNK * 20, output_config()))
+    readers: list[Callable[[Request], object]] = [
+        lambda request: json.loads(request.entry(request.n_records - 1)),
+        lambda request: json.loads(bytes(request.subset(range(request.n_records)).body)),
+        lambda request: (request.event_of(0), request.event_at(0), request.n_bytes_of(0)),
+        lambda request: (len(request), repr(request), request.mark_events(bytearray())),
+    ]
+
+    def work(number: int) -> None:
+        for request in requests:
+            try:
+                if number == len(readers):
+                    request.renew_random_keys()
+                    request.retain(range(0, request.n_records, 2))
+                    request.release()
+                for _ in range(20):
+                    readers[number % len(readers)](request)
+            except (ValueError, IndexError, BufferError):
+                continue  # released or reduced in between, or a view was in use
+
+    run_in_threads(len(readers) + 1, work)
+    for request in requests:
+        request.release()
+        assert request.n_records == 0

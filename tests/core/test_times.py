@@ -43,9 +43,12 @@ def utc(set_zone: SetZone) -> None:
     set_zone("UTC")
 
 
-def times_of(chunk: bytes, time_key_format: str = "%Y-%m-%dT%H:%M:%S") -> list[str]:
+def times_of(
+    chunk: bytes, time_key_format: str = "%Y-%m-%dT%H:%M:%S", time_zone: str = "local"
+) -> list[str]:
     """Return the time in each record of a chunk."""
     options = {"time_key": "t", "log_key": "t", "time_key_format": time_key_format}
+    options["time_zone"] = time_zone
     return [entry.data.decode() for entry in drain(chunk, output_config(options)).entries]
 
 
@@ -102,6 +105,43 @@ def test_moments_of_many_years(set_zone: SetZone, zone: str) -> None:
     moments = range(0, 2**32, 30 * 60 * 997)
 
     assert times_of(at(*moments), layout) == [format_time(layout, m, 0) for m in moments]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_utc_in_any_local_zone(set_zone: SetZone, zone: str) -> None:
+    set_zone(zone)
+    layout = "%Y-%m-%dT%H:%M:%S.%LZ %z %Z %j %a %s %%s"
+    moments = [0, 1, SECOND, SPRING - 1, SPRING, AUTUMN - 3600, AUTUMN, 2**32 - 1]
+
+    found = times_of(at(*moments), layout, "utc")
+
+    assert found == [format_time(layout, moment, 0, "utc") for moment in moments]
+    assert found[2] == "2023-11-14T22:13:20.000Z +0000 UTC 318 Tue 1700000000 %s"
+
+
+@pytest.mark.parametrize(
+    ("specifier", "expected"),
+    [
+        ("%s", "5"),
+        ("%4s", "   5"),
+        ("%04s", "0005"),
+        ("%_0#4s", "0005"),
+        ("%0_^4s", "   5"),
+        ("%-4s", "   5"),
+        ("%2s%03s", " 5005"),
+    ],
+)
+def test_flags_and_width_of_the_second(set_zone: SetZone, specifier: str, expected: str) -> None:
+    """In UTC they are not left to strftime; the results are those of glibc."""
+    set_zone("Asia/Kolkata")
+    (text,) = times_of(at(5), f"<{specifier}|%%s|%H>", "utc")
+    assert text == f"<{expected}|%s|00>"
+
+
+def test_the_longest_format_in_utc() -> None:
+    assert times_of(at(SECOND), "%s" * 128, "utc") == [str(SECOND) * 128]
+    (text,) = times_of(at(5), "%99s" * 64, "utc")
+    assert text == f"{5:99}" * 64
 
 
 # --- locales ------------------------------------------------------------------------------------

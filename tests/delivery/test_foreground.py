@@ -70,7 +70,7 @@ def test_only_what_failed_is_sent_again(code: str) -> None:
     assert output.flush(numbered(range(5))) is OK
     assert [numbers(request) for request in transport.requests] == [[0, 1, 2, 3, 4], [1, 3], [3]]
     assert sorted(numbers(transport.kept)) == [0, 1, 2, 3, 4]
-    assert time.waits == [0.25, 0.5]
+    assert time.waits == [0.25, 0.25]  # each attempt got a record through
     throttles = 0 if code in {INTERNAL, "Unknown"} else 2
     assert_stats(output, in_=5, delivered=5, requests=3, retried=3, throttles=throttles)
     assert_stats(output, bytes_delivered=sum(len(data) + 8 for data in transport.kept))
@@ -401,11 +401,58 @@ def test_one_warning_per_flush_says_what_happened(caplog: pytest.LogCaptureFixtu
     lines = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert lines == [
         "chunk 'app': records skipped because the body of the event is not a map: 300; "
-        "records skipped because log_key is missing: 300; "
-        "records with a random partition key because the configured one is missing: 600; "
         "records cut to max_record_size: 300; "
+        "records skipped because they lack log_key 'log': 300; "
+        "records with a random partition key because they lack partition_key 'k': 600; "
         f"malformed or cut off at byte {len(chunk)}; the rest is skipped"
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "counter", "line"),
+    [
+        (
+            {"data_keys": "Level,msg"},
+            "no_data_keys",
+            "sent as {} because they have none of data_keys 'Level,msg': 600 "
+            "(names are exact, in upper and lower case too)",
+        ),
+        (
+            {"partition_key": "kubernetes.pod_name"},
+            "random_keys",
+            "with a random partition key because they lack partition_key 'kubernetes.pod_name': "
+            "600 (if the key is inside a map, write kubernetes->pod_name)",
+        ),
+        (
+            {"log_key": "message,log"},
+            "skipped_no_log_key",
+            "skipped because they lack log_key 'message,log': 600 (log_key is one key, not a list)",
+        ),
+    ],
+)
+def test_an_option_that_matches_no_record_has_a_hint(
+    options: dict[str, str], counter: str, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = new_output(FakeTransport(), **options)
+    assert output.flush(chunk_of([{"level": "info"}] * 600), "app") is OK
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == [f"chunk 'app': records {line}"]
+    stats: dict[str, int] = output.stats()
+    assert stats[counter] == 600
+    assert_stats(output, in_=600)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("data_keys", "a.b"), ("partition_key", "a.b"), ("log_key", "a.b")]
+)
+def test_an_option_that_matches_some_records_has_no_hint(
+    option: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first request is as it should be, so the option is not the reason."""
+    output = new_output(FakeTransport(), **{option: value})
+    assert output.flush(chunk_of([*[{"a.b": "x"}] * 500, *[{"c": 1}] * 100])) is OK
+    (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert warning.endswith(f"{option} 'a.b': 100")
 
 
 def test_records_after_the_last_request_are_counted() -> None:

@@ -57,6 +57,9 @@ class CountedRequest:
         self._account.call("retain")
         self._request.retain(indexes)
 
+    def renew_random_keys(self) -> None:
+        self._request.renew_random_keys()
+
     def subset(self, indexes: Sequence[int], /) -> "CountedRequest":
         self._account.call("subset")
         return CountedRequest(self._request.subset(indexes), self._account)

@@ -57,7 +57,8 @@ class Model:
         return all(self.deliver(batch, is_new=True) for batch in batches)
 
     def deliver(self, batch: list[int], is_new: bool) -> bool:
-        for _ in range(ATTEMPTS):
+        in_vain = 0
+        while in_vain < ATTEMPTS:
             fault = self.faults.pop(0) if self.faults else "accept"
             if fault == "unsent":
                 return False
@@ -71,7 +72,9 @@ class Model:
                 return True
             if isinstance(fault, int):
                 self.kept += [n for i, n in enumerate(batch) if i % fault]
+                in_vain = 0 if batch[::fault] != batch else in_vain
                 batch = batch[::fault]
+            in_vain += 1
         return False
 
 

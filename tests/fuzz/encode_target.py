@@ -32,6 +32,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "replace_dots": ("", "_", "-", "..", 'é"', "\\"),
     "time_key": ("", "time", "a.b", "pk"),
     "time_key_format": ("", "%s.%L|%f|%3N|%6N|%9N|%N|%%L", "%a %e %b %H:%M %z %Z"),
+    "time_zone": ("", "utc"),
     "max_record_size": ("", "1024", "1500"),
 }
 MAX_REQUEST_BYTES: Final = (5 << 20, 1500, 4000)  # raised to the size of a record if smaller

@@ -360,6 +360,7 @@ OTHER_VALUES = {
     "append_newline": "true",
     "time_key": "time",
     "time_key_format": "%s",
+    "time_zone": "utc",
     "max_record_size": "2048",
 }
 

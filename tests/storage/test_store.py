@@ -97,6 +97,7 @@ def test_the_layout_is_the_documented_one(root: Path) -> None:
         "append_newline": "false",
         "time_key": "",
         "time_key_format": "%Y-%m-%dT%H:%M:%S",
+        "time_zone": "local",
         "max_record_size": "1048576",
         "compression": "none",
         "aggregation": "false",

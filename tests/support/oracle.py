@@ -50,6 +50,8 @@ class Shaping(Protocol):
     @property
     def time_key_format(self) -> str: ...
     @property
+    def time_zone(self) -> str: ...
+    @property
     def max_record_size(self) -> int: ...
 
 
@@ -67,6 +69,7 @@ class Outcome:
     bad_times: int = 0
     nan_values: int = 0
     random_keys: int = 0  # 1: partition_key is set, but this record has no such key
+    no_data_keys: int = 0  # 1: data_keys are set, but this record has none of them
 
     @property
     def is_record(self) -> bool:
@@ -126,6 +129,7 @@ def record(start: Outcome, moment: Any, body: Any, config: Shaping, now_s: int) 
         bad_times=counts["bad_times"],
         nan_values=counts["nan_values"],
         random_keys=counts["random_keys"],
+        no_data_keys=counts["no_data_keys"],
     )
 
 
@@ -138,7 +142,7 @@ def with_time(body: Pairs, moment: Any, config: Shaping, now_s: int, counts: Cou
         counts["bad_times"] = 1
         parts = now_s, 0
     key = config.time_key.encode()
-    text = format_time(config.time_key_format, *parts)
+    text = format_time(config.time_key_format, *parts, config.time_zone)
     return Pairs([pair for pair in body if pair[0] != key] + [(key, text.encode())])
 
 
@@ -171,6 +175,9 @@ def shape(body: Pairs, config: Shaping, counts: Counter[str]) -> bytes:
     if config.data_keys:
         kept = {name.encode() for name in (*config.data_keys, config.time_key) if name is not None}
         body = Pairs(pair for pair in body if isinstance(pair[0], bytes) and pair[0] in kept)
+        counts["no_data_keys"] = config.log_key is None and len(body) == (
+            config.time_key is not None
+        )
     if config.log_key is None:
         return to_json(body, dot, counts).encode()
     named = [
@@ -214,6 +221,7 @@ def tally(events: Iterable[Outcome]) -> Counter[str]:
         counts["bad_times"] += event.bad_times
         counts["nan_values"] += event.nan_values
         counts["random_keys"] += event.random_keys
+        counts["no_data_keys"] += event.no_data_keys
     return +counts
 
 

@@ -70,7 +70,7 @@ def seconds_and_nanoseconds(moment: Any) -> tuple[int, int] | None:
     return seconds, nanoseconds
 
 
-def format_time(layout: str, seconds: int, nanoseconds: int) -> str:
+def format_time(layout: str, seconds: int, nanoseconds: int, zone: str = "local") -> str:
     """Format a time with strftime, and fill in the sub-second specifiers."""
     fractions = {
         "%L": f"{nanoseconds // 10**6:03}",
@@ -80,8 +80,11 @@ def format_time(layout: str, seconds: int, nanoseconds: int) -> str:
         "%9N": f"{nanoseconds:09}",
         "%N": f"{nanoseconds:09}",
     }
-    filled = re.sub("%%|%[369]?N|%L|%f", lambda match: fractions.get(match[0], match[0]), layout)
-    return time.strftime(filled, time.localtime(seconds))
+    if zone == "utc":
+        fractions |= {"%s": str(seconds), "%Z": "UTC"}  # of UTC, strftime knows neither
+    filled = re.sub("%%|%[369]?N|%[LfsZ]", lambda match: fractions.get(match[0], match[0]), layout)
+    fields = time.gmtime(seconds) if zone == "utc" else time.localtime(seconds)
+    return time.strftime(filled, fields)
 
 
 def rfc3339(ext: Ext) -> str | None:

@@ -1,6 +1,6 @@
 """Writes entries into the body of a PutRecords request, once, into reused memory."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
@@ -8,12 +8,15 @@ from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
 from kinesis_fast._core.kernels cimport (
     KF_ESCAPE_MAX, KF_SLACK, escape_text, kernels, kf_base64_length,
 )
+from kinesis_fast._core.limits cimport RANDOM_KEY_LENGTH
+from kinesis_fast._core.partition_key cimport kf_write_random_key
 from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK
 
 
 cdef enum:
     ENTRY_TEXT = 64     # more than the braces, names and quotes of an entry
     OPENING_N = 12      # {"Records":[
+    CLOSING_N = 2       # "}
 
 
 cdef inline void put(Buffer* out, const char* text, size_t n) noexcept nogil:
@@ -44,7 +47,7 @@ cdef Status batch_open(Batch* batch) noexcept nogil:
 
 
 cdef Status batch_append(Batch* batch, Text data, Text key, const Entry* event) noexcept nogil:
-    """Add a record; only `event` and `event_at` of the argument `event` are read.
+    """Add a record; of `event` only `event`, `event_at` and `has_random_key` are read.
 
     The caller has checked the limits. KF_SLACK bytes after the data and after the key must be
     readable. On failure the batch does not change.
@@ -58,16 +61,17 @@ cdef Status batch_append(Batch* batch, Text data, Text key, const Entry* event) 
     pos = out.data + out.n
     pos[0] = c","
     pos += 1 if batch.n_entries else 0
-    entry.start = <size_t> (pos - out.data)
+    entry.start = <uint32_t> (pos - out.data)
     memcpy(pos, b'{"Data":"', 9)
     pos = kernels.base64(pos + 9, data.data, data.n, data.data + data.n + KF_SLACK)
     memcpy(pos, b'","PartitionKey":"', 18)
     pos = escape_text(pos + 18, key.data, key.n, key.data + key.n + KF_SLACK)
-    memcpy(pos, b'"}', 2)
-    out.n = entry.end = <size_t> (pos - out.data) + 2
+    memcpy(pos, b'"}', CLOSING_N)
+    out.n = entry.end = <uint32_t> (pos - out.data) + CLOSING_N
     entry.n_bytes = <uint32_t> (data.n + key.n)
     entry.event = event.event
     entry.event_at = event.event_at
+    entry.has_random_key = event.has_random_key
     batch.n_entries += 1
     batch.n_bytes += entry.n_bytes
     return STATUS_OK
@@ -80,14 +84,14 @@ cdef void place(Batch* batch, const Entry* source, const uint8_t* text) noexcept
     """
     cdef Buffer* out = &batch.buffer
     cdef Entry* entry = &batch.entries[batch.n_entries]
-    cdef size_t n = source.end - source.start
+    cdef uint32_t n = source.end - source.start
     if batch.n_entries:
         put(out, b",", 1)
     entry[0] = source[0]
     memmove(out.data + out.n, text, n)
-    entry.start = out.n
-    out.n += n
-    entry.end = out.n
+    entry.start = <uint32_t> out.n
+    entry.end = entry.start + n
+    out.n = entry.end
     batch.n_entries += 1
     batch.n_bytes += entry.n_bytes
 
@@ -117,6 +121,16 @@ cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int 
         source = batch.entries[chosen[i]]
         place(batch, &source, batch.buffer.data + source.start)
     return batch_finish(batch, tail)
+
+
+cdef void batch_renew_keys(Batch* batch) noexcept nogil:
+    """Write new random keys over the random ones, in the body where they are."""
+    cdef unsigned int i
+    for i in range(batch.n_entries):
+        if batch.entries[i].has_random_key:
+            kf_write_random_key(
+                batch.buffer.data + batch.entries[i].end - CLOSING_N - RANDOM_KEY_LENGTH,
+                &batch.random_state)
 
 
 cdef Status batch_finish(Batch* batch, Text tail) noexcept nogil:

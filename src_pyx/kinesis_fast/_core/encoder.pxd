@@ -26,6 +26,7 @@ cdef struct Counts:
     uint64_t bad_times
     uint64_t nan_values
     uint64_t random_keys
+    uint64_t no_data_keys
     uint64_t resumed
 
 
@@ -81,6 +82,7 @@ cdef class RequestStream:
     cdef Buffer no_record       # one bit per event read; 1: it makes no record
 
     cdef void enter(self) except *
+    cdef void leave(self) noexcept
     cdef void release_chunk(self) noexcept
     cdef void drop_batches(self) noexcept
     cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil

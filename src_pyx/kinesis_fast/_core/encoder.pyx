@@ -2,7 +2,6 @@
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AsString
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -13,7 +12,7 @@ from kinesis_fast._core.events cimport Moment, read_event
 from kinesis_fast._core.kernels cimport KF_SLACK
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.partition_key cimport key_from_record, key_from_text, random_key
-from kinesis_fast._core.request cimport new_request
+from kinesis_fast._core.request cimport new_request, octets_of
 from kinesis_fast._core.shape cimport finish_shape, write_record
 from kinesis_fast._core.status cimport (
     STATUS_BAD_KEY, STATUS_END, STATUS_FULL, STATUS_NO_BATCH, STATUS_NO_LOG_KEY, STATUS_NO_MEMORY,
@@ -29,6 +28,10 @@ from kinesis_fast._core.tally import Tally
 
 cdef extern from "kernels/hash.hpp" nogil:
     uint64_t kf_hash(const uint8_t* text, size_t n)
+
+
+cdef extern from "kernels/random_key.hpp" nogil:
+    uint64_t kf_next_random(uint64_t* state)
 
 
 cdef extern from "kernels/utf8.hpp" nogil:
@@ -75,6 +78,7 @@ cdef class Encoder:
         time_key: the key to add with the time of the event; None to add none.
         time_format: a strftime format in which each byte 1 stands for one sub-second digit.
         subsecond_digits: the number of digits, 1 to 9, of each run of sub-second digits.
+        is_utc: whether times are in UTC; otherwise they are in the local time zone.
         replace_dots: what replaces a dot in a key; None to keep dots.
         append_newline: whether each record ends with a newline.
         max_record_bytes: limit for data plus partition key of a record, at least 1024.
@@ -87,8 +91,9 @@ cdef class Encoder:
 
     def __cinit__(self, *, bytes tail not None, tuple data_keys not None, tuple path not None,
                   bytes log_key, bytes time_key, bytes time_format not None,
-                  bytes subsecond_digits not None, bytes replace_dots, bint append_newline,
-                  size_t max_record_bytes, size_t max_request_bytes, unsigned int n_arenas):
+                  bytes subsecond_digits not None, bint is_utc, bytes replace_dots,
+                  bint append_newline, size_t max_record_bytes, size_t max_request_bytes,
+                  unsigned int n_arenas):
         if not SMALLEST_RECORD <= max_record_bytes <= max_request_bytes <= 0x7fffffff:
             raise ValueError(f"limits out of range: {max_record_bytes} bytes per record, "
                              f"{max_request_bytes} bytes per request")
@@ -108,6 +113,7 @@ cdef class Encoder:
         self.time_format.strftime = <const char*> time_format
         self.time_format.digits = text_of(subsecond_digits).data
         self.time_format.n_digits = len(subsecond_digits)
+        self.time_format.is_utc = is_utc
         self.check_time_format()
 
     def __dealloc__(self):
@@ -234,6 +240,10 @@ cdef class RequestStream:
                 raise RuntimeError("another thread is reading from this stream")
             self.is_busy = True
 
+    cdef void leave(self) noexcept:
+        with cython.critical_section(self):
+            self.is_busy = False
+
     cdef void release_chunk(self) noexcept:
         """Release the chunk; nothing reads from it afterwards."""
         if self.is_open:
@@ -279,7 +289,7 @@ cdef class RequestStream:
         try:
             return self.take_request(max_open)
         finally:
-            self.is_busy = False
+            self.leave()
 
     cdef Request take_request(self, unsigned int max_open):
         cdef Status status
@@ -313,6 +323,7 @@ cdef class RequestStream:
         cdef Request request
         if batch_finish(batch, text_of(self.encoder.tail)) != STATUS_OK:
             raise MemoryError(f"out of memory for a request of {n_records} records")
+        batch.random_state = kf_next_random(&self.random_state)
         self.lanes[lane] = NULL
         self.n_open -= 1
         request = new_request(self.encoder.pool, self.encoder.tail, batch,
@@ -333,14 +344,14 @@ cdef class RequestStream:
         self.enter()
         counts = self.counts
         memset(&self.counts, 0, sizeof(Counts))
-        self.is_busy = False
+        self.leave()
         if counts.skipped_malformed:
             malformed_at = <Py_ssize_t> self.malformed_at
         return Tally(
             counts.records, counts.skipped_not_map, counts.skipped_too_deep,
             counts.skipped_no_log_key, counts.skipped_bad_key, counts.skipped_malformed,
             malformed_at, counts.group_markers, counts.truncated, counts.bad_times,
-            counts.nan_values, counts.random_keys, counts.resumed)
+            counts.nan_values, counts.random_keys, counts.no_data_keys, counts.resumed)
 
     def take_skipped(self):
         """Return the events skipped since the last call: a list of (reason, start, end, time_ns).
@@ -361,7 +372,7 @@ cdef class RequestStream:
             self.skipped.n = 0
             return found
         finally:
-            self.is_busy = False
+            self.leave()
 
     def mark_skipped(self, bytearray bits not None):
         """Set the bit of each event read so far that makes no record.
@@ -374,13 +385,12 @@ cdef class RequestStream:
         self.enter()
         try:
             n_octets = min((<size_t> self.n_events + 7) >> 3, self.no_record.n)
-            if <size_t> len(bits) < n_octets:
-                bits += bytes(n_octets - len(bits))
-            octets = <uint8_t*> PyByteArray_AsString(bits)
-            for i in range(n_octets):
-                octets[i] |= self.no_record.data[i]
+            with cython.critical_section(bits):
+                octets = octets_of(bits, n_octets)
+                for i in range(n_octets):
+                    octets[i] |= self.no_record.data[i]
         finally:
-            self.is_busy = False
+            self.leave()
 
     def count_rest(self):
         """Close the stream and return the number of records that are in no request yet.
@@ -400,7 +410,7 @@ cdef class RequestStream:
             self.release_chunk()
             return n
         finally:
-            self.is_busy = False
+            self.leave()
 
     def close(self):
         """Release the chunk and end the iteration. A second call does nothing."""
@@ -408,7 +418,7 @@ cdef class RequestStream:
         self.has_record = False
         self.drop_batches()
         self.release_chunk()
-        self.is_busy = False
+        self.leave()
 
     cdef Status fill(self) noexcept nogil:
         """Add records to their lanes until one is full, one lacks a batch, or the chunk ends."""
@@ -431,6 +441,7 @@ cdef class RequestStream:
                 return STATUS_FULL
             event.event = self.n_events - 1
             event.event_at = self.event_at
+            event.has_random_key = self.key_is_random
             status = batch_append(batch, data, key, &event)
             if status != STATUS_OK:
                 return status
@@ -590,6 +601,7 @@ cdef class RequestStream:
             self.data.data[self.data.n] = c"\n"
             self.data.n += 1
         self.counts.nan_values += found.nan_values
+        self.counts.no_data_keys += found.no_data_keys
         self.has_record = True
         return STATUS_OK
 

@@ -22,8 +22,10 @@ cdef class Request:
     cdef readonly int lane
 
     cdef Batch* entries(self) except NULL
-    cdef const Entry* entry_at(self, Py_ssize_t index) except NULL
+    cdef Entry entry_at(self, Py_ssize_t index) except *
+    cdef int check_views(self) except -1
     cdef unsigned int choose(self, indexes, unsigned int* chosen) except 0
 
 
+cdef uint8_t* octets_of(bytearray bits, size_t n) except NULL
 cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane)

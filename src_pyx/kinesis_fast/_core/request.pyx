@@ -3,15 +3,20 @@
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytearray cimport PyByteArray_AsString
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from kinesis_fast._core.batch cimport (
-    batch_append_copy, batch_finish, batch_free, batch_new, batch_open, batch_retain,
+    batch_append_copy, batch_finish, batch_free, batch_new, batch_open, batch_renew_keys,
+    batch_retain,
 )
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.status cimport STATUS_OK, Status
 from kinesis_fast._core.text cimport text_of
+
+
+cdef extern from "kernels/random_key.hpp" nogil:
+    uint64_t kf_next_random(uint64_t* state)
 
 
 @cython.final
@@ -51,6 +56,17 @@ cdef class BatchPool:
         batch_free(batch)
 
 
+cdef uint8_t* octets_of(bytearray bits, size_t n) except NULL:
+    """Let `bits` grow to `n` bytes, and return its memory, which is valid until Python code runs.
+
+    The caller holds a critical section with `bits`. To grow leaves it for a moment, so what was
+    read before has to be read again.
+    """
+    while <size_t> len(bits) < n:
+        bits += bytes(n - len(bits))
+    return <uint8_t*> PyByteArray_AsString(bits)
+
+
 cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane):
     """Make a request that owns a finished batch; the batch returns to `pool`, even on failure."""
     cdef Request request
@@ -72,7 +88,7 @@ cdef class Request:
     """One PutRecords request, ready to be sent. Only the encoder and `subset` make one.
 
     `lane` is 0 or more if requests of the same lane may share partition keys and must be sent one
-    after the other; it is -1 if the order does not matter.
+    after the other; it is -1 if the order does not matter. Any thread may call any method.
     """
 
     def __init__(self):
@@ -83,15 +99,18 @@ cdef class Request:
             self.pool.give_back(self.batch)
 
     cdef Batch* entries(self) except NULL:
+        """Return the batch, which is this request's while the caller's critical section lasts."""
         if self.batch == NULL:
             raise ValueError("the request has been released")
         return self.batch
 
-    cdef const Entry* entry_at(self, Py_ssize_t index) except NULL:
-        cdef Batch* batch = self.entries()
-        if not 0 <= index < <Py_ssize_t> batch.n_entries:
-            raise IndexError(f"no entry {index} in a request of {batch.n_entries} records")
-        return &batch.entries[index]
+    cdef Entry entry_at(self, Py_ssize_t index) except *:
+        cdef unsigned int n_entries
+        with cython.critical_section(self):
+            n_entries = self.entries().n_entries
+            if 0 <= index < <Py_ssize_t> n_entries:
+                return self.batch.entries[index]
+        raise IndexError(f"no entry {index} in a request of {n_entries} records")
 
     cdef unsigned int choose(self, indexes, unsigned int* chosen) except 0:
         """Check indexes and write them to `chosen`, which has room for a full request."""
@@ -99,7 +118,9 @@ cdef class Request:
         cdef Py_ssize_t index
         # Iterating runs the caller's code, which might release this request: do it first.
         cdef tuple wanted = tuple(indexes)
-        cdef unsigned int n_entries = self.entries().n_entries
+        cdef unsigned int n_entries
+        with cython.critical_section(self):
+            n_entries = self.entries().n_entries
         if not 0 < len(wanted) <= <Py_ssize_t> n_entries:
             raise ValueError(f"{len(wanted)} indexes for a request of {n_entries} records")
         for index in wanted:
@@ -107,6 +128,11 @@ cdef class Request:
             chosen[n] = <unsigned int> index
             n += 1
         return n
+
+    cdef int check_views(self) except -1:
+        if self.n_views:
+            raise BufferError("a view of the request's body is still in use")
+        return 0
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         with cython.critical_section(self):
@@ -121,22 +147,26 @@ cdef class Request:
             self.n_views -= 1
 
     def __len__(self):
-        return <Py_ssize_t> self.batch.buffer.n if self.batch != NULL else 0
+        with cython.critical_section(self):
+            return <Py_ssize_t> self.batch.buffer.n if self.batch != NULL else 0
 
     def __repr__(self):
-        if self.batch == NULL:
+        n_records = self.n_records
+        if not n_records:
             return "<Request, released>"
-        return f"<Request of {self.batch.n_entries} records, {self.batch.n_bytes} bytes>"
+        return f"<Request of {n_records} records, {self.n_bytes} bytes>"
 
     @property
     def n_records(self):
         """Number of entries, 1 to 500; 0 when released."""
-        return self.batch.n_entries if self.batch != NULL else 0
+        with cython.critical_section(self):
+            return self.batch.n_entries if self.batch != NULL else 0
 
     @property
     def n_bytes(self):
         """Bytes of data (before base64) plus partition keys, as the service counts them."""
-        return self.batch.n_bytes if self.batch != NULL else 0
+        with cython.critical_section(self):
+            return self.batch.n_bytes if self.batch != NULL else 0
 
     @property
     def body(self):
@@ -155,10 +185,16 @@ cdef class Request:
         """Return the byte offset in the chunk of the event that entry `index` was made of."""
         return self.entry_at(index).event_at
 
+    def has_random_key(self, Py_ssize_t index):
+        """Tell whether the partition key of entry `index` is random."""
+        return self.entry_at(index).has_random_key != 0
+
     def entry(self, Py_ssize_t index):
         """Return the JSON of entry `index`: `{"Data":"<base64>","PartitionKey":"..."}`."""
-        cdef const Entry* entry = self.entry_at(index)
-        return (<const char*> self.batch.buffer.data)[entry.start:entry.end]
+        cdef Entry entry
+        with cython.critical_section(self):
+            entry = self.entry_at(index)
+            return (<const char*> self.entries().buffer.data)[entry.start:entry.end]
 
     def mark_events(self, bytearray bits not None, kept=()):
         """Set the bit of the event of each entry, but for the entries `kept`.
@@ -171,21 +207,19 @@ cdef class Request:
         cdef uint8_t is_kept[MAX_RECORDS_PER_REQUEST]
         cdef Batch* batch
         cdef uint8_t* octets
-        cdef size_t n_octets = 0, n_bytes = 0
+        cdef size_t octet, n_octets = 0, n_bytes = 0
         cdef unsigned int i, n_new = 0
-        cdef size_t octet
         cdef uint8_t mask
         cdef unsigned int n_kept = self.choose(kept, chosen) if kept else 0
         memset(is_kept, 0, sizeof(is_kept))
         for i in range(n_kept):
             is_kept[chosen[i]] = True
-        with cython.critical_section(self):
+        with cython.critical_section(self, bits):
             batch = self.entries()
             for i in range(batch.n_entries):
                 n_octets = max(n_octets, (<size_t> batch.entries[i].event >> 3) + 1)
-            if <size_t> len(bits) < n_octets:
-                bits += bytes(n_octets - len(bits))
-            octets = <uint8_t*> PyByteArray_AsString(bits)
+            octets = octets_of(bits, n_octets)
+            batch = self.entries()
             for i in range(batch.n_entries):
                 octet = batch.entries[i].event >> 3
                 mask = <uint8_t> (1 << (batch.entries[i].event & 7))
@@ -205,18 +239,21 @@ cdef class Request:
         cdef unsigned int n = self.choose(indexes, chosen)
         cdef Batch* part = self.pool.take()
         cdef Status status = STATUS_OK
+        cdef bint is_changed = False    # by another thread, since `choose` looked
         cdef unsigned int i
         with cython.critical_section(self):
-            if self.batch == NULL or chosen[n - 1] >= self.batch.n_entries:
-                n = 0
             for i in range(n):
-                if status == STATUS_OK:
+                is_changed |= self.batch == NULL or chosen[i] >= self.batch.n_entries
+                if not is_changed and status == STATUS_OK:
                     status = batch_append_copy(part, self.batch, chosen[i])
-        if n and status == STATUS_OK:
+            if not is_changed:
+                part.random_state = kf_next_random(&self.batch.random_state)
+        if not is_changed and status == STATUS_OK:
             status = batch_finish(part, text_of(self.tail))
-        if n == 0 or status != STATUS_OK:
+        if is_changed or status != STATUS_OK:
             self.pool.give_back(part)
-            self.entries()
+            if is_changed:
+                raise ValueError("the request was changed while its entries were copied")
             raise MemoryError(f"out of memory for a request of {n} records")
         return new_request(self.pool, self.tail, part, self.lane)
 
@@ -233,10 +270,19 @@ cdef class Request:
             if chosen[i] <= chosen[i - 1]:
                 raise ValueError(f"indexes must ascend: {chosen[i]} follows {chosen[i - 1]}")
         with cython.critical_section(self):
-            if self.n_views:
-                raise BufferError("a view of the request's body is still in use")
-            self.entry_at(chosen[n - 1])
+            self.check_views()
+            if chosen[n - 1] >= self.entries().n_entries:
+                raise ValueError("the request was changed while its entries were chosen")
             batch_retain(self.batch, chosen, n, text_of(self.tail))
+
+    def renew_random_keys(self):
+        """Give every entry with a random partition key a new one, in place.
+
+        A key from the record stays. Raises BufferError while a view of the body is alive.
+        """
+        with cython.critical_section(self):
+            self.check_views()
+            batch_renew_keys(self.entries())
 
     def release(self):
         """Give the memory back to the encoder; the Request is empty afterwards.
@@ -244,7 +290,6 @@ cdef class Request:
         Raises BufferError while a view of the body is alive. A second call does nothing.
         """
         with cython.critical_section(self):
-            if self.n_views:
-                raise BufferError("a view of the request's body is still in use")
+            self.check_views()
             self.pool.give_back(self.batch)
             self.batch = NULL

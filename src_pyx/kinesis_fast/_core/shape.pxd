@@ -24,6 +24,7 @@ cdef struct Shape:
 cdef struct Found:
     const unsigned char* partition_key      # the value of path[0] in the input, or NULL
     uint64_t nan_values                     # NaN and infinities that became null
+    bint no_data_keys                       # data_keys are set, and the body has none of them
 
 
 cdef void finish_shape(Shape* shape) noexcept nogil

@@ -188,6 +188,7 @@ cdef Status write_object(const Shape* shape, Cursor* body, uint64_t n_pairs, Tex
         return status
     if not whole:
         return write_log_value(shape, body, time, out, &fields, found)
+    found.no_data_keys = shape.n_data_keys > 0 and not fields.started
     if shape.time_key.data != NULL:
         status = write_time(shape, time, out, &fields)
         if status != STATUS_OK:
@@ -207,6 +208,7 @@ cdef Status write_record(const Shape* shape, Cursor* body, Text time, Buffer* ou
     cdef Status status
     found.partition_key = NULL
     found.nan_values = 0
+    found.no_data_keys = False
     status = next_token(body, &token)
     if status != STATUS_OK:
         return status

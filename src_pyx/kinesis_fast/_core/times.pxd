@@ -12,6 +12,7 @@ cdef struct TimeFormat:
     const char* strftime        # ends with NUL; each byte 1 is a placeholder for a sub-second digit
     const uint8_t* digits       # number of digits (1 to 9) of each sub-second directive, in order
     size_t n_digits             # number of sub-second directives
+    bint is_utc                 # False: the local time zone
     size_t text_max             # limit for the length of a text in bytes
 
 
