@@ -20,7 +20,7 @@ from kinesis_fast.cli.common import (
     record_bytes,
     whole_number,
 )
-from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, FORMATS_HELP, blocks, opened
+from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, FORMATS_HELP, Remarks, blocks, opened
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.encoder import Record, RecordEncoder
 from kinesis_fast.stats import SKIP_REASONS
@@ -73,7 +73,7 @@ def run(arguments: Namespace) -> int:
         if n_shown == arguments.limit:
             break
     sys.stdout.flush()
-    remarks = reason_counts(preview.remarks)
+    remarks = preview.remarks()
     print(
         f"{counted(n_shown, 'record')}, {counted(n_bytes, 'byte')}"
         + (f" ({remarks})" if remarks else ""),
@@ -91,10 +91,20 @@ class Preview:
     """
 
     def __init__(self, config: OutputConfig, input_format: str) -> None:
-        self.has_failed = False
-        self.remarks: Counter[str] = Counter()
+        self._counters: Counter[str] = Counter()
         self._encoder = RecordEncoder(config)
-        self._reader = FORMATS[input_format](self._on_bad_line)
+        self._lines = Remarks()
+        self._reader = FORMATS[input_format](self._lines)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a part of the input is in no record, though it should be."""
+        return bool(self._counters["skipped_malformed"] or self._lines.n_bad_lines)
+
+    def remarks(self) -> str:
+        """Return what was left out or changed, and how often; empty if nothing was."""
+        counters = self._counters + Counter({"bad lines": self._lines.n_bad_lines})
+        return reason_counts(counters + self._lines.changed)
 
     def records(self, name: str) -> Iterator[tuple[Record, bool]]:
         """Yield each record of a file (- is stdin), and whether its partition key is random."""
@@ -122,14 +132,8 @@ class Preview:
             request.release()
         tally = stream.take_tally()
         for name in (*SKIP_REASONS, "truncated", "bad_times", "nan_values", "group_markers"):
-            self.remarks[name] += getattr(tally, name)
+            self._counters[name] += getattr(tally, name)
         if tally.skipped_malformed:
-            self.has_failed = True
             complain(
                 f"malformed from byte {begin + tally.malformed_at} on: the rest cannot be read"
             )
-
-    def _on_bad_line(self, number: int, reason: str) -> None:
-        self.has_failed = True
-        self.remarks["bad lines"] += 1
-        complain(f"line {number}: {reason}")
