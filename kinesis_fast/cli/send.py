@@ -45,7 +45,7 @@ def parser() -> Parser:
         + "\nChunks of 1 MB are delivered in the background, experimental_concurrency (at least\n"
         "1) at a time. A chunk that fails is retried without the records that have arrived: until\n"
         "sending stops, or experimental_concurrency_retries times if that is given. Sending stops\n"
-        "when nothing was delivered for --patience seconds; with spool_dir, what was read is kept.\n"
+        "when nothing was delivered for --patience seconds; with spool_dir, nothing read is lost.\n"
         "Ctrl-C finishes the records in flight and reports what was not sent; a second Ctrl-C\n"
         "stops immediately. Lines that are not records are reported, counted and left out.\n"
         "\nexit codes: 0 all records were delivered (or skipped as the options say), 1 some were\n"

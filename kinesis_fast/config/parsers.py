@@ -214,12 +214,7 @@ def endpoint(value: str) -> str:
     user_info, _, address = authority.rpartition("@")
     if not _URL_PATH.fullmatch(path) or not _USER_INFO.fullmatch(user_info):
         raise ValueError("it contains a query, a fragment or a character that no URL may contain")
-    try:
-        _check_address(address)
-    except ValueError:
-        if "@" in path:  # then the parts may be those of a password
-            raise ValueError("its host is wrong, or a / of its password is not %2F") from None
-        raise
+    _check_address(address)
     return f"{scheme}://{rest}"
 
 
