@@ -397,10 +397,10 @@ def test_letters_that_are_refused_again_do_not_keep_others_back(
         target = {"region": "us-east-1", "stream": "any", "endpoint": server.url}
         write_letters(root, *[("refused", event({"n": n})) for n in range(1, 6)], **target)
         place = ["--dead-letters", str(root)]
-        assert main(["spool", "replay", *place, *as_arguments(target)]) == 1
-    out = capsys.readouterr().out
-    assert out.startswith("2 letters done and removed\n3 letters kept: not delivered\n")
-    assert out.endswith("delivered 2 records\n")
+        done = run_command("spool", "replay", *place, options=target)
+    assert done.returncode == 1
+    assert done.stdout.startswith("2 letters done and removed\n3 letters kept: not delivered\n")
+    assert done.stdout.endswith("delivered 2 records\n")
     assert len(listed(capsys, *place)) == 3
 
 
