@@ -25,8 +25,11 @@ from kinesis_fast.config import OPTIONS, OutputConfig
 from kinesis_fast.local.kinesis import REGION, LocalKinesis
 
 LOCAL_SHARDS: Final = 4
-# A chunk is not given up before --patience is over.
-RETRIES: Final = {"experimental_concurrency_retries": "1000000"}
+# In the background, so that it can be waited for and interrupted; --patience ends the retries.
+BACKGROUND: Final = {
+    "experimental_concurrency": "1",
+    "experimental_concurrency_retries": "1000000",
+}
 
 
 def parser() -> Parser:
@@ -67,10 +70,11 @@ def parser() -> Parser:
 def run(arguments: Namespace) -> int:
     """Send the input and return the exit code."""
     log_to_stderr(logging.WARNING, arguments.debug)
-    options = RETRIES | parse_options(arguments.options)
+    options = BACKGROUND | parse_options(arguments.options)
+    if options["experimental_concurrency"].strip() in {"", "0"}:
+        options |= {"experimental_concurrency": "1"}
     with ExitStack() as stack:
         file = stack.enter_context(opened(arguments.file))
-        options["experimental_concurrency"] = at_least_one(options)
         if not arguments.local:
             config = OutputConfig.from_options(options)
             return Sending(config, file, arguments.format, arguments.patience).run()
@@ -82,16 +86,6 @@ def run(arguments: Namespace) -> int:
         code = sending.run()
         arrival_code = report_arrivals(local, config.stream, sending.n_delivered)
         return code or arrival_code
-
-
-def at_least_one(options: dict[str, str]) -> str:
-    """Return experimental_concurrency as given, but at least 1.
-
-    Without background deliveries a failed chunk would be retried as a whole, and the records that
-    had arrived would be sent twice.
-    """
-    given = options.get("experimental_concurrency", "")
-    return "1" if given.strip() in {"", "0"} else given
 
 
 @contextmanager

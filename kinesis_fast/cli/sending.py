@@ -13,6 +13,7 @@ from kinesis_fast.cli.progress import Progress
 from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, InputError, Remarks, blocks, size_of
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.encoder import RecordEncoder
+from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.logs import LOGGER
 
 LATENCY_S: Final = 1.0  # the records of a slow pipe are sent after this long, however few they are
@@ -66,12 +67,15 @@ class Sending:
         return self._interrupts.exit_code(is_complete=account.is_complete)
 
     def _send_and_wait(self) -> None:
-        self._send_all()
-        self._output.wait()
-        if self._interrupts:
-            self._tell(
-                "interrupted: finishing the records in flight; press Ctrl-C again to stop now"
-            )
+        try:
+            self._send_all()
+            self._output.wait()
+            if self._interrupts:
+                self._tell(
+                    "interrupted: finishing the records in flight; press Ctrl-C again to stop now"
+                )
+        except KinesisFastError as error:  # SEND_FAILURE_TIMEOUT is over
+            self._tell(str(error))
 
     def _send_all(self) -> None:
         try:

@@ -35,10 +35,10 @@ NS: Final = 1_000_000_000
 EVENT_FIRST_BYTES: Final = frozenset({0x92, 0xDC, 0xDD})
 
 MAX_BAD_LINES_SHOWN: Final = 10
-# What msgpack can hold, and digits of which only some integers fit into it.
+# The integers that msgpack can hold; all that are shorter than the first number of characters fit.
 MAX_INTEGER: Final = 2**64 - 1
 MIN_INTEGER: Final = -(2**63)
-MANY_DIGITS: Final = re.compile("[0-9]{19}")
+SAFE_DIGITS, MAX_DIGITS = 19, 20
 NOT_UTF8: Final = "bytes that are not UTF-8 became U+FFFD"
 TOO_LARGE: Final = "integers beyond 64 bits became doubles"
 LONE_BYTE: Final = re.compile("[\udc80-\udcff]")  # as surrogateescape decodes a bad byte
@@ -154,14 +154,14 @@ class LineReader(Reader):
 
     Args:
         body_of: returns the body of a line's event, or None to skip the line; raises ValueError
-            with the reason when the line cannot be sent. It counts what it changes.
+            with the reason when the line cannot be sent.
         unicode_errors: how surrogates in the body become bytes.
         remarks: takes what there is to say about the lines.
     """
 
     def __init__(
         self,
-        body_of: Callable[[bytes, Counter[str]], dict[str, Any] | None],
+        body_of: Callable[[bytes], dict[str, Any] | None],
         unicode_errors: str,
         remarks: Remarks,
     ) -> None:
@@ -205,7 +205,7 @@ class LineReader(Reader):
                 raise ValueError(f"the line is longer than {MAX_LINE_BYTES:,} bytes")
             if self._n_lines == 1:
                 line = self._without_mark(line)
-            body = self._body_of(line, self._remarks.changed)
+            body = self._body_of(line)
             if body is not None:
                 self._events += self._pack([event_time(time.time_ns()), body])
                 self.n_bytes = len(self._events)
@@ -244,52 +244,57 @@ def event_time(time_ns: int) -> msgpack.ExtType:
     return msgpack.ExtType(0, struct.pack(">II", *divmod(time_ns, NS)))
 
 
-def body_of_text(line: bytes, _changed: Counter[str]) -> dict[str, Any]:
+def body_of_text(line: bytes) -> dict[str, Any]:
     """Return the body for a line of plain text; bytes that are not UTF-8 are kept."""
     return {"log": line.removesuffix(b"\r").decode("utf-8", "surrogateescape")}
 
 
-def body_of_json(line: bytes, changed: Counter[str]) -> dict[str, Any] | None:
-    """Return the object in a line of JSON, None for an empty line; a byte order mark is ignored.
+class JsonLines:
+    """Makes bodies of lines of JSON.
 
-    Each byte that is not UTF-8 becomes U+FFFD, as in the records of other inputs. An integer that
-    msgpack cannot hold becomes a double.
+    Args:
+        changed: counts by sentence what is changed.
     """
-    line = line.removeprefix(codecs.BOM_UTF8)  # in the middle of the input: of a second file
-    if not line.strip():
-        return None
-    large: list[float] = []
-    text, n_bad = LONE_BYTE.subn("\ufffd", line.decode("utf-8", "surrogateescape"))
-    decoder = _DECODER
-    if MANY_DIGITS.search(text):
-        decoder = json.JSONDecoder(
-            parse_constant=_refuse_constant, parse_int=lambda digits: _number(digits, large)
-        )
-    try:
-        body = decoder.decode(text)
-    except json.JSONDecodeError as error:
-        problem = error.msg.removesuffix(" at")
-        raise ValueError(f"not JSON: {problem} at character {error.pos + 1} of the line") from None
-    if not isinstance(body, dict):
-        raise ValueError(f"not a JSON object but {_json_name(body)}")
-    if n_bad or large:
-        changed.update({NOT_UTF8: n_bad, TOO_LARGE: len(large)})
-    return body
 
+    def __init__(self, changed: Counter[str]) -> None:
+        self._changed = changed
+        decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=self._number)
+        self._decode = decoder.decode
 
-def _number(digits: str, large: list[float]) -> int | float:
-    """Return an integer, or the nearest double if msgpack cannot hold it; then also in large."""
-    if len(digits) <= len(str(MIN_INTEGER)) and MIN_INTEGER <= int(digits) <= MAX_INTEGER:
-        return int(digits)
-    large.append(float(digits))
-    return large[-1]
+    def body_of(self, line: bytes) -> dict[str, Any] | None:
+        """Return the object in a line, None for an empty line; a byte order mark is ignored.
+
+        Each byte that is not UTF-8 becomes U+FFFD, as in the records of other inputs.
+        """
+        line = line.removeprefix(codecs.BOM_UTF8)  # in the middle of the input: of a second file
+        if not line.strip():
+            return None
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text, n_bad = LONE_BYTE.subn("\ufffd", line.decode("utf-8", "surrogateescape"))
+            self._changed[NOT_UTF8] += n_bad
+        try:
+            body = self._decode(text)
+        except json.JSONDecodeError as error:
+            problem = f"{error.msg.removesuffix(' at')} at character {error.pos + 1} of the line"
+            raise ValueError(f"not JSON: {problem}") from None
+        if not isinstance(body, dict):
+            raise ValueError(f"not a JSON object but {_json_name(body)}")
+        return body
+
+    def _number(self, digits: str) -> int | float:
+        """Return an integer, or the nearest double if msgpack cannot hold it."""
+        if len(digits) < SAFE_DIGITS or (
+            len(digits) <= MAX_DIGITS and MIN_INTEGER <= int(digits) <= MAX_INTEGER
+        ):
+            return int(digits)
+        self._changed[TOO_LARGE] += 1
+        return float(digits)
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"not JSON: {name} is not a JSON number")
-
-
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _json_name(value: Any) -> str:
@@ -299,7 +304,9 @@ def _json_name(value: Any) -> str:
 
 FORMATS: Final[dict[str, Callable[[Remarks], Reader]]] = {
     "msgpack": lambda _remarks: MsgpackReader(),
-    "jsonl": lambda remarks: LineReader(body_of_json, "surrogatepass", remarks),
+    "jsonl": lambda remarks: LineReader(
+        JsonLines(remarks.changed).body_of, "surrogatepass", remarks
+    ),
     "lines": lambda remarks: LineReader(body_of_text, "surrogateescape", remarks),
 }
 FORMATS_HELP: Final = (

@@ -17,10 +17,11 @@ from local_stream import LocalStream
 from raw_server import RawServer, http
 from slow_service import SlowService
 
-from kinesis_fast import RecordEncoder
+from kinesis_fast import FlushResult, KinesisOutput, RecordEncoder
 from kinesis_fast.cli import main
 from kinesis_fast.cli.progress import CLEAR_LINE
 from kinesis_fast.cli.sources import BLOCK_BYTES
+from kinesis_fast.errors import SendFailureTimeout
 from kinesis_fast.local.kinesis import LocalKinesis
 
 CHUNKS = DATA / "chunks"
@@ -194,6 +195,22 @@ def test_it_stops_when_nothing_arrives(stream: LocalStream) -> None:
     assert found["not sent"] > 0
     assert found["in"] == found["unknown"] + found["not sent"]
     assert "the input was not read from byte" in done.stdout
+
+
+def test_an_error_of_the_output_is_told_and_all_is_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> FlushResult:
+        raise SendFailureTimeout("the time is up")
+
+    monkeypatch.setattr(KinesisOutput, "flush", fail)
+    file = tmp_path / "text.log"
+    file.write_bytes(lines(3))
+    target = as_arguments({"region": "us-east-1", "stream": "any"})
+    assert main(["send", str(file), "--format", "lines", *target]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "kinesis-fast: the time is up\n"
+    assert rows(captured.out) == {"in": 3, "delivered": 0, "not sent": 3}
 
 
 REFUSAL = b'{"__type":"ValidationException","message":"no"}'

@@ -23,13 +23,11 @@ class Replay:
         self.totals: Counter[str] = Counter()  # records, by what became of them
         self.interrupts = Interrupts()
         self._output = output
-        self._selection = task.selection
-        self._other_options = task.arguments.other_options
-        self._is_one_record = task.source.is_one_record
+        self._task = task
 
     def visit(self, item: Item) -> bool:
         """Send an item. Returns whether it can be removed."""
-        if not self._selection.holds(item):
+        if not self._task.selection.holds(item):
             return False
         reason = self._reason_to_keep(item)
         if reason:
@@ -40,7 +38,7 @@ class Replay:
 
     def _reason_to_keep(self, item: Item) -> str:
         is_other = item.state in {OTHER_OPTIONS, OTHER_STREAM}
-        if item.state not in SENDABLE or (is_other and not self._other_options):
+        if item.state not in SENDABLE or (is_other and not self._task.arguments.other_options):
             return item.state
         if self.interrupts or self._output.is_stuck:
             return "not tried"
@@ -49,7 +47,7 @@ class Replay:
 
     def _send(self, payload: bytes, tag: str) -> str:
         before = self._output.stats()
-        self._output.send(payload, tag, once=self._is_one_record)
+        self._output.send(payload, tag, once=self._task.source.is_one_record)
         self._output.wait()
         outcome = Counter(self._output.stats())
         outcome.subtract(before)
@@ -58,7 +56,7 @@ class Replay:
             return "refused or given up"
         if outcome["returned"] or outcome["pending"]:
             return "not delivered"
-        if self._is_one_record and not outcome["delivered"]:
+        if self._task.source.is_one_record and not outcome["delivered"]:
             return "skipped again"
         return ""
 
