@@ -3,12 +3,19 @@
 import importlib
 import os
 import sys
-import traceback
 from argparse import REMAINDER
 from collections.abc import Sequence
 
-from kinesis_fast.cli.common import Exit, Parser, UsageError, complain, prepare_output
+from kinesis_fast.cli.common import (
+    Exit,
+    Parser,
+    UsageError,
+    complain,
+    learn_secrets,
+    prepare_output,
+)
 from kinesis_fast.errors import ConfigError, KinesisFastError
+from kinesis_fast.transport.secrets import failure_text
 from kinesis_fast.version import VERSION
 
 COMMANDS = {
@@ -28,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prepare_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    learn_secrets(arguments)
     debug = "--debug" in arguments
     try:
         code = _run(arguments)
@@ -43,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print(failure_text(), file=sys.stderr)
         return _failed(error, debug)
     return code
 

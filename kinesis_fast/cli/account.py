@@ -1,7 +1,7 @@
 """The account of `send`: what became of every record of the input."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kinesis_fast.cli.common import counted, megabytes, reason_counts
 from kinesis_fast.stats import SKIP_REASONS
@@ -17,6 +17,8 @@ class Account:
         n_bad_lines: lines of the input that are not records.
         n_unsent: records that were read but not taken by the output.
         unread_from: byte of the input where reading stopped, None when all of it was read.
+        changed: by sentence, how often something in a line was changed.
+        spool_dir: the option: what is pending is kept there.
     """
 
     stats: Mapping[str, int]
@@ -24,6 +26,8 @@ class Account:
     n_bad_lines: int
     n_unsent: int
     unread_from: int | None
+    changed: Mapping[str, int] = field(default_factory=dict)
+    spool_dir: str | None = None
 
     @property
     def n_records(self) -> int:
@@ -46,15 +50,24 @@ class Account:
             ("skipped", stats["skipped"], reason_counts({n: stats[n] for n in SKIP_REASONS})),
             ("bad lines", self.n_bad_lines, "not sent"),
             ("dead", stats["dead"], "refused by the service, or given up after retries"),
-            ("unknown", stats["pending"], "in flight at the end; they may have arrived"),
+            self._about_pending(),
             ("not sent", self.n_unsent, "read, but not handed to the service"),
         )
         yield from (_row(*row) for row in rows if row[1])
         if stats["truncated"]:
             yield f"cut to max_record_size: {counted(stats['truncated'], 'record')}"
+        for what, number in self.changed.items():
+            if number:
+                yield f"{number:,} {what}"
         if self.unread_from is not None:
             yield f"the input was not read from byte {self.unread_from:,} on"
         yield f"delivered {stats['delivered']} of {self.n_records}"
+
+    def _about_pending(self) -> tuple[str, int, str]:
+        n_pending = self.stats["pending"]
+        if self.spool_dir:
+            return "spooled", n_pending, f"kept in {self.spool_dir}; the next start sends them"
+        return "unknown", n_pending, "not acknowledged by the end; they may have arrived"
 
     def _about_delivery(self) -> str:
         stats = self.stats

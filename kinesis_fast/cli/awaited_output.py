@@ -1,44 +1,46 @@
-"""An output that sends payload after payload, is waited for, and tells what became of each."""
+"""An output that sends payload after payload and is waited for, while records are delivered."""
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Self
 
 from kinesis_fast.config import OutputConfig
-from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.logs import LOGGER
 from kinesis_fast.output import FlushResult, KinesisOutput
+from kinesis_fast.stats import Stats
 
 POLL_S: Final = 0.02  # between two looks at background deliveries
 CLOSE_TIMEOUT_S: Final = 30.0
 
 
-class GivenUp(KinesisFastError):
-    """Records were not delivered, and retrying would not help; log lines give the reason."""
-
-
 class AwaitedOutput:
     """A KinesisOutput for a command, which waits until its records are delivered.
-
-    With experimental_concurrency, deliveries run in the background: a failed payload is retried
-    without the records that have arrived. Without it, a payload is delivered within send() and
-    fails as a whole, which suits payloads of one record.
 
     Leaving the `with` block closes the output, without waiting after KeyboardInterrupt.
 
     Args:
         config: where to send and how.
+        patience_s: seconds of sending and waiting in which no record is delivered or skipped.
         keep_on: called between two polls; waiting ends when it returns False.
+
+    Attributes:
+        is_stuck: whether patience_s are over; nothing is waited for then.
     """
 
-    def __init__(self, config: OutputConfig, keep_on: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        config: OutputConfig,
+        patience_s: float,
+        keep_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.is_stuck = False
         self._keep_on = keep_on
-        self._is_background = config.experimental_concurrency > 0
+        self._patience_s = patience_s
+        self._n_settled = 0
+        self._waited_s = 0.0  # since it changed
         self._output = _quiet_output(config)
-        self._before = self.stats()
 
     def __enter__(self) -> Self:
         return self
@@ -46,51 +48,43 @@ class AwaitedOutput:
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         self._output.close(0.0 if exc_type is KeyboardInterrupt else CLOSE_TIMEOUT_S)
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> Stats:
         """Return the counters of the output."""
         return self._output.stats()
 
-    def send(self, payload: bytes, tag: str) -> bool:
+    def send(self, payload: bytes, tag: str, *, once: bool = False) -> bool:
         """Send events; while the output takes no more, wait.
 
-        Returns:
-            False when keep_on ended the waiting: the output has not taken the payload.
+        Args:
+            payload: the events.
+            tag: for log lines.
+            once: whether to leave it at one try.
 
-        Raises:
-            GivenUp: records were lost since the last payload was taken, and none arrived.
+        Returns:
+            False when the waiting ended before the output took the payload.
         """
-        while self._keep_on():
-            self._check_progress()
-            before = self.stats()
-            result = self._output.flush(payload, tag)
-            if result is FlushResult.OK or not self._is_background:
-                self._before = before
-                return True
-            time.sleep(POLL_S)
-        return False
+        return self._until(lambda: self._output.flush(payload, tag) is FlushResult.OK, once)
 
     def wait(self) -> None:
         """Wait until no record is pending."""
-        while self.stats()["pending"] and self._keep_on():
+        self._until(lambda: not self.stats()["pending"])
+
+    def _until(self, is_done: Callable[[], bool], once: bool = False) -> bool:
+        """Repeat a step until it is done; False when keep_on or the patience ends that."""
+        while self._keep_on() and not self.is_stuck:
+            started = time.monotonic()
+            if is_done():
+                return True
             time.sleep(POLL_S)
-
-    def outcome(self) -> Counter[str]:
-        """Return by how much each counter has grown since the last payload was sent."""
-        now = Counter(self.stats())
-        now.subtract(self._before)
-        return now
-
-    def raise_if_nothing_arrives(self) -> None:
-        """Raise GivenUp when the last payload lost records and none of it was delivered."""
-        outcome = self.outcome()
-        if outcome["dead" if self._is_background else "returned"] and not outcome["delivered"]:
-            raise GivenUp("no record was delivered, so sending stops; the lines above say why")
-
-    def _check_progress(self) -> None:
-        if self._is_background and self.outcome()["dead"]:
-            self.wait()
-            self.raise_if_nothing_arrives()
-            self._before = self.stats()
+            stats = self.stats()
+            n_before, self._n_settled = self._n_settled, stats["delivered"] + stats["skipped"]
+            self._waited_s += time.monotonic() - started
+            if self._n_settled != n_before:
+                self._waited_s = 0.0
+            self.is_stuck = self._waited_s > self._patience_s
+            if once:
+                return False
+        return False
 
 
 def _quiet_output(config: OutputConfig) -> KinesisOutput:

@@ -4,17 +4,24 @@ import argparse
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence, Set
 from enum import IntEnum
+from itertools import pairwise
 from typing import Final, NoReturn, Self
 
 from kinesis_fast import logs
+from kinesis_fast.config import option_names
 from kinesis_fast.errors import KinesisFastError
+from kinesis_fast.transport.secrets import MASK, learn, without_credentials
 
 MAX_COMPLAINT: Final = 2000  # characters
 MB: Final = 1_000_000
+PATIENCE_S: Final = 60
+_NAME: Final = re.compile("[a-z0-9_-]+")
+_EXTERNAL_ID: Final = re.compile(r"external.?id[\s=:]*(.*)", re.IGNORECASE | re.DOTALL)
 
 # Where to send and as whom: a command with its own local Kinesis decides that itself.
 TARGET_OPTIONS: Final = frozenset(
@@ -52,7 +59,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with one line on stderr and the exit code for wrong use."""
-        self.exit(Exit.WRONG_USE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        shown = printable(message)
+        self.exit(Exit.WRONG_USE, f"{self.prog}: {shown} (see {self.prog} --help)\n")
 
 
 class Interrupts:
@@ -106,6 +114,17 @@ def add_common_arguments(parser: Parser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug log lines")
 
 
+def add_patience(parser: Parser) -> None:
+    """Add the argument that says how long a command goes on while nothing is delivered."""
+    parser.add_argument(
+        "--patience",
+        type=whole_number(1),
+        default=PATIENCE_S,
+        metavar="SECONDS",
+        help=f"how long to go on while no record is delivered (default: {PATIENCE_S})",
+    )
+
+
 def whole_number(minimum: int) -> Callable[[str], int]:
     """Return an argparse type for whole numbers of at least a minimum."""
 
@@ -127,12 +146,28 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         name = name.strip().lower()
-        if not equals or not name:
-            raise UsageError(f"-p {pair}: write it as -p option=value")
+        if not equals or not _NAME.fullmatch(name):
+            # The rest may be the value, and that a secret.
+            known = next((known for known in option_names() if name.startswith(known)), MASK)
+            raise UsageError(f"-p {known}: write it as -p option=value")
         if name in options:
-            raise UsageError(f"-p {pair}: {name} is already set to {options[name]!r}")
+            raise UsageError(f"option {name} is given twice; allowed: once")
         options[name] = value
     return options
+
+
+def learn_secrets(arguments: Sequence[str]) -> None:
+    """Learn the secrets among the arguments, however they are written, so that no error shows one.
+
+    Args:
+        arguments: of the command, as they were typed.
+    """
+    for argument, following in pairwise([*arguments, ""]):
+        before_host = argument.rpartition("@")[0]
+        for user_info in (before_host, before_host.partition("//")[2]):
+            learn(user_info.partition(":")[2])
+        if found := _EXTERNAL_ID.search(argument):
+            learn(found[1] or (following if not following.startswith("-") else None))
 
 
 def refuse_options(options: dict[str, str], refused: Set[str], who: str) -> None:
@@ -168,8 +203,13 @@ def prepare_output() -> None:
 
 
 def complain(text: str) -> None:
-    """Write one line to stderr, with control characters escaped."""
-    print(f"kinesis-fast: {logs.printable(text, MAX_COMPLAINT)}", file=sys.stderr, flush=True)
+    """Write one line to stderr; see printable()."""
+    print(f"kinesis-fast: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return a text for a person: cut, control characters escaped, secrets masked."""
+    return logs.printable(without_credentials(text), MAX_COMPLAINT)
 
 
 def record_bytes(data: bytes, partition_key: str) -> int:

@@ -7,13 +7,14 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
 
 from kinesis_fast import logs
-from kinesis_fast.cli.awaited_output import CLOSE_TIMEOUT_S, GivenUp
+from kinesis_fast.cli.awaited_output import AwaitedOutput
 from kinesis_fast.cli.common import (
     MB,
+    PATIENCE_S,
     TARGET_OPTIONS,
     Exit,
     Parser,
@@ -36,22 +37,15 @@ from kinesis_fast.cli.expectation import (
     load_samples,
 )
 from kinesis_fast.config import OutputConfig
+from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.local.kinesis import LocalKinesis
-from kinesis_fast.output import FlushResult, KinesisOutput
+from kinesis_fast.storage.spool.identity import identity_of
 
 STREAM: Final = "demo"
 SHARDS: Final = 4
 DEFAULT_RECORDS: Final = 10_000
-RETRY_PAUSE_S: Final = 0.05
-RETRY_FOR_S: Final = 30.0
 SHOWN_DIFFERENCES: Final = 5
 SHOWN_CHARACTERS: Final = 300
-
-# The options that change records. When -p sets one of them, the packaged records do not apply.
-SHAPING_OPTIONS: Final = (
-    *("partition_key", "data_keys", "log_key", "replace_dots", "append_newline"),
-    *("time_key", "time_key_format", "time_zone", "max_record_size"),
-)
 
 
 class Play(NamedTuple):
@@ -117,8 +111,7 @@ def config_of(sample: Sample, changes: dict[str, str], endpoint: str | None) -> 
 
 def has_own_shape(sample: Sample, config: OutputConfig) -> bool:
     """Whether a configuration makes the same records as the sample's own options."""
-    own = config_of(sample, {}, None)
-    return all(getattr(own, name) == getattr(config, name) for name in SHAPING_OPTIONS)
+    return identity_of(config_of(sample, {}, None)) == identity_of(config)
 
 
 def plays_of(
@@ -181,20 +174,24 @@ class Demo:
 
     def play(self, plays: list[Play]) -> None:
         """Send each chunk through the output of its sample."""
-        outputs = {
-            sample.name: KinesisOutput(config_of(sample, self._changes, self._local.endpoint))
-            for sample in self._samples
-        }
         started = time.monotonic()
-        try:
+        with ExitStack() as stack:
+            outputs = {
+                sample.name: stack.enter_context(self._output_for(sample))
+                for sample in self._samples
+            }
             for play in plays:
-                deliver(outputs[play.sample.name], play)
+                if not outputs[play.sample.name].send(play.chunk, play.sample.name):
+                    raise KinesisFastError(
+                        f"sample {play.sample.name!r} was not delivered within {PATIENCE_S} s"
+                    )
                 self.comparison.expect(play.sample.name, play.expected)
-        finally:
-            for output in outputs.values():
-                output.close(CLOSE_TIMEOUT_S)
-                self._totals.update(output.stats())
-            self._seconds = time.monotonic() - started
+        self._seconds = time.monotonic() - started
+        for output in outputs.values():
+            self._totals.update(output.stats())
+
+    def _output_for(self, sample: Sample) -> AwaitedOutput:
+        return AwaitedOutput(config_of(sample, self._changes, self._local.endpoint), PATIENCE_S)
 
     def read_back(self) -> None:
         """Read the stream and compare its records with the expected ones."""
@@ -250,17 +247,6 @@ class Demo:
             complain(f"unexpected: key {record.partition_key!r}: {_short(record.data)}")
         if missing or unexpected:
             complain(f"{len(missing):,} records missing, {len(unexpected):,} unexpected")
-
-
-def deliver(output: KinesisOutput, play: Play) -> None:
-    """Flush a chunk; retry for RETRY_FOR_S."""
-    give_up_at = time.monotonic() + RETRY_FOR_S
-    while output.flush(play.chunk, play.sample.name) is not FlushResult.OK:
-        if time.monotonic() > give_up_at:
-            raise GivenUp(
-                f"sample {play.sample.name!r} was not delivered within {RETRY_FOR_S:.0f} s"
-            )
-        time.sleep(RETRY_PAUSE_S)
 
 
 def _short(content: str | bytes) -> str:

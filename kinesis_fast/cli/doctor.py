@@ -13,8 +13,8 @@ from typing import Final
 
 import botocore
 
-from kinesis_fast import _core, logs
-from kinesis_fast.cli.common import Exit, Parser, command_parser, parse_options
+from kinesis_fast import _core
+from kinesis_fast.cli.common import Exit, Parser, command_parser, parse_options, printable
 from kinesis_fast.cli.plugin_path import REINSTALL, library
 from kinesis_fast.cli.service_check import Finding, State, bad, good, service_findings, unknown
 from kinesis_fast.config import OutputConfig
@@ -25,7 +25,6 @@ from kinesis_fast.version import VERSION
 LIBRARY_OPTIONS: Final = ("python", "libpython")
 PYTHON_VARIABLE: Final = "KINESIS_FAST_PYTHON"
 FLUENT_BIT_S: Final = 20.0
-MAX_TEXT: Final = 1000  # characters
 COLOURS: Final = {State.OK: "32", State.BAD: "31", State.UNKNOWN: "33"}
 
 
@@ -150,7 +149,6 @@ def _show(finding: Finding) -> None:
     mark = f"{finding.state.value:4}"
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         mark = f"\x1b[{COLOURS[finding.state]}m{mark}\x1b[0m"
-    text = logs.printable(finding.text, MAX_TEXT)
-    print(f"{mark} {finding.subject:12} {text}", flush=True)
+    print(f"{mark} {finding.subject:12} {printable(finding.text)}", flush=True)
     if finding.advice:
-        print(f"{'':17} -> {logs.printable(finding.advice, MAX_TEXT)}", flush=True)
+        print(f"{'':17} -> {printable(finding.advice)}", flush=True)

@@ -20,7 +20,7 @@ from kinesis_fast.cli.common import (
     record_bytes,
     whole_number,
 )
-from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, FORMATS_HELP, blocks, opened
+from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, FORMATS_HELP, Remarks, blocks, opened
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.config.missing_keys import missing_keys
 from kinesis_fast.delivery.chunk_report import remarks
@@ -80,7 +80,7 @@ def run(arguments: Namespace) -> int:
     sys.stdout.flush()
     for text in preview.missing():
         complain(text)
-    counts = reason_counts(preview.remarks)
+    counts = preview.counts()
     print(
         f"{counted(n_shown, 'record')}, {counted(n_bytes, 'byte')}"
         + (f" ({counts})" if counts else ""),
@@ -98,12 +98,22 @@ class Preview:
     """
 
     def __init__(self, config: OutputConfig, input_format: str) -> None:
-        self.has_failed = False
-        self.remarks: Counter[str] = Counter()
+        self._counters: Counter[str] = Counter()
         self._missing_keys = missing_keys(config)
         self._n_records = 0
         self._encoder = RecordEncoder(config)
-        self._reader = FORMATS[input_format](self._on_bad_line)
+        self._lines = Remarks()
+        self._reader = FORMATS[input_format](self._lines)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a part of the input is in no record, though it should be."""
+        return bool(self._counters["skipped_malformed"] or self._lines.n_bad_lines)
+
+    def counts(self) -> str:
+        """Return what was left out or changed, and how often; empty if nothing was."""
+        counters = self._counters + Counter({"bad lines": self._lines.n_bad_lines})
+        return reason_counts(counters + self._lines.changed)
 
     def records(self, name: str) -> Iterator[tuple[Record, bool]]:
         """Yield each record of a file (- is stdin), and whether its partition key is random."""
@@ -119,7 +129,7 @@ class Preview:
 
     def missing(self) -> Iterator[str]:
         """Return a remark about records for each option that names a key which they lack."""
-        return remarks(self._missing_keys, self.remarks, self._n_records)
+        return remarks(self._missing_keys, self._counters, self._n_records)
 
     def _shaped(self) -> Iterator[tuple[Record, bool]]:
         begin = self._reader.position
@@ -134,14 +144,8 @@ class Preview:
         tally = stream.take_tally()
         self._n_records += tally.records
         for name in (*SKIP_REASONS, *REMARKS):
-            self.remarks[name] += getattr(tally, name)
+            self._counters[name] += getattr(tally, name)
         if tally.skipped_malformed:
-            self.has_failed = True
             complain(
                 f"malformed from byte {begin + tally.malformed_at} on: the rest cannot be read"
             )
-
-    def _on_bad_line(self, number: int, reason: str) -> None:
-        self.has_failed = True
-        self.remarks["bad lines"] += 1
-        complain(f"line {number}: {reason}")

@@ -12,6 +12,7 @@ from kinesis_fast.cli.common import (
     Exit,
     Parser,
     UsageError,
+    add_patience,
     command_parser,
     counted,
     log_to_stderr,
@@ -24,6 +25,11 @@ from kinesis_fast.config import OPTIONS, OutputConfig
 from kinesis_fast.local.kinesis import REGION, LocalKinesis
 
 LOCAL_SHARDS: Final = 4
+# In the background, so that it can be waited for and interrupted; --patience ends the retries.
+BACKGROUND: Final = {
+    "experimental_concurrency": "1",
+    "experimental_concurrency_retries": "1000000",
+}
 
 
 def parser() -> Parser:
@@ -40,9 +46,9 @@ def parser() -> Parser:
         + "\noptions of the output (-p); region and stream are required:\n"
         + "".join(f"  {option.name:{width}}  {option.summary}\n" for option in OPTIONS)
         + "\nChunks of 1 MB are delivered in the background, experimental_concurrency (at least\n"
-        "1) at a time. A chunk that fails is retried experimental_concurrency_retries times,\n"
-        "without the records that have arrived. When no record of a chunk can be delivered,\n"
-        "sending stops.\n"
+        "1) at a time. A chunk that fails is retried without the records that have arrived: until\n"
+        "sending stops, or experimental_concurrency_retries times if that is given. Sending stops\n"
+        "when nothing was delivered for --patience seconds; with spool_dir, nothing read is lost.\n"
         "Ctrl-C finishes the records in flight and reports what was not sent; a second Ctrl-C\n"
         "stops immediately. Lines that are not records are reported, counted and left out.\n"
         "\nexit codes: 0 all records were delivered (or skipped as the options say), 1 some were\n"
@@ -52,6 +58,7 @@ def parser() -> Parser:
         "file", metavar="FILE", nargs="?", default="-", help="what to send, - for stdin (default)"
     )
     parser.add_argument("--format", choices=FORMATS, required=True, help="format of the input")
+    add_patience(parser)
     parser.add_argument(
         "--local",
         action="store_true",
@@ -63,30 +70,22 @@ def parser() -> Parser:
 def run(arguments: Namespace) -> int:
     """Send the input and return the exit code."""
     log_to_stderr(logging.WARNING, arguments.debug)
-    options = parse_options(arguments.options)
+    options = BACKGROUND | parse_options(arguments.options)
+    if options["experimental_concurrency"].strip() in {"", "0"}:
+        options |= {"experimental_concurrency": "1"}
     with ExitStack() as stack:
         file = stack.enter_context(opened(arguments.file))
-        options["experimental_concurrency"] = at_least_one(options)
         if not arguments.local:
-            return Sending(OutputConfig.from_options(options), file, arguments.format).run()
+            config = OutputConfig.from_options(options)
+            return Sending(config, file, arguments.format, arguments.patience).run()
         refuse_options(options, TARGET_OPTIONS, "--local")
         options = {"region": REGION, "stream": "local"} | options
         local = stack.enter_context(started(OutputConfig.from_options(options)))
         config = OutputConfig.from_options(options | {"endpoint": local.endpoint})
-        sending = Sending(config, file, arguments.format)
+        sending = Sending(config, file, arguments.format, arguments.patience)
         code = sending.run()
         arrival_code = report_arrivals(local, config.stream, sending.n_delivered)
         return code or arrival_code
-
-
-def at_least_one(options: dict[str, str]) -> str:
-    """Return experimental_concurrency as given, but at least 1.
-
-    Without background deliveries a failed chunk would be retried as a whole, and the records that
-    had arrived would be sent twice.
-    """
-    given = options.get("experimental_concurrency", "")
-    return "1" if given.strip() in {"", "0"} else given
 
 
 @contextmanager

@@ -10,14 +10,13 @@ from kinesis_fast.cli.account import Account
 from kinesis_fast.cli.awaited_output import AwaitedOutput
 from kinesis_fast.cli.common import Interrupts, complain
 from kinesis_fast.cli.progress import Progress
-from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, InputError, blocks, size_of
+from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, InputError, Remarks, blocks, size_of
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.logs import LOGGER
 
 LATENCY_S: Final = 1.0  # the records of a slow pipe are sent after this long, however few they are
-MAX_BAD_LINES_SHOWN: Final = 10
 
 
 class Sending:
@@ -28,19 +27,24 @@ class Sending:
             that a retry leaves out the records that have arrived.
         file: the input.
         input_format: one of FORMATS.
+        patience_s: seconds without a record that is delivered, after which sending stops.
     """
 
-    def __init__(self, config: OutputConfig, file: BinaryIO, input_format: str) -> None:
+    def __init__(
+        self, config: OutputConfig, file: BinaryIO, input_format: str, patience_s: int
+    ) -> None:
         self._file = file
+        self._spool_dir = config.spool_dir
+        self._patience_s = patience_s
         self._encoder = RecordEncoder(config)
         self._interrupts = Interrupts()
         self._progress = Progress(sys.stderr, size_of(file))
-        self._reader = FORMATS[input_format](self._on_bad_line)
-        self._output = AwaitedOutput(config, self._keep_on)
+        self._remarks = Remarks(self._tell)
+        self._reader = FORMATS[input_format](self._remarks)
+        self._output = AwaitedOutput(config, patience_s, self._keep_on)
         self._in_hand = b""  # taken from the reader, not yet taken by the output
         self._last_sent_at = time.monotonic()
         self._is_at_end = False
-        self._n_bad_lines = 0
 
     @property
     def n_delivered(self) -> int:
@@ -56,6 +60,8 @@ class Sending:
         finally:
             self._progress.clear()
             LOGGER.removeFilter(self._clear_progress)
+        if self._output.is_stuck:
+            self._tell(self._why_stuck())
         account = self._account()
         print(*account.lines(), sep="\n")
         return self._interrupts.exit_code(is_complete=account.is_complete)
@@ -68,7 +74,7 @@ class Sending:
                 self._tell(
                     "interrupted: finishing the records in flight; press Ctrl-C again to stop now"
                 )
-        except KinesisFastError as error:
+        except KinesisFastError as error:  # SEND_FAILURE_TIMEOUT is over
             self._tell(str(error))
 
     def _send_all(self) -> None:
@@ -83,9 +89,9 @@ class Sending:
             )
 
     def _read_to_the_end(self) -> bool:
-        """Read and send full chunks until the input ends or is malformed; False if interrupted."""
+        """Read and send full chunks until the input ends or is malformed; False if stopped."""
         for block in blocks(self._file):
-            if self._interrupts:
+            if self._is_stopped():
                 return False
             self._reader.feed(block)
             if self._is_chunk_due():
@@ -100,14 +106,23 @@ class Sending:
         return self._reader.n_bytes >= (1 if is_late else CHUNK_BYTES)
 
     def _send_ready(self) -> None:
-        """Send the events that are ready; after an interrupt they stay unsent."""
-        if self._interrupts or not self._reader.n_bytes:
+        """Send the events that are ready; when sending has stopped they stay unsent."""
+        if self._is_stopped() or not self._reader.n_bytes:
             return
         tag = f"from byte {self._reader.position}"
         self._in_hand = self._reader.take()
         if self._output.send(self._in_hand, tag):
             self._in_hand = b""
             self._last_sent_at = time.monotonic()
+
+    def _is_stopped(self) -> bool:
+        return bool(self._interrupts) or self._output.is_stuck
+
+    def _why_stuck(self) -> str:
+        advice = "to outlast an outage, add -p spool_dir=/absolute/path or --patience SECONDS"
+        if self._spool_dir:
+            advice = "the next start, or `kinesis-fast spool replay`, sends what is in the spool"
+        return f"no record was delivered for {self._patience_s} s, so sending stops; {advice}"
 
     def _keep_on(self) -> bool:
         self._progress.show(self._reader.position, self.n_delivered)
@@ -118,17 +133,12 @@ class Sending:
         return Account(
             stats=self._output.stats(),
             n_bytes=self._reader.position,
-            n_bad_lines=self._n_bad_lines,
+            n_bad_lines=self._remarks.n_bad_lines,
             n_unsent=self._encoder.count(self._in_hand) + self._encoder.count(ready),
             unread_from=None if self._is_at_end else self._reader.position,
+            changed=self._remarks.changed,
+            spool_dir=self._spool_dir,
         )
-
-    def _on_bad_line(self, number: int, reason: str) -> None:
-        self._n_bad_lines += 1
-        if self._n_bad_lines <= MAX_BAD_LINES_SHOWN:
-            self._tell(f"line {number:,}: {reason}")
-        elif self._n_bad_lines == MAX_BAD_LINES_SHOWN + 1:
-            self._tell("more bad lines follow; they are counted but not shown")
 
     def _tell(self, text: str) -> None:
         self._progress.clear()

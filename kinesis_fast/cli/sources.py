@@ -7,11 +7,13 @@ chunk, one block and one unfinished event.
 import codecs
 import json
 import os
+import re
 import select
 import struct
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any, BinaryIO, Final
 
 import msgpack
 
-from kinesis_fast.cli.common import UsageError
+from kinesis_fast.cli.common import UsageError, complain
 from kinesis_fast.errors import KinesisFastError
 
 BLOCK_BYTES: Final = 256 * 1024
@@ -32,7 +34,21 @@ NS: Final = 1_000_000_000
 # msgpack arrays (fixarray of two elements, array 16, array 32): what an event may begin with.
 EVENT_FIRST_BYTES: Final = frozenset({0x92, 0xDC, 0xDD})
 
-BadLine = Callable[[int, str], None]
+MAX_BAD_LINES_SHOWN: Final = 10
+# The integers that msgpack can hold; all that are shorter than the first number of characters fit.
+MAX_INTEGER: Final = 2**64 - 1
+MIN_INTEGER: Final = -(2**63)
+SAFE_DIGITS, MAX_DIGITS = 19, 20
+NOT_UTF8: Final = "bytes that are not UTF-8 became U+FFFD"
+TOO_LARGE: Final = "integers beyond 64 bits became doubles"
+LONE_BYTE: Final = re.compile("[\udc80-\udcff]")  # as surrogateescape decodes a bad byte
+# Byte order marks; that of UTF-32 begins as that of UTF-16.
+FOREIGN_MARKS: Final = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 
 
 class InputError(KinesisFastError):
@@ -64,6 +80,31 @@ class Reader(ABC):
     @abstractmethod
     def take(self) -> bytes:
         """Return the events that are ready, as a chunk."""
+
+
+class Remarks:
+    """What a reader of lines has to say.
+
+    Args:
+        tell: takes a sentence for the user.
+
+    Attributes:
+        n_bad_lines: lines that cannot be sent.
+        changed: by sentence, how often something in a line was changed.
+    """
+
+    def __init__(self, tell: Callable[[str], None] = complain) -> None:
+        self.tell = tell
+        self.n_bad_lines = 0
+        self.changed: Counter[str] = Counter()
+
+    def bad_line(self, number: int, reason: str) -> None:
+        """Count a line that cannot be sent, and tell why; of many only the first."""
+        self.n_bad_lines += 1
+        if self.n_bad_lines <= MAX_BAD_LINES_SHOWN:
+            self.tell(f"line {number:,}: {reason}")
+        elif self.n_bad_lines == MAX_BAD_LINES_SHOWN + 1:
+            self.tell("more bad lines follow; they are counted but not shown")
 
 
 class MsgpackReader(Reader):
@@ -115,18 +156,18 @@ class LineReader(Reader):
         body_of: returns the body of a line's event, or None to skip the line; raises ValueError
             with the reason when the line cannot be sent.
         unicode_errors: how surrogates in the body become bytes.
-        on_bad_line: called with the number of a line that cannot be sent, and the reason.
+        remarks: takes what there is to say about the lines.
     """
 
     def __init__(
         self,
         body_of: Callable[[bytes], dict[str, Any] | None],
         unicode_errors: str,
-        on_bad_line: BadLine,
+        remarks: Remarks,
     ) -> None:
         super().__init__()
         self._body_of = body_of
-        self._on_bad_line = on_bad_line
+        self._remarks = remarks
         self._events = bytearray()
         self._unfinished = b""
         self._is_too_long = False
@@ -162,12 +203,25 @@ class LineReader(Reader):
             if self._is_too_long or len(line) > MAX_LINE_BYTES:
                 self._is_too_long = False
                 raise ValueError(f"the line is longer than {MAX_LINE_BYTES:,} bytes")
+            if self._n_lines == 1:
+                line = self._without_mark(line)
             body = self._body_of(line)
             if body is not None:
                 self._events += self._pack([event_time(time.time_ns()), body])
                 self.n_bytes = len(self._events)
         except (ValueError, OverflowError, RecursionError) as error:
-            self._on_bad_line(self._n_lines, str(error))
+            self._remarks.bad_line(self._n_lines, str(error))
+
+    def _without_mark(self, line: bytes) -> bytes:
+        """Return the first line of the input without a byte order mark; warn of a foreign one."""
+        for mark, encoding in FOREIGN_MARKS.items():
+            if line.startswith(mark):
+                self._remarks.tell(
+                    f"warning: the input begins as {encoding} text, but is read as UTF-8; convert "
+                    f"it first: iconv -f {encoding} -t UTF-8"
+                )
+                break
+        return line.removeprefix(codecs.BOM_UTF8)
 
 
 def events(payload: bytes) -> Iterator[bytes]:
@@ -195,21 +249,48 @@ def body_of_text(line: bytes) -> dict[str, Any]:
     return {"log": line.removesuffix(b"\r").decode("utf-8", "surrogateescape")}
 
 
-def body_of_json(line: bytes) -> dict[str, Any] | None:
-    """Return the object in a line of JSON, None for an empty line; a byte order mark is ignored."""
-    if not line.removeprefix(codecs.BOM_UTF8).strip():
-        return None
-    try:
-        text = line.decode().removeprefix("\ufeff")
-        body = json.loads(text, parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start + 1} of the line") from None
-    except json.JSONDecodeError as error:
-        problem = error.msg.removesuffix(" at")
-        raise ValueError(f"not JSON: {problem} at character {error.pos + 1} of the line") from None
-    if not isinstance(body, dict):
-        raise ValueError(f"not a JSON object but {_json_name(body)}")
-    return body
+class JsonLines:
+    """Makes bodies of lines of JSON.
+
+    Args:
+        changed: counts by sentence what is changed.
+    """
+
+    def __init__(self, changed: Counter[str]) -> None:
+        self._changed = changed
+        decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=self._number)
+        self._decode = decoder.decode
+
+    def body_of(self, line: bytes) -> dict[str, Any] | None:
+        """Return the object in a line, None for an empty line; a byte order mark is ignored.
+
+        Each byte that is not UTF-8 becomes U+FFFD, as in the records of other inputs.
+        """
+        line = line.removeprefix(codecs.BOM_UTF8)  # in the middle of the input: of a second file
+        if not line.strip():
+            return None
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text, n_bad = LONE_BYTE.subn("\ufffd", line.decode("utf-8", "surrogateescape"))
+            self._changed[NOT_UTF8] += n_bad
+        try:
+            body = self._decode(text)
+        except json.JSONDecodeError as error:
+            problem = f"{error.msg.removesuffix(' at')} at character {error.pos + 1} of the line"
+            raise ValueError(f"not JSON: {problem}") from None
+        if not isinstance(body, dict):
+            raise ValueError(f"not a JSON object but {_json_name(body)}")
+        return body
+
+    def _number(self, digits: str) -> int | float:
+        """Return an integer, or the nearest double if msgpack cannot hold it."""
+        if len(digits) < SAFE_DIGITS or (
+            len(digits) <= MAX_DIGITS and MIN_INTEGER <= int(digits) <= MAX_INTEGER
+        ):
+            return int(digits)
+        self._changed[TOO_LARGE] += 1
+        return float(digits)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -221,15 +302,18 @@ def _json_name(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-FORMATS: Final[dict[str, Callable[[BadLine], Reader]]] = {
-    "msgpack": lambda on_bad_line: MsgpackReader(),
-    "jsonl": lambda on_bad_line: LineReader(body_of_json, "surrogatepass", on_bad_line),
-    "lines": lambda on_bad_line: LineReader(body_of_text, "surrogateescape", on_bad_line),
+FORMATS: Final[dict[str, Callable[[Remarks], Reader]]] = {
+    "msgpack": lambda _remarks: MsgpackReader(),
+    "jsonl": lambda remarks: LineReader(
+        JsonLines(remarks.changed).body_of, "surrogatepass", remarks
+    ),
+    "lines": lambda remarks: LineReader(body_of_text, "surrogateescape", remarks),
 }
 FORMATS_HELP: Final = (
     "formats (the time of a line is the time when it is read):\n"
     "  msgpack  Fluent Bit events: [time, record] or [[time, metadata], record], concatenated\n"
-    "  jsonl    a JSON object on each line; empty lines are skipped\n"
+    "  jsonl    a JSON object on each line; empty lines are skipped. Integers beyond 64 bits\n"
+    "           become doubles, bytes that are not UTF-8 become U+FFFD; both are counted\n"
     '  lines    any text; a line becomes {"log": line}\n'
 )
 

@@ -13,6 +13,7 @@ from kinesis_fast.errors import SendFailureTimeout
 from kinesis_fast.limits import BACKGROUND_BACKOFF_BASE_S, BACKGROUND_BACKOFF_CAP_S
 from kinesis_fast.logs import printable
 from kinesis_fast.stats import ChunkAccount
+from kinesis_fast.transport.secrets import failure_text
 
 
 @dataclass(eq=False)
@@ -158,7 +159,7 @@ class Background:
             log.error("chunk '%s': %s", copy.name, error)
             self._failure = error
         except BaseException:  # SystemExit, for instance: it must not end the host
-            log.exception("chunk '%s': unexpected failure", copy.name)
+            log.error("chunk '%s': unexpected failure\n%s", copy.name, failure_text())
         if copy.account.n_pending < n_before:
             copy.n_tries = 1
         if copy.n_tries > self._n_retries and not copy.is_settled:

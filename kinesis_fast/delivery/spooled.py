@@ -29,6 +29,7 @@ from kinesis_fast.limits import (
 )
 from kinesis_fast.logs import LogLimit
 from kinesis_fast.stats import ChunkAccount
+from kinesis_fast.transport.secrets import presentable
 
 
 class Spooled:
@@ -176,7 +177,9 @@ class Spooled:
             while worker in self._workers and (entries := self._next_entries(worker)):
                 self._deliver(entries)
         except BaseException as error:
-            self._context.log.error("a delivery from the spool failed unexpectedly: %r", error)
+            self._context.log.error(
+                "a delivery from the spool failed unexpectedly: %s", presentable(repr(error))
+            )
         finally:
             with self._changed:
                 self._put_back(worker)
@@ -354,7 +357,7 @@ class Spooled:
         """Let the others go first: something is wrong with these chunks, or with this host."""
         wait_s = self._defer(entries)
         self._context.log.error(
-            "%s: kept in the spool, next try in %.1f s: %s", name, wait_s, reason
+            "%s: kept in the spool, next try in %.1f s: %s", name, wait_s, presentable(reason)
         )
 
     def _defer(self, entries: list[Entry]) -> float:

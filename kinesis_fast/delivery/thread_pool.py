@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kinesis_fast.logs import Log
+from kinesis_fast.transport.secrets import presentable
 
 IDLE_S: Final = 10.0  # seconds after which a thread without a task ends
 
@@ -77,7 +78,8 @@ class ThreadPool:
                 self._running[thread]()
                 del self._running[thread]
         except BaseException as error:  # SystemExit, for instance: it must not end the host
-            self._log.error("unexpected failure: %r; what was begun goes on", error)
+            shown = presentable(repr(error))
+            self._log.error("unexpected failure: %s; what was begun goes on", shown)
         finally:
             with self._changed:
                 self._threads.discard(thread)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from kinesis_fast import config, logs
 from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.output import FlushResult, KinesisOutput
+from kinesis_fast.transport.secrets import failure_text
 from kinesis_fast.watchdog import exit_process
 
 NO_HANDLE: Final = 0
@@ -66,7 +67,7 @@ def init(options: dict[str, str]) -> int:
         log.error("%s", error)
         return NO_HANDLE
     except Exception:
-        log.exception("cannot create the output")
+        log.error("cannot create the output\n%s", failure_text())
         return NO_HANDLE
     with _lock:
         _instances[number + 1] = instance
@@ -94,7 +95,9 @@ def flush(handle: int, chunk: memoryview, tag: str) -> int:
         reason = str(error) or "out of memory"
         instance.log.error("%s; returning the chunk to Fluent Bit (RETRY)", reason)
     except Exception:
-        instance.log.exception("unexpected error; returning the chunk to Fluent Bit (RETRY)")
+        instance.log.error(
+            "unexpected error; returning the chunk to Fluent Bit (RETRY)\n%s", failure_text()
+        )
     return FlushResult.RETRY
 
 
@@ -112,7 +115,7 @@ def exit(handle: int) -> int:
     try:
         instance.output.close()
     except Exception:
-        instance.log.exception("cannot close the output properly")
+        instance.log.error("cannot close the output properly\n%s", failure_text())
     stats = instance.output.stats()
     instance.log.info("records: %s", " ".join(f"{name}={stats[name]}" for name in COUNTERS))
     # botocore's clients are reference cycles, which would pile up over many hot reloads.

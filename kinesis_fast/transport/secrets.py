@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import traceback
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from kinesis_fast.transport.direct.response import Headers
 MASK: Final = "***"
 MAX_TEXT: Final = 500  # characters of a text that go into an error
 MAX_LOOKED_AT: Final = 8 * KIB  # characters of a text that are searched for secrets
+MAX_TRACEBACK: Final = 32 * KIB  # characters of a traceback, counted from its end
 MAX_ERROR_BODY: Final = 64 * KIB  # bytes of an error response that are kept as they are
 MAX_MEMBER: Final = 1 * KIB  # characters of each member that is kept of a longer one
 LEAST_SECRET: Final = 4  # characters; masking a shorter one would tear words apart
@@ -106,10 +108,26 @@ def _known() -> tuple[str, ...]:
 def presentable(text: object) -> str:
     """Return a text of another library, fit for an error: short, masked, without its advice."""
     whole = str(text)
-    shown = USER_INFO.sub(f"//{MASK}@", masked(whole[:MAX_LOOKED_AT]))
+    shown = without_credentials(whole[:MAX_LOOKED_AT])
     if len(whole) > MAX_LOOKED_AT:  # the cut may have left the first part of a short secret
         shown = shown[:-MAX_SHORT]
     return _without_advice(shown)[:MAX_TEXT]
+
+
+def failure_text() -> str:
+    """Return the traceback of the exception that is being handled, fit for a log line: masked.
+
+    It holds the texts of all exceptions that led to this one, which may be of other libraries.
+    """
+    whole = traceback.format_exc().strip()
+    shown = without_credentials(whole[-MAX_TRACEBACK:])
+    # The cut may have left the last part of a short secret.
+    return shown if len(whole) <= MAX_TRACEBACK else shown[MAX_SHORT:]
+
+
+def without_credentials(text: str) -> str:
+    """Mask every known secret, and user and password of every URL; time grows with the length."""
+    return USER_INFO.sub(f"//{MASK}@", masked(text))
 
 
 def without_secrets(response: Response) -> Response:

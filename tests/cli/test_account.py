@@ -34,12 +34,27 @@ def test_every_record_is_in_a_row_and_what_was_given_back_counts_once() -> None:
         "skipped             11   8 not map, 3 no log key",
         "bad lines            6   not sent",
         "dead                 4   refused by the service, or given up after retries",
-        "unknown              5   in flight at the end; they may have arrived",
+        "unknown              5   not acknowledged by the end; they may have arrived",
         "not sent             7   read, but not handed to the service",
         "cut to max_record_size: 1 record",
         "the input was not read from byte 12,345 on",
         "delivered 30 of 63",
     ]
+
+
+def test_what_is_in_the_spool_is_said_to_be_kept() -> None:
+    counters = Counter({"in": 5, "pending": 5})
+    lines = list(Account(counters, 100, 0, 0, None, {}, "/spool").lines())
+    assert lines[2] == "spooled              5   kept in /spool; the next start sends them"
+    assert not Account(counters, 100, 0, 0, None, {}, "/spool").is_complete
+
+
+def test_what_was_changed_in_lines_is_told_and_no_failure() -> None:
+    counters = Counter({"in": 5, "delivered": 5})
+    told = Account(counters, 100, 0, 0, None, {"bytes became U+FFFD": 1200, "others": 0})
+    assert "1,200 bytes became U+FFFD" in list(told.lines())
+    assert not any("others" in line for line in told.lines())
+    assert told.is_complete
 
 
 def test_records_that_the_options_leave_out_are_no_failure() -> None:

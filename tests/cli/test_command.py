@@ -1,5 +1,7 @@
 """The command as a whole: help, errors, exit codes."""
 
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +68,7 @@ def test_nothing_gives_help_and_the_code_for_wrong_use(capsys: pytest.CaptureFix
         (["demo", "-p", "=true"], "write it as -p option=value"),
         (["demo", "-p", "apend_newline=true"], "append_newline"),
         (["demo", "-p", "append_newline=maybe"], "maybe"),
-        (["demo", "-p", "time_key=a", "-p", "TIME_KEY=b"], "is already set to 'a'"),
+        (["demo", "-p", "time_key=a", "-p", "TIME_KEY=b"], "option time_key is given twice"),
         (["demo", "-p", "stream=mine"], "leave out -p stream"),
         (["demo", "-p", "endpoint=localhost"], "leave out -p endpoint"),
         (["demo", "-p", "compression=gzip"], "not supported yet"),
@@ -100,6 +102,73 @@ def test_wrong_use_is_one_line_and_code_2(
     assert captured.err.count("\n") == 1
     assert captured.err.startswith("kinesis-fast")
     assert captured.out == ""
+
+
+SECRETS = ("tell-NOBODY-external", "tell/NOBODY@pass=word?", "x/1")
+URL = f"https://user:{SECRETS[1]}@host"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-p", f"external_id={SECRETS[0]}", "-p", f"external_id={SECRETS[0]}2"],
+        ["-p", f"external_id={SECRETS[0]}", "-p", f"EXTERNAL_ID = {SECRETS[0]}"],
+        ["-p", f"external_id {SECRETS[0]}"],
+        ["-p", f"external_id:{SECRETS[0]}="],
+        ["-p", f"external_id{SECRETS[0]}"],
+        ["-p", "external_id x/1"],
+        ["-p", f"external-id={SECRETS[0]}"],
+        ["-p", f"external-id={SECRETS[0]}", "-p", f"external-id={SECRETS[0]}"],
+        ["-p", "external_id", SECRETS[0]],
+        ["-p", "external_id=", SECRETS[0]],
+        ["-p", f"external_id={SECRETS[0]}", SECRETS[0]],
+        ["-p", f"external_id={SECRETS[0]}!"],
+        ["--external_id", SECRETS[0]],
+        [f"--external-id={SECRETS[0]}"],
+        ["-p", f"endpoint={URL}", "-p", f"endpoint={URL}2"],
+        ["-p", f"endpoint={URL}"],
+        ["-p", f"endpoint {URL}"],
+        ["-p", f"endpoint:{URL}"],
+        ["-p", URL],
+        ["-p", f"{URL}/=1"],
+        ["-p", "endpoint", URL],
+        ["--endpoint", URL],
+        [f"--sts_endpoint={URL}"],
+        ["-p", f"sts_endpoint=user:{SECRETS[1]}@host", "-p", f"sts_endpoint=user:{SECRETS[1]}@h"],
+        ["-p", f"sts_endpoint user:{SECRETS[1]}@host"],
+        ["-p", "sts_endpoint", f"user:{SECRETS[1]}@host"],
+        ["-p", f"stream={URL}"],
+        ["-p", "endpoint=https://user:tell/NOBODY@host"],
+        ["-p", "endpoint=https://tell/NOBODY@host"],
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["send", "--format", "lines", "--local"],
+        ["send", "--format", "lines"],
+        ["preview"],
+        ["demo"],
+        ["doctor", "--fluent-bit", "/none"],
+        ["spool", "ls", "--spool", "/none"],
+        ["unknown"],
+    ],
+)
+def test_no_error_of_the_command_line_shows_a_secret(
+    command: list[str],
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("kinesis_fast.transport.secrets._lasting", [])
+    target = ["-p", "region=us-east-1", "-p", "stream=any"] if command[:1] == ["doctor"] else []
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main([*command, *target, "--debug", *arguments])
+    text = capsys.readouterr().err + out.getvalue()
+    assert code != 0
+    assert text
+    for secret in ("NOBODY", "x/1"):
+        assert secret not in text
 
 
 @pytest.mark.parametrize(
@@ -143,6 +212,24 @@ def test_debug_shows_the_traceback(
         text = capsys.readouterr().err
         assert "Traceback" in text
         assert text.endswith("kinesis-fast: unexpected RuntimeError: oops\n")
+
+
+def test_the_traceback_shows_no_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kinesis_fast.transport.secrets._lasting", [])
+
+    def run(_arguments: object) -> int:
+        try:
+            raise ValueError(f"cause {SECRETS[0]} https://user:pw@host")
+        except ValueError as error:
+            raise RuntimeError("oops") from error
+
+    monkeypatch.setattr("kinesis_fast.cli.preview.run", run)
+    assert main(["preview", "file", "--debug", "-p", f"external_id={SECRETS[0]}"]) == 1
+    text = capsys.readouterr().err
+    assert "ValueError: cause *** https://***@host" in text
+    assert "NOBODY" not in text
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:

@@ -121,7 +121,7 @@ def test_it_fails_when_a_record_is_missing_extra_or_different(
 def test_it_fails_when_the_output_does_not_take_a_chunk(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "RETRY_FOR_S", 0.0)
+    monkeypatch.setattr(demo, "PATIENCE_S", 0)
     monkeypatch.setattr(KinesisOutput, "flush", lambda *_: FlushResult.RETRY)
     assert main(["demo", "--records", "10"]) == 1
     assert "was not delivered within" in capsys.readouterr().err

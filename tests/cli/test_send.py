@@ -14,12 +14,14 @@ import pytest
 from chunks import DATA, load_chunk, output_config
 from command import COMMAND, as_arguments, lines, rows, run_command, start_command
 from local_stream import LocalStream
+from raw_server import RawServer, http
 from slow_service import SlowService
 
-from kinesis_fast import RecordEncoder
+from kinesis_fast import FlushResult, KinesisOutput, RecordEncoder
 from kinesis_fast.cli import main
 from kinesis_fast.cli.progress import CLEAR_LINE
 from kinesis_fast.cli.sources import BLOCK_BYTES
+from kinesis_fast.errors import SendFailureTimeout
 from kinesis_fast.local.kinesis import LocalKinesis
 
 CHUNKS = DATA / "chunks"
@@ -177,18 +179,90 @@ def test_a_record_that_the_service_refuses_is_dead_and_the_rest_arrives(
 
 
 def test_it_stops_when_nothing_arrives(stream: LocalStream) -> None:
-    options = {**stream.target, **NO_RETRY, "stream": "no-such-stream"}
+    options = {**stream.target, "stream": "no-such-stream"}
     content = lines(1000, "x" * 5000)
-    done = run_command("send", "-", "--format", "lines", stdin=content, options=options)
+    arguments = ["send", "-", "--format", "lines", "--patience", "1"]
+    done = run_command(*arguments, stdin=content, options=options)
     assert done.returncode == 1
-    assert "no record was delivered, so sending stops" in done.stderr
     assert "no-such-stream" in done.stderr
+    assert done.stderr.endswith(
+        "kinesis-fast: no record was delivered for 1 s, so sending stops; to outlast an outage, "
+        "add -p spool_dir=/absolute/path or --patience SECONDS\n"
+    )
     found = rows(done.stdout)
     assert found["delivered"] == 0
-    assert found["dead"] > 0
+    assert found["unknown"] > 0
     assert found["not sent"] > 0
-    assert found["in"] == found["dead"] + found["not sent"]
+    assert found["in"] == found["unknown"] + found["not sent"]
     assert "the input was not read from byte" in done.stdout
+
+
+def test_an_error_of_the_output_is_told_and_all_is_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> FlushResult:
+        raise SendFailureTimeout("the time is up")
+
+    monkeypatch.setattr(KinesisOutput, "flush", fail)
+    file = tmp_path / "text.log"
+    file.write_bytes(lines(3))
+    target = as_arguments({"region": "us-east-1", "stream": "any"})
+    assert main(["send", str(file), "--format", "lines", *target]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "kinesis-fast: the time is up\n"
+    assert rows(captured.out) == {"in": 3, "delivered": 0, "not sent": 3}
+
+
+REFUSAL = b'{"__type":"ValidationException","message":"no"}'
+
+
+@pytest.mark.parametrize("retries", [{}, NO_RETRY])
+def test_a_service_that_refuses_everything_ends_it(retries: dict[str, str]) -> None:
+    with RawServer(lambda _: http(400, REFUSAL)) as server:
+        options = {"region": "us-east-1", "stream": "any", "endpoint": server.url, **retries}
+        arguments = ["send", "-", "--format", "lines", "--patience", "1"]
+        done = run_command(*arguments, stdin=lines(50_000, "x" * 1000), options=options)
+    assert done.returncode == 1
+    found = rows(done.stdout)
+    assert found["delivered"] == 0
+    assert found["in"] == sum(found.get(name, 0) for name in ("unknown", "dead", "not sent"))
+    assert ("dead" in found) == bool(retries)
+    assert "ValidationException" in done.stderr
+    assert "no record was delivered for 1 s, so sending stops" in done.stderr
+    assert "the input was not read from byte" in done.stdout
+
+
+def test_with_a_spool_an_outage_loses_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    with RawServer(lambda _: http(500, b"")) as server:
+        target = {"region": "us-east-1", "stream": "slow", "endpoint": server.url}
+        arguments = ["send", "-", "--format", "lines", "--patience", "1"]
+        options = {**target, "spool_dir": str(root)}
+        done = run_command(*arguments, stdin=lines(300), options=options)
+    assert done.returncode == 1
+    assert rows(done.stdout) == {"in": 300, "delivered": 0, "spooled": 300}
+    assert f"kept in {root}; the next start sends them" in done.stdout
+    assert done.stderr.endswith(
+        "kinesis-fast: no record was delivered for 1 s, so sending stops; the next start, or "
+        "`kinesis-fast spool replay`, sends what is in the spool\n"
+    )
+    with SlowService() as service:
+        service.release()
+        place = ["--spool", str(root), "--other-options"]
+        assert run_command("spool", "replay", *place, options=service.target).returncode == 0
+    assert sorted(service.accepted) == log_lines([f"line {number}" for number in range(300)])
+
+
+def test_what_was_changed_in_the_input_is_told(stream: LocalStream) -> None:
+    content = b'{"n": 18446744073709551616}\n{"a": "\xff\xfe"}\n'
+    done = run_command("send", "--format", "jsonl", stdin=content, options=stream.target)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert data_of(stream) == [
+        '{"a":"\ufffd\ufffd"}'.encode(),
+        b'{"n":18446744073709552000}',
+    ]
+    assert "\n2 bytes that are not UTF-8 became U+FFFD\n" in done.stdout
+    assert "\n1 integers beyond 64 bits became doubles\n" in done.stdout
 
 
 def test_what_has_arrived_of_a_chunk_is_not_sent_again() -> None:

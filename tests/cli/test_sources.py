@@ -15,9 +15,12 @@ from kinesis_fast.cli import sources
 from kinesis_fast.cli.common import UsageError
 from kinesis_fast.cli.sources import (
     FORMATS,
+    NOT_UTF8,
+    TOO_LARGE,
     InputError,
     MsgpackReader,
     Reader,
+    Remarks,
     blocks,
     event_time,
     opened,
@@ -25,18 +28,24 @@ from kinesis_fast.cli.sources import (
 )
 
 
-class BadLines(list[tuple[int, str]]):
-    """The lines that a reader complained about."""
+class KeptRemarks(Remarks):
+    """What a reader says."""
 
-    def add(self, number: int, reason: str) -> None:
-        self.append((number, reason))
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.bad_lines: list[tuple[int, str]] = []
+        super().__init__(self.told.append)
+
+    def bad_line(self, number: int, reason: str) -> None:
+        super().bad_line(number, reason)
+        self.bad_lines.append((number, reason))
 
 
 def read(
-    input_format: str, parts: Iterable[bytes], bad_lines: BadLines | None = None
+    input_format: str, parts: Iterable[bytes], remarks: KeptRemarks | None = None
 ) -> tuple[Reader, list[bytes]]:
     """Feed a reader; returns it and the chunk taken after each part."""
-    reader = FORMATS[input_format]((BadLines() if bad_lines is None else bad_lines).add)
+    reader = FORMATS[input_format](remarks or KeptRemarks())
     chunks = []
     for part in parts:
         reader.feed(part)
@@ -145,24 +154,85 @@ def test_json_objects_become_bodies() -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_json() -> None:
-    bad_lines = BadLines()
+    remarks = KeptRemarks()
     mark = b"\xef\xbb\xbf"
     content = mark + b'{"a": 1}\r\n' + mark + b'{"b": 2}\n'  # as `cat` makes it of two files
-    _, chunks = read("jsonl", pieces(content, 2), bad_lines)
+    _, chunks = read("jsonl", pieces(content, 2), remarks)
     assert [body for chunk in chunks for body in bodies(chunk)] == [{"a": 1}, {"b": 2}]
-    _, chunks = read("jsonl", [mark], bad_lines)
-    assert (chunks, bad_lines) == ([b"", b""], [])
+    _, chunks = read("jsonl", [mark], remarks)
+    assert (chunks, remarks.bad_lines) == ([b"", b""], [])
 
 
-def test_a_byte_order_mark_before_other_text_stays() -> None:
-    _, chunks = read("lines", [b"\xef\xbb\xbftext\n"])
-    assert bodies(chunks[0]) == [{"log": "\ufefftext"}]
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    remarks = KeptRemarks()
+    mark = b"\xef\xbb\xbf"
+    _, chunks = read("lines", pieces(mark + b"text\n" + mark + b"more\n", 2), remarks)
+    assert [body for chunk in chunks for body in bodies(chunk)] == [
+        {"log": "text"},
+        {"log": "\ufeffmore"},
+    ]
+    assert remarks.told == []
+
+
+@pytest.mark.parametrize("input_format", ["lines", "jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
+def test_one_warning_names_an_encoding_that_is_not_read(encoding: str, input_format: str) -> None:
+    remarks = KeptRemarks()
+    content = ("\ufeff" if encoding.endswith("be") else "") + '{"a": 1}\n{"b": 2}\n'
+    read(input_format, pieces(content.encode(encoding), 3), remarks)
+    name = encoding[:6].upper()
+    warnings = [text for text in remarks.told if text.startswith("warning: ")]
+    assert warnings == [
+        f"warning: the input begins as {name} text, but is read as UTF-8; convert it first: "
+        f"iconv -f {name} -t UTF-8"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("digits", "value"),
+    [
+        ("18446744073709551615", 2**64 - 1),
+        ("-9223372036854775808", -(2**63)),
+        ("9223372036854775808", 2**63),
+        ("18446744073709551616", 2.0**64),
+        ("-9223372036854775809", -(2.0**63)),
+        ("9" * 100, 1e100),
+        ("9" * 5000, float("inf")),
+        ("0.1234567890123456789012", 0.1234567890123456789012),
+    ],
+)
+def test_an_integer_beyond_64_bits_becomes_a_double(digits: str, value: float) -> None:
+    remarks = KeptRemarks()
+    _, chunks = read("jsonl", [f'{{"a": [{digits}, 1]}}\n'.encode()], remarks)
+    assert bodies(chunks[0]) == [{"a": [value, 1]}]
+    assert type(bodies(chunks[0])[0]["a"][0]) is type(value)
+    is_changed = "." not in digits and isinstance(value, float)
+    assert remarks.changed == ({TOO_LARGE: 1} if is_changed else {})
+    assert remarks.bad_lines == []
+
+
+def test_each_byte_that_is_not_utf_8_becomes_a_replacement_character() -> None:
+    remarks = KeptRemarks()
+    line = b'{"a\xff": "\xe2\x82x\xf0\x9f", "b": "\xef\xbf\xbd \xc3\xa9"}\n'
+    _, chunks = read("jsonl", [line, b'{"c": 1}\n', line], remarks)
+    changed = {"a\ufffd": "\ufffd\ufffdx\ufffd\ufffd", "b": "\ufffd \u00e9"}
+    assert [body for chunk in chunks for body in bodies(chunk)] == [changed, {"c": 1}, changed]
+    assert remarks.changed == {NOT_UTF8: 10}
+    assert remarks.told == []
+
+
+def test_of_many_bad_lines_the_first_are_told() -> None:
+    remarks = KeptRemarks()
+    read("jsonl", [b"oops\n" * 20], remarks)
+    assert remarks.n_bad_lines == 20
+    assert len(remarks.told) == 11
+    assert remarks.told[-1] == "more bad lines follow; they are counted but not shown"
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'\xef\xbb\xbf{"a": "\xff"}', "not UTF-8 at byte 11"),
+        (b'{"a": 1}\xff', "not JSON: Extra data at character 9"),
         (b"{", "not JSON: Expecting property name enclosed in double quotes at character 2"),
         (b"[1]", "not a JSON object but an array"),
         (b"17", "but a number"),
@@ -170,36 +240,34 @@ def test_a_byte_order_mark_before_other_text_stays() -> None:
         (b"null", "but null"),
         (b"true", "but a boolean"),
         (b'{"a": NaN}', "NaN is not a JSON number"),
-        (b'{"a": "\xff"}', "not UTF-8 at byte 8"),
-        (b'{"a": 18446744073709551616}', "Integer value out of range"),
         (b'{"a": ' + b"[" * 100_000, "recursion"),
     ],
 )
 def test_a_line_that_is_no_record_is_named_and_left_out(line: bytes, reason: str) -> None:
-    bad_lines = BadLines()
-    reader, chunks = read("jsonl", [b'{"a": 1}\n\n' + line + b'\n{"b": 2}\n'], bad_lines)
+    remarks = KeptRemarks()
+    reader, chunks = read("jsonl", [b'{"a": 1}\n\n' + line + b'\n{"b": 2}\n'], remarks)
     assert [body for chunk in chunks for body in bodies(chunk)] == [{"a": 1}, {"b": 2}]
-    assert [number for number, _ in bad_lines] == [3]
-    assert reason in bad_lines[0][1]
+    assert [number for number, _ in remarks.bad_lines] == [3]
+    assert reason in remarks.bad_lines[0][1]
     assert reader.broken_at is None
 
 
 def test_a_lone_surrogate_is_no_reason_to_lose_a_line() -> None:
-    bad_lines = BadLines()
-    _, chunks = read("jsonl", [b'{"a": "\\ud800"}\n'], bad_lines)
-    assert bad_lines == []
+    remarks = KeptRemarks()
+    _, chunks = read("jsonl", [b'{"a": "\\ud800"}\n'], remarks)
+    assert remarks.bad_lines == []
     assert b"\xed\xa0\x80" in chunks[0]
 
 
 def test_a_line_without_end_is_not_collected_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1000)
-    bad_lines = BadLines()
+    remarks = KeptRemarks()
     content = b"one\n" + b"x" * 10_000 + b"\ntwo\n" + b"y" * 1001 + b"\n" + b"z" * 1000 + b"\n"
-    reader, chunks = read("lines", pieces(content + b"w" * 5000, 100), bad_lines)
+    reader, chunks = read("lines", pieces(content + b"w" * 5000, 100), remarks)
     found = [body["log"] for chunk in chunks for body in bodies(chunk)]
     assert found == ["one", "two", "z" * 1000]
-    assert [number for number, _ in bad_lines] == [2, 4, 6]
-    assert "longer than 1,000 bytes" in bad_lines[0][1]
+    assert [number for number, _ in remarks.bad_lines] == [2, 4, 6]
+    assert "longer than 1,000 bytes" in remarks.bad_lines[0][1]
     assert reader.position == len(content) + 5000
 
 

@@ -1,5 +1,6 @@
 """`kinesis-fast spool`, as an operator types it."""
 
+import base64
 import errno
 import json
 import os
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 from chunks import chunk_of, event, load_chunk, output_config
 from command import COMMAND, as_arguments, run_command, start_command
+from fake_transport import entries_answer
 from faulty_os import FaultyOs, install
 from hypothesis import given
 from hypothesis import strategies as st
 from local_stream import LocalStream
+from raw_server import Arrived, RawServer, http
 from slow_service import SlowService
 from spools import as_of_version, open_spool
 
@@ -264,11 +267,23 @@ def test_replay_stops_when_nothing_arrives(stream: LocalStream, tmp_path: Path) 
     root = tmp_path / "spool"
     target = {**stream.target, "stream": "no-such-stream"}
     leave(root, numbered(1), numbered(2), **target)
+    done = run_command("spool", "replay", "--spool", str(root), "--patience", "1", options=target)
+    assert done.returncode == 1
+    assert "no record was delivered for 1 s, so sending stops" in done.stderr
+    assert done.stdout.startswith(
+        "0 chunks done and removed\n1 chunk kept: not delivered\n1 chunk kept: not tried\n"
+    )
+    assert len(list(root.glob("*/*"))) == 2
+
+
+def test_chunks_that_are_given_up_stay(stream: LocalStream, tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    target = {**stream.target, "stream": "no-such-stream"}
+    leave(root, numbered(1), numbered(2), **target)
     options = {**target, "experimental_concurrency_retries": "0"}
     done = run_command("spool", "replay", "--spool", str(root), options=options)
     assert done.returncode == 1
-    assert "no record was delivered, so sending stops" in done.stderr
-    assert "0 chunks done and removed\n1 chunk kept: not delivered\n" in done.stdout
+    assert "0 chunks done and removed\n2 chunks kept: refused or given up\n" in done.stdout
     assert len(list(root.glob("*/*"))) == 2
 
 
@@ -349,14 +364,43 @@ def test_letters_that_were_cut_are_kept(
 
 
 def test_letters_are_kept_when_nothing_arrives(
-    stream: LocalStream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stream: LocalStream,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     root = tmp_path / "dead"
     target = {**stream.target, "stream": "no-such-stream"}
     write_letters(root, *[("refused", event({"n": n})) for n in range(3)], **target)
     place = ["--dead-letters", str(root)]
     assert main(["spool", "replay", *place, *as_arguments(target)]) == 1
-    assert "no record was delivered" in capsys.readouterr().err
+    assert "3 letters kept: not delivered" in capsys.readouterr().out
+    assert len(listed(capsys, *place)) == 3
+    monkeypatch.setattr("kinesis_fast.cli.awaited_output.POLL_S", 1.1)
+    assert main(["spool", "replay", *place, "--patience", "1", *as_arguments(target)]) == 1
+    captured = capsys.readouterr()
+    assert "1 letter kept: not delivered\n2 letters kept: not tried\n" in captured.out
+    assert "no record was delivered for 1 s, so sending stops" in captured.err
+
+
+def test_letters_that_are_refused_again_do_not_keep_others_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def respond(request: Arrived) -> bytes:
+        entries = json.loads(request.body)["Records"]
+        if any(json.loads(base64.b64decode(entry["Data"]))["n"] % 2 for entry in entries):
+            return http(400, b'{"__type":"ValidationException","message":"no"}')
+        return http(200, entries_answer([None] * len(entries)).body)
+
+    root = tmp_path / "dead"
+    with RawServer(respond) as server:
+        target = {"region": "us-east-1", "stream": "any", "endpoint": server.url}
+        write_letters(root, *[("refused", event({"n": n})) for n in range(1, 6)], **target)
+        place = ["--dead-letters", str(root)]
+        done = run_command("spool", "replay", *place, options=target)
+    assert done.returncode == 1
+    assert done.stdout.startswith("2 letters done and removed\n3 letters kept: not delivered\n")
+    assert done.stdout.endswith("delivered 2 records\n")
     assert len(listed(capsys, *place)) == 3
 
 

@@ -24,6 +24,7 @@ from kinesis_fast import (
     TransportError,
 )
 from kinesis_fast.delivery.background import Background
+from kinesis_fast.transport import secrets
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
@@ -190,12 +191,20 @@ def test_a_thread_that_cannot_start_returns_the_chunk(
 # --- close ---
 
 
-def test_a_transport_that_raises_system_exit(caplog: pytest.LogCaptureFixture) -> None:
-    output = new_output(FakeTransport(raise_it(SystemExit(3))), experimental_concurrency="1")
+def test_a_transport_that_raises_system_exit(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(secrets, "_lasting", ["a/secret+key"])
+    error = SystemExit(3)
+    error.__cause__ = ValueError("refused: a/secret+key")
+    output = new_output(FakeTransport(raise_it(error)), experimental_concurrency="1")
     assert output.flush(numbered([1, 2]), "app.log") is OK
     eventually(lambda: output.stats()["delivered"] == 2)
-    assert "chunk 'app.log': unexpected failure" in caplog.messages
     output.close()
+    line = next(text for text in caplog.messages if "unexpected failure" in text)
+    assert line.startswith("chunk 'app.log': unexpected failure\n")
+    assert "ValueError: refused: ***" in line
+    assert "a/secret+key" not in caplog.text
 
 
 def test_close_does_not_wait_for_the_next_try() -> None:

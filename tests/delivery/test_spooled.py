@@ -20,6 +20,7 @@ from kinesis_fast.delivery.spooled import Spooled
 from kinesis_fast.limits import SPOOL_START_SPREAD_S
 from kinesis_fast.storage.dead_letters import FILE, DeadLetters
 from kinesis_fast.storage.spool import SpooledChunk, SpooledContent
+from kinesis_fast.transport import secrets
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
@@ -287,7 +288,10 @@ def test_a_damaged_chunk_is_set_aside_and_counted(
     assert list((tmp_path / "spool").glob("*/*.damaged"))
 
 
-def test_other_chunks_go_first_after_an_unexpected_failure(tmp_path: Path) -> None:
+def test_other_chunks_go_first_after_an_unexpected_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(secrets, "_lasting", ["a/secret+key"])
     transport = FakeTransport(then=accept)
     output = spooling(transport, tmp_path)
     sender = output._parts
@@ -298,7 +302,7 @@ def test_other_chunks_go_first_after_an_unexpected_failure(tmp_path: Path) -> No
         nonlocal first
         if first:
             first = False
-            raise MemoryError("no memory")
+            raise MemoryError("no memory for a/secret+key")
         return requests(*args, **more)
 
     object.__setattr__(sender.context.encoder, "requests", fail_once)
@@ -306,6 +310,8 @@ def test_other_chunks_go_first_after_an_unexpected_failure(tmp_path: Path) -> No
     assert output.flush(numbered([1])) is OK
     eventually(lambda: output.stats()["delivered"] == 2)
     output.close()
+    assert "MemoryError('no memory for ***')" in caplog.text
+    assert "a/secret+key" not in caplog.text
     assert sorted(numbers(transport.kept)) == [0, 1]
 
 

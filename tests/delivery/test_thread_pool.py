@@ -10,6 +10,7 @@ from outputs import PATIENCE_S, eventually
 
 from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.logs import LOGGER
+from kinesis_fast.transport import secrets
 
 
 def test_an_idle_thread_holds_nothing_of_its_last_task() -> None:
@@ -59,18 +60,21 @@ def test_tasks_do_not_wait_for_each_other() -> None:
     pool.close()
 
 
-def test_a_task_that_raises_goes_on_in_another_thread(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_raises_goes_on_in_another_thread(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(secrets, "_lasting", ["a/secret+key"])
     pool, threads = ThreadPool("kinesis-fast-test", LOGGER), list[threading.Thread]()
 
     def task() -> None:
         threads.append(threading.current_thread())
         if len(threads) == 1:
-            raise SystemExit(3)
+            raise SystemExit("a/secret+key")
 
     pool.run(task)
     eventually(lambda: len(threads) == 2 and not pool._running)
     assert threads[0] is not threads[1]
-    assert "unexpected failure: SystemExit(3); what was begun goes on" in caplog.messages
+    assert "unexpected failure: SystemExit('***'); what was begun goes on" in caplog.messages
     pool.close()
 
 

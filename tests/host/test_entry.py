@@ -11,6 +11,7 @@ import pytest
 from kinesis_fast import logs
 from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.host import entry
+from kinesis_fast.transport import secrets
 
 OPTIONS = {"region": "us-east-1", "stream": "logs"}
 ERROR, OK, RETRY = 0, 1, 2
@@ -112,7 +113,35 @@ def test_init_reports_wrong_options_and_a_broken_environment(
     assert entry.init(OPTIONS) == 0
     option_error, other_error = errors(caplog)
     assert "append_newline" in option_error
-    assert other_error == "cannot create the output"
+    assert other_error.startswith("cannot create the output\nTraceback")
+
+
+def test_no_traceback_shows_a_secret(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The text of a library's exception may be the cause of ours."""
+    monkeypatch.setattr(secrets, "_lasting", ["a/secret+key"])
+    error = ZeroDivisionError("https://user:password@host")
+    error.__cause__ = ValueError("refused: a/secret+key")
+    handle = entry.init(OPTIONS)
+    monkeypatch.setattr(FakeOutput, "result", error)
+    monkeypatch.setattr(FakeOutput, "close_error", error)
+    assert entry.flush(handle, memoryview(b""), "tag") == RETRY
+    assert entry.exit(handle) == OK
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(entry, "KinesisOutput", refuse)
+    assert entry.init(OPTIONS) == 0
+    assert len(errors(caplog)) == 3
+    for line in errors(caplog):
+        assert "ValueError: refused: ***" in line
+        assert "ZeroDivisionError: https://***@host" in line
+    formatted = "".join(map(logs.FluentBitFormatter().format, caplog.records))
+    for text in (caplog.text, formatted):
+        assert "secret+key" not in text
+        assert "password" not in text
 
 
 def test_each_output_has_its_own_handle() -> None:

@@ -129,6 +129,23 @@ def test_a_cut_leaves_no_part_of_a_secret(n: int) -> None:
         assert not shows(shown[200:], TOKEN)
 
 
+@pytest.mark.parametrize("n", [1, 20, 32 * 1024 - 100, 32 * 1024 - 20, HUGE])
+def test_a_traceback_shows_no_secret_and_is_cut_at_its_start(n: int) -> None:
+    secrets.learn("short one", TOKEN)
+    for before in range(0, 150, 7):
+        try:
+            try:
+                raise ValueError(f"{TOKEN} short one" + "x" * (n + before))
+            except ValueError as error:
+                raise RuntimeError("https://user:pw@host is wrong") from error
+        except RuntimeError:
+            text = secrets.failure_text()
+        assert text.endswith("RuntimeError: https://***@host is wrong")
+        assert len(text) <= secrets.MAX_TRACEBACK
+        assert not shows(text, TOKEN)
+        assert "rt one" not in text
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -7,7 +7,13 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from kinesis_fast.cli.common import Parser, add_common_arguments, log_to_stderr, parse_options
+from kinesis_fast.cli.common import (
+    Parser,
+    add_common_arguments,
+    add_patience,
+    log_to_stderr,
+    parse_options,
+)
 from kinesis_fast.cli.spool.chunks import ChunkSource
 from kinesis_fast.cli.spool.copying import export_items, list_items
 from kinesis_fast.cli.spool.items import Selection, Task
@@ -62,6 +68,7 @@ def parser() -> Parser:
         action="store_true",
         help="also send what was spooled with other options or meant for another stream",
     )
+    add_patience(parsers["replay"])
     add = parsers["export"].add_argument
     add("--format", choices=("msgpack", "jsonl"), default="msgpack")
     add("-o", "--output", metavar="FILE", default="-", help="a new file (default: stdout)")
@@ -125,6 +132,7 @@ ACTIONS: Final = {
         "as done. Chunks with other options and letters for another stream stay, unless\n"
         "--other-options is given. Chunks in the directory of a running output are not touched:\n"
         "that output delivers them. Letters are sent one by one; those refused again stay.\n"
+        "When nothing was delivered for --patience seconds, the rest is not tried.\n"
         "\nexit code 1: something stays, the last lines say why; 130: Ctrl-C, after the records\n"
         "in flight",
         replay_items,

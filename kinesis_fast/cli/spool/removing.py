@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 
-from kinesis_fast.cli.awaited_output import AwaitedOutput, GivenUp
+from kinesis_fast.cli.awaited_output import AwaitedOutput
 from kinesis_fast.cli.common import Exit, Interrupts, UsageError, complain, counted, megabytes
 from kinesis_fast.cli.spool.items import OTHER_OPTIONS, OTHER_STREAM, SENDABLE, Item, Task
 
@@ -23,13 +23,11 @@ class Replay:
         self.totals: Counter[str] = Counter()  # records, by what became of them
         self.interrupts = Interrupts()
         self._output = output
-        self._selection = task.selection
-        self._other_options = task.arguments.other_options
-        self._is_one_record = task.source.is_one_record
+        self._task = task
 
     def visit(self, item: Item) -> bool:
         """Send an item. Returns whether it can be removed."""
-        if not self._selection.holds(item):
+        if not self._task.selection.holds(item):
             return False
         reason = self._reason_to_keep(item)
         if reason:
@@ -40,26 +38,25 @@ class Replay:
 
     def _reason_to_keep(self, item: Item) -> str:
         is_other = item.state in {OTHER_OPTIONS, OTHER_STREAM}
-        if item.state not in SENDABLE or (is_other and not self._other_options):
+        if item.state not in SENDABLE or (is_other and not self._task.arguments.other_options):
             return item.state
-        if self.interrupts:
+        if self.interrupts or self._output.is_stuck:
             return "not tried"
         payload = item.unsettled
         return self._send(payload, item.tag) if payload else ""
 
     def _send(self, payload: bytes, tag: str) -> str:
-        self._output.send(payload, tag)
+        before = self._output.stats()
+        self._output.send(payload, tag, once=self._task.source.is_one_record)
         self._output.wait()
-        outcome = self._output.outcome()
+        outcome = Counter(self._output.stats())
+        outcome.subtract(before)
         self.totals.update(outcome)
-        try:
-            self._output.raise_if_nothing_arrives()
-        except GivenUp:
-            self.kept["not delivered"] += 1
-            raise
-        if outcome["dead"] or outcome["returned"]:
+        if outcome["dead"]:
             return "refused or given up"
-        if self._is_one_record and not outcome["delivered"]:
+        if outcome["returned"] or outcome["pending"]:
+            return "not delivered"
+        if self._task.source.is_one_record and not outcome["delivered"]:
             return "skipped again"
         return ""
 
@@ -76,15 +73,12 @@ def replay_items(task: Task) -> int:
         spool_dir=None,  # what cannot be sent stays where it is
         dead_letter_dir=None,
     )
-    is_given_up = False
-    with AwaitedOutput(config) as output:
+    with AwaitedOutput(config, task.arguments.patience) as output:
         replay = Replay(task, output)
-        try:
-            with replay.interrupts:
-                source.sift(replay.visit)
-        except GivenUp as error:
-            is_given_up = True
-            complain(str(error))
+        with replay.interrupts:
+            source.sift(replay.visit)
+        if output.is_stuck:
+            complain(f"no record was delivered for {task.arguments.patience} s, so sending stops")
     print(f"{counted(replay.n_done, source.noun)} done and removed")
     for reason, number in replay.kept.items():
         print(f"{counted(number, source.noun)} kept: {reason}")
@@ -92,8 +86,7 @@ def replay_items(task: Task) -> int:
         if replay.totals[share]:
             print(f"{counted(replay.totals[share], 'record')} {share}")
     print(f"delivered {counted(replay.totals['delivered'], 'record')}")
-    is_left = bool(replay.kept) or is_given_up or source.is_in_use
-    return replay.interrupts.exit_code(is_complete=not is_left)
+    return replay.interrupts.exit_code(is_complete=not (replay.kept or source.is_in_use))
 
 
 def purge_items(task: Task) -> int:
