@@ -433,7 +433,7 @@ def test_one_warning_per_flush_says_what_happened(caplog: pytest.LogCaptureFixtu
 def test_an_option_that_matches_no_record_has_a_hint(
     options: dict[str, str], counter: str, line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    output = new_output(FakeTransport(), **options)
+    output = new_output(FakeTransport(), None, **options)
     assert output.flush(chunk_of([{"level": "info"}] * 600), "app") is OK
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [f"chunk 'app': records {line}"]
@@ -449,7 +449,7 @@ def test_an_option_that_matches_some_records_has_no_hint(
     option: str, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first request is as it should be, so the option is not the reason."""
-    output = new_output(FakeTransport(), **{option: value})
+    output = new_output(FakeTransport(), None, **{option: value})
     assert output.flush(chunk_of([*[{"a.b": "x"}] * 500, *[{"c": 1}] * 100])) is OK
     (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert warning.endswith(f"{option} 'a.b': 100")
