@@ -28,6 +28,9 @@ QUICK_TESTS := tests/core tests/config tests/delivery tests/storage tests/transp
 	$(wildcard tests/test_*.py) --ignore=tests/core/test_golden.py --ignore=tests/core/test_mutations.py \
 	--ignore=tests/delivery/test_fork.py --ignore=tests/storage/test_durability.py
 
+# Without bytecode each process of the tests would compile all that it imports: 3 s of CPU time, not 1.5.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
