@@ -47,7 +47,7 @@ demo: $(VENV)/installed $(VENV)/local.extra  ## send captured chunks to a local 
 	$(VENV)/bin/kinesis-fast demo
 
 test-quick: $(VENV)/installed $(VENV)/test.extra  ## run the tests for the inner loop, in at most a minute
-	$(VENV)/bin/pytest $(PARALLEL) --quick -m "not long and not slow" $(QUICK_TESTS)
+	$(VENV)/bin/pytest $(PARALLEL) --quick -m "not long and not slow and not heavy" $(QUICK_TESTS)
 
 test: $(VENV)/installed $(VENV)/test.extra  ## run all tests but the slow and long ones, packaging and torture
 	$(VENV)/bin/pytest $(PARALLEL) -m "not long and not slow" $(FAST_TESTS)

@@ -435,7 +435,11 @@ def report(results: Sequence[Result], seconds: float) -> int:
         print(f"\nSURVIVED {fault.name} (tests/mutants/{fault.room}.toml)\n{fault.description()}")
     if survivors:
         print(ADVICE)
-    n_limit = sum(result.verdict is Verdict.TIME_LIMIT for result in results)
+    n_limit = 0
+    for result in results:
+        if result.verdict is Verdict.TIME_LIMIT:
+            n_limit += 1
+            print(f"doubtful, as only time ran out: {result.fault.room}: {result.fault.name}")
     n_killed = len(results) - len(survivors) - n_invalid
     print(
         f"\n{len(results)} faults: {n_killed} killed ({n_limit} of them by time limit), "

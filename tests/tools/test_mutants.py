@@ -71,6 +71,7 @@ def test_a_hang_is_ended_and_called_so(run: Run) -> None:
     assert status == 0
     assert "killed by time limit" in output
     assert "1 killed (1 of them by time limit)" in output
+    assert "doubtful, as only time ran out: room: one record less" in output
 
 
 def test_a_crash_is_called_so(run: Run) -> None:
