@@ -19,6 +19,7 @@ import enum
 import importlib.util
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -45,6 +46,7 @@ NEEDED_TO_BUILD = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 # What most tests import, and nothing that imports kinesis_fast.
 PRELOADED = ("pytest", "hypothesis.strategies", "boto3", "botocore.session", "msgpack", "httptools")
 KEYS = {"name", "file", "old", "new", "tests"}
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)  # a log line has more spaces
 TESTS_FAILED = 1  # pytest's exit status; 2 to 5 mean that the tests could not be run
 SHORTEST_LIMIT_S = 30.0
 LIMIT_PER_BASELINE = 10.0  # a run with a fault may take so many times the run without it
@@ -317,10 +319,9 @@ def judge(done: Done, limit_s: float) -> tuple[Verdict, str]:
         return Verdict.CRASHED, signal.Signals(-done.status).name
     if done.status == 0:
         return Verdict.SURVIVED, ""
-    if done.status == TESTS_FAILED:
-        lines = done.output.splitlines()
-        failed = (line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR ")))
-        return Verdict.KILLED, next(failed, "")
+    failed = FAILED.search(done.output)
+    if done.status == TESTS_FAILED and failed is not None:
+        return Verdict.KILLED, failed[1]
     return Verdict.INVALID, f"its tests cannot be run:\n{_tail(done.output)}"
 
 
