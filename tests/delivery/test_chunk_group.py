@@ -284,6 +284,21 @@ def test_a_damaged_chunk_among_others(tmp_path: Path) -> None:
     assert [path.name for path in third.parent.iterdir()] == [third.name + ".damaged"]
 
 
+def test_what_is_pending_of_a_group_that_fails(tmp_path: Path) -> None:
+    """Each of its chunks has its own records, which count as dead when it is damaged later."""
+    leave(tmp_path, (numbered(range(first, first + 4)) for first in range(0, 20, 4)))
+    last = chunk_files(tmp_path)[-1]
+
+    def damage_and_fail(_records: list[bytes]) -> Reply:
+        last.write_bytes(last.read_bytes()[:-1] + b"\xc0")
+        raise SystemExit(1)
+
+    transport = FakeTransport(damage_and_fail)
+    stats = drain(tmp_path, transport)
+    assert transport.sizes[0] == 20
+    assert (stats["delivered"], stats["dead"]) == (16, 4)
+
+
 @pytest.mark.heavy
 @pytest.mark.usefixtures("no_sync")
 @pytest.mark.parametrize("failing", [DENIED, raise_it(SystemExit(1))], ids=["hold", "postpone"])
