@@ -8,7 +8,8 @@ The environment variable KINESIS_FAST_BUILD selects the kind of build:
 - `fuzz`: the same with clang, and with the coverage counters that a fuzzer needs;
 - `threads`: with TSan; preload libtsan to run it;
 - `coverage`: gcov counts the lines of the .pyx files;
-- `portable`: only the kernels that run on any CPU.
+- `portable`: only the kernels that run on any CPU;
+- `unoptimized`: compiled as quickly as possible.
 """
 
 import os
@@ -48,6 +49,7 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "threads": (["-O1", "-g", "-fsanitize=thread"], ["-fsanitize=thread"]),
     "portable": (["-O3", "-g0", "-DKF_PORTABLE"], []),
+    "unoptimized": (["-O0", "-g0"], []),
     "coverage": (["-O0", "-g", "--coverage"], ["--coverage"]),
 }
 

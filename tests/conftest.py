@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import settings
-
-from kinesis_fast._core import kernels
 
 QUICK_EXAMPLES = 20
 
@@ -22,6 +19,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Deselect tests with slower kernels; lower max_examples, also where a test sets it itself."""
     if not config.getoption("--quick"):
         return
+    from hypothesis import settings  # noqa: PLC0415 - takes longer than many a run of one test
+
     left_out = [item for item in items if _has_slower_kernels(item)]
     items[:] = [item for item in items if not _has_slower_kernels(item)]
     config.hook.pytest_deselected(items=left_out)
@@ -35,6 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _has_slower_kernels(item: pytest.Item) -> bool:
+    from kinesis_fast._core import kernels  # noqa: PLC0415 - not needed without --quick
+
     best = kernels.level()
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     return bool(parameters.get("kernel_level", best) != best)

@@ -4,7 +4,10 @@ The faults are listed in tests/mutants/*.toml; tests/mutants/README.md describes
 source tree and the installed package are never changed: each fault gets a virtual environment of
 its own, whose packages are links to the installed ones and whose kinesis_fast is a copy. Programs
 that a test starts with sys.executable run there too. A fault in src_pyx is compiled in a copy of
-the tree that starts from the objects of one common build.
+the tree that starts from the objects of one common build, which is not optimized.
+
+Each run of tests is a fork of a process that has imported pytest and its like, but nothing of
+kinesis_fast: importing them takes longer than most of the tests.
 
 The exit status is 1 unless there are faults and each one is killed.
 """
@@ -14,7 +17,9 @@ from __future__ import annotations
 import argparse
 import enum
 import importlib.util
+import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,19 +28,25 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 TREE = Path(__file__).resolve().parent.parent
+TOOLS = str(TREE / "tools")
 LISTS = TREE / "tests" / "mutants"
 PACKAGE = "kinesis_fast"
+BUILD_KIND = "unoptimized"
 NEEDED_TO_BUILD = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+# What most tests import, and nothing that imports kinesis_fast.
+PRELOADED = ("pytest", "hypothesis.strategies", "boto3", "botocore.session", "msgpack", "httptools")
 KEYS = {"name", "file", "old", "new", "tests"}
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)  # a log line has more spaces
 TESTS_FAILED = 1  # pytest's exit status; 2 to 5 mean that the tests could not be run
 SHORTEST_LIMIT_S = 30.0
 LIMIT_PER_BASELINE = 10.0  # a run with a fault may take so many times the run without it
@@ -139,52 +150,87 @@ class Processes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[int] = set()
+        self._running: set[ForkServerProcess] = set()
         self._stopped = False
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(PRELOADED))
 
-    def run(self, command: Sequence[str], cwd: Path, log: Path, limit_s: float) -> Done:
-        """Run a command; returns its exit status and what it wrote to both streams."""
-        environ = {
-            **os.environ,
-            "HYPOTHESIS_STORAGE_DIRECTORY": str(log.with_suffix(".hypothesis")),
-        }
-        environ.pop("PYTHONPATH", None)
+    def run(self, what: Callable[[], int], log: Path, limit_s: float) -> Done:
+        """Run a function in a process; returns its exit status and what it wrote to both streams.
+
+        The function is pickled. It gets no signals that this process gets from a terminal.
+        """
         begin = time.monotonic()
-        with log.open("wb") as output:
-            process = self._start(command, cwd, environ, output)
-            status: int | None = None
-            with suppress(subprocess.TimeoutExpired):
-                status = process.wait(limit_s)
-            _end_group(process.pid)
-            process.wait()
+        process = self._start(what, log)
+        process.join(limit_s)
+        status = process.exitcode
+        _end_group(process)
+        process.join()
         with self._lock:
-            self._running.discard(process.pid)
-        return Done(status, log.read_text(errors="replace"), time.monotonic() - begin)
+            self._running.discard(process)
+        output = log.read_text(errors="replace") if log.exists() else ""
+        return Done(status, output, time.monotonic() - begin)
 
     def stop(self) -> None:
         """End all of them, and start no more."""
         with self._lock:
             self._stopped = True
-            for group in self._running:
-                _end_group(group)
+            for process in self._running:
+                _end_group(process)
 
-    def _start(
-        self, command: Sequence[str], cwd: Path, environ: dict[str, str], output: IO[bytes]
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, what: Callable[[], int], log: Path) -> ForkServerProcess:
         with self._lock:
             if self._stopped:
                 raise InvalidError("interrupted")
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self._running.add(process.pid)
+            process = self._context.Process(target=_child, args=(what, log), daemon=False)
+            process.start()
+            self._running.add(process)
             return process
+
+
+@dataclass(frozen=True)
+class Tests:
+    """Runs tests in this process as if the Python of another environment had been started."""
+
+    python: Path
+    tests: tuple[str, ...]
+    directory: Path
+
+    def __call__(self) -> int:
+        """Run them, with nothing kept for or known from another run; returns pytest's status."""
+        import pytest  # noqa: PLC0415 - only the processes that run tests need these
+        from hypothesis import Phase, settings  # noqa: PLC0415
+
+        site, copy = str(_site_packages()), str(installed_package(self.python).parent)
+        sys.path[:] = [copy if entry == site else entry for entry in sys.path if entry != TOOLS]
+        sys.executable = str(self.python)
+        sys.prefix = sys.exec_prefix = str(self.python.parent.parent)
+        sys.dont_write_bytecode = False
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(self.directory / "hypothesis")
+        for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+            os.environ.pop(name, None)
+        # The first example that fails is enough.
+        settings.register_profile("faults", phases=[Phase.explicit, Phase.generate])
+        settings.load_profile("faults")
+        importlib.invalidate_caches()
+        options = (
+            f"-c {TREE / 'pyproject.toml'} -x -q --tb=short -p no:cacheprovider --assert=plain"
+        )
+        temporary = f"--basetemp={self.directory / 'tmp'}"
+        return int(pytest.main([*options.split(), "--hypothesis-seed=0", temporary, *self.tests]))
+
+
+@dataclass(frozen=True)
+class Build:
+    """Compiles a tree."""
+
+    tree: Path
+
+    def __call__(self) -> int:
+        """Run setup.py; returns its exit status."""
+        environ = {**os.environ, "KINESIS_FAST_BUILD": BUILD_KIND}
+        command = [sys.executable, "setup.py", "--quiet", "build_ext"]
+        return subprocess.run(command, cwd=self.tree, env=environ, check=False).returncode
 
 
 class Trial:
@@ -205,10 +251,9 @@ class Trial:
     def build_base(self) -> None:
         """Build the tree without a fault, for the builds with one to start from."""
         base = self._directory / "tree"
-        for name in ("src_pyx", PACKAGE, "build/release"):
-            ignored = shutil.ignore_patterns("__pycache__", "bdist.*")
-            if (TREE / name).is_dir():
-                shutil.copytree(TREE / name, base / name, ignore=ignored)
+        for name in ("src_pyx", PACKAGE):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(TREE / name, base / name, ignore=ignored)
         for name in NEEDED_TO_BUILD:
             shutil.copy2(TREE / name, base / name)
         self._build(base)
@@ -247,7 +292,7 @@ class Trial:
             shutil.copytree(self._directory / "tree", tree)
             (tree / fault.file).write_text(changed)
             self._build(tree)
-            for library in tree.glob(f"build/release/lib.*/{PACKAGE}/*/*.so"):
+            for library in tree.glob(f"build/{BUILD_KIND}/lib.*/{PACKAGE}/*/*.so"):
                 shutil.copy2(library, package / library.parent.name / library.name)
         else:
             replace_module(package.parent / fault.file, changed)
@@ -257,24 +302,11 @@ class Trial:
         return Result(fault, *judge(done, limit_s), done.seconds)
 
     def _pytest(self, python: Path, tests: Iterable[str], directory: Path, limit_s: float) -> Done:
-        """Run tests in the tree, with nothing kept for or known from another run."""
-        command = [
-            str(python),
-            "-P",
-            "-m",
-            "pytest",
-            "-c",
-            str(TREE / "pyproject.toml"),
-            "-x",
-            "-q",
-        ]
-        command += ["--tb=short", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-        command += [f"--basetemp={directory / 'tmp'}", *tests]
-        return self._processes.run(command, TREE, directory / "pytest.log", limit_s)
+        run_tests = Tests(python, tuple(tests), directory)
+        return self._processes.run(run_tests, directory / "pytest.log", limit_s)
 
     def _build(self, tree: Path) -> None:
-        command = [sys.executable, "setup.py", "--quiet", "build_ext"]
-        done = self._processes.run(command, tree, tree / "build.log", BUILD_LIMIT_S)
+        done = self._processes.run(Build(tree), tree / "build.log", BUILD_LIMIT_S)
         if done.status != 0:
             raise InvalidError(f"it does not compile:\n{_tail(done.output)}")
 
@@ -287,10 +319,9 @@ def judge(done: Done, limit_s: float) -> tuple[Verdict, str]:
         return Verdict.CRASHED, signal.Signals(-done.status).name
     if done.status == 0:
         return Verdict.SURVIVED, ""
-    if done.status == TESTS_FAILED:
-        lines = done.output.splitlines()
-        failed = (line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR ")))
-        return Verdict.KILLED, next(failed, "")
+    failed = FAILED.search(done.output)
+    if done.status == TESTS_FAILED and failed is not None:
+        return Verdict.KILLED, failed[1]
     return Verdict.INVALID, f"its tests cannot be run:\n{_tail(done.output)}"
 
 
@@ -405,7 +436,11 @@ def report(results: Sequence[Result], seconds: float) -> int:
         print(f"\nSURVIVED {fault.name} (tests/mutants/{fault.room}.toml)\n{fault.description()}")
     if survivors:
         print(ADVICE)
-    n_limit = sum(result.verdict is Verdict.TIME_LIMIT for result in results)
+    n_limit = 0
+    for result in results:
+        if result.verdict is Verdict.TIME_LIMIT:
+            n_limit += 1
+            print(f"doubtful, as only time ran out: {result.fault.room}: {result.fault.name}")
     n_killed = len(results) - len(survivors) - n_invalid
     print(
         f"\n{len(results)} faults: {n_killed} killed ({n_limit} of them by time limit), "
@@ -454,9 +489,24 @@ def _site_packages() -> Path:
     return Path(found.origin).resolve().parent.parent
 
 
-def _end_group(group: int) -> None:
+def _child(what: Callable[[], int], log: Path) -> None:
+    """Lead a group of processes, and end when the function returns, whatever threads are left."""
+    os.setsid()
+    os.chdir(TREE)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
+    status = what()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _end_group(process: ForkServerProcess) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.kill()
 
 
 def _tail(output: str) -> str:

@@ -26,7 +26,7 @@ from kinesis_fast.local.kinesis import LocalKinesis
 
 CHUNKS = DATA / "chunks"
 TIMEOUT_S = 60
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 NO_RETRY = {"experimental_concurrency_retries": "0"}
 
 

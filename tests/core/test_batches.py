@@ -202,6 +202,7 @@ def assert_between(counts: dict[str, int], events: list[Outcome], low: int, high
         assert least <= counts.get(name, 0) <= most, name
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(3))
 def test_the_counters_after_each_request(seed: int) -> None:
     config = output_config(ACCOUNT_OPTIONS)

@@ -25,6 +25,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("level", kernels.levels())
 def test_nothing_outside_of_the_chunk_is_read(level: str) -> None:
     done = run("chunks", level)
@@ -33,6 +34,7 @@ def test_nothing_outside_of_the_chunk_is_read(level: str) -> None:
     assert int(done.stdout) > 10_000
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("level", kernels.levels())
 def test_kernels_touch_nothing_outside_of_their_buffers(level: str) -> None:
     done = run("kernels", level)

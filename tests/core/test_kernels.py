@@ -159,6 +159,7 @@ PIECES = st.lists(
 ).map(b"".join)
 
 
+@pytest.mark.heavy
 @settings(derandomize=True, deadline=None, database=None, max_examples=300)
 @given(PIECES, st.integers(0, 31))
 def test_escape_of_anything(source: bytes, shift: int) -> None:

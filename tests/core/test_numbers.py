@@ -104,6 +104,7 @@ def random_doubles(rng: Random, n_values: int) -> list[float]:
     ]
 
 
+@pytest.mark.heavy
 def test_random_doubles() -> None:
     values = random_doubles(Random(42), 200_000)
 

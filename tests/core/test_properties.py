@@ -82,6 +82,7 @@ def test_random_bytes_inside_an_event(tail: bytes, depth: int) -> None:
     assert_as_oracle(opening + b"\x01" + body + tail, output_config())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "chosen", [{}, {"log_key": "log", "data_keys": "log,a"}, {"time_key": "t"}]
 )

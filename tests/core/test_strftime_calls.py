@@ -55,6 +55,7 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("n_seconds", [1, 2, 60])
 def test_once_per_second(counter: Path, n_seconds: int) -> None:
     preload = " ".join(

@@ -87,6 +87,7 @@ def test_all_characters() -> None:
     assert [data.decode() for data in found[1:]] == [f'{{"a":"{text}"}}' for text in texts[1:]]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("special", ['"', "\\", "\n", "\x00", "é", "世", "🚀", "\ufffd"])
 def test_all_lengths_with_something_special_anywhere(special: str) -> None:
     """There is one record per length and position of the special character."""

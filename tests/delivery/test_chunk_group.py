@@ -85,9 +85,10 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kinesis_fast.storage.directory.os.fsync", lambda _fd: None)
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("no_sync")
 @pytest.mark.parametrize(
-    "n_chunks", [5_000, pytest.param(100_000, marks=pytest.mark.long)], ids=["5k", "100k"]
+    "n_chunks", [2_000, pytest.param(100_000, marks=pytest.mark.long)], ids=["2k", "100k"]
 )
 def test_many_small_chunks_are_few_requests_and_little_memory(
     tmp_path: Path, n_chunks: int
@@ -112,6 +113,7 @@ def test_many_small_chunks_are_few_requests_and_little_memory(
     assert len(transport.requests) <= n_chunks // 250
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("no_sync")
 def test_chunks_that_come_while_a_request_is_under_way(tmp_path: Path) -> None:
     gate = threading.Event()
@@ -282,6 +284,22 @@ def test_a_damaged_chunk_among_others(tmp_path: Path) -> None:
     assert [path.name for path in third.parent.iterdir()] == [third.name + ".damaged"]
 
 
+def test_what_is_pending_of_a_group_that_fails(tmp_path: Path) -> None:
+    """Each of its chunks has its own records, which count as dead when it is damaged later."""
+    leave(tmp_path, (numbered(range(first, first + 4)) for first in range(0, 20, 4)))
+    last = chunk_files(tmp_path)[-1]
+
+    def damage_and_fail(_records: list[bytes]) -> Reply:
+        last.write_bytes(last.read_bytes()[:-1] + b"\xc0")
+        raise SystemExit(1)
+
+    transport = FakeTransport(damage_and_fail)
+    stats = drain(tmp_path, transport)
+    assert transport.sizes[0] == 20
+    assert (stats["delivered"], stats["dead"]) == (16, 4)
+
+
+@pytest.mark.heavy
 @pytest.mark.usefixtures("no_sync")
 @pytest.mark.parametrize("failing", [DENIED, raise_it(SystemExit(1))], ids=["hold", "postpone"])
 def test_the_account_of_a_group_that_fails_in_part(tmp_path: Path, failing: Step) -> None:
@@ -301,6 +319,7 @@ def test_the_account_of_a_group_that_fails_in_part(tmp_path: Path, failing: Step
     assert not chunk_files(tmp_path)
 
 
+@pytest.mark.heavy
 def test_a_pick_does_not_look_at_the_whole_backlog(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

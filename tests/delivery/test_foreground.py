@@ -270,7 +270,8 @@ def test_a_refused_record_is_found_by_halving(code: str, bad: set[int]) -> None:
 def test_a_service_that_refuses_everything_kills_nothing(
     n_records: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport = FakeTransport(then=error(400, "ValidationException", "no such shard"))
+    refused = error(400, "ValidationException", "no such shard")
+    transport = FakeTransport(*[refused] * (2 * MAX_REFUSALS))  # then it accepts: no test hangs
     output = new_output(transport)
     assert output.flush(numbered(range(n_records)), "app") is RETRY
     assert_stats(output, in_=n_records, returned=n_records, dead=0)

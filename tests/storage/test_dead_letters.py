@@ -181,6 +181,7 @@ assert shared.n_lost == 0
 """
 
 
+@pytest.mark.heavy
 def test_threads_and_processes_share_a_directory(root: Path) -> None:
     processes = [
         subprocess.Popen(

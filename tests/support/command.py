@@ -6,11 +6,27 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import TracebackType
 
 from kinesis_fast.local.kinesis import LocalKinesis
 
 COMMAND = str(Path(sys.executable).with_name("kinesis-fast"))
 TIMEOUT_S = 60
+
+
+class Started(subprocess.Popen[str]):
+    """A command that ends when its test fails: nothing waits for it then."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for its end."""
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, traceback)
 
 
 def as_arguments(options: Mapping[str, str]) -> list[str]:
@@ -37,9 +53,9 @@ def run_command(
 
 def start_command(
     *arguments: str, stdin: int = subprocess.PIPE, stderr: int = subprocess.PIPE
-) -> subprocess.Popen[str]:
+) -> Started:
     """Start the command without waiting for it."""
-    return subprocess.Popen(
+    return Started(
         [COMMAND, *arguments],
         stdin=stdin,
         stdout=subprocess.PIPE,

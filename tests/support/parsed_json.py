@@ -18,6 +18,9 @@ def _refuse(constant: str) -> Never:
     raise ValueError(f"{constant} is not JSON")
 
 
+_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_refuse)
+
+
 def plain(value: Any, dot: str | None = None) -> Any:
     """Return a decoded value as parsed() returns its JSON."""
     if isinstance(value, Pairs):
@@ -35,7 +38,7 @@ def plain(value: Any, dot: str | None = None) -> Any:
 
 def parsed(data: bytes) -> Any:
     """Return parsed JSON; of duplicate keys the last one counts."""
-    return json.loads(data, parse_int=Number, parse_float=Number, parse_constant=_refuse)
+    return _DECODER.decode(data.decode())
 
 
 def everywhere(value: Any, change: Callable[[Any], Any]) -> Any:

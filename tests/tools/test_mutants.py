@@ -21,6 +21,9 @@ def test_limit():
     program = "from kinesis_fast.limits import *; assert MAX_RECORDS_PER_REQUEST == 500"
     subprocess.run([sys.executable, "-P", "-c", program], check=True)
 """
+LOGS_AN_ERROR = f"{IMPORT}import logging\n" + NOTICES.removeprefix(IMPORT).replace(
+    "assert", "logging.error('500?'); assert"
+)
 IGNORES = f"{IMPORT}def test_limit(): assert MAX_RECORDS_PER_REQUEST > 0\n"
 HANGS = f"{IMPORT}import time\ndef test_limit(): time.sleep(60 * (500 - MAX_RECORDS_PER_REQUEST))\n"
 CRASHES = f"{IMPORT}import os\ndef test_limit(): MAX_RECORDS_PER_REQUEST == 500 or os.abort()\n"
@@ -47,7 +50,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return run_with
 
 
-@pytest.mark.parametrize("test", [NOTICES, NOTICES_IN_A_CHILD])
+@pytest.mark.parametrize("test", [NOTICES, NOTICES_IN_A_CHILD, LOGS_AN_ERROR])
 def test_a_fault_that_a_test_notices(run: Run, test: str) -> None:
     status, output = run(test)
     assert status == 0
@@ -71,6 +74,7 @@ def test_a_hang_is_ended_and_called_so(run: Run) -> None:
     assert status == 0
     assert "killed by time limit" in output
     assert "1 killed (1 of them by time limit)" in output
+    assert "doubtful, as only time ran out: room: one record less" in output
 
 
 def test_a_crash_is_called_so(run: Run) -> None:

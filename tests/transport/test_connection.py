@@ -95,7 +95,7 @@ class FakePeer:
 )
 def test_a_response_that_drips(response: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time-out bounds the whole response, not the wait for each byte."""
-    peer = FakePeer((at_s, bytes([byte])) for at_s, byte in enumerate(response))
+    peer = FakePeer((0.7 * number, bytes([byte])) for number, byte in enumerate(response))
     with pytest.raises(TransportError, match="timed out while waiting for a complete response"):
         peer.exchange(b"body", monkeypatch)
     assert peer.now_s == pytest.approx(TIMEOUT_S, abs=0.01)

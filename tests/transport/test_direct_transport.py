@@ -49,6 +49,7 @@ def test_a_kept_connection_without_a_response_is_replaced_once(
         assert server.n_connections == 3
 
 
+@pytest.mark.heavy
 def test_responses_belong_to_their_requests_whatever_connections_do() -> None:
     chance = random.Random(7)
 

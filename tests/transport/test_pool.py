@@ -207,6 +207,7 @@ def test_closing_closes_what_is_kept_and_what_is_in_use() -> None:
         assert closed[0].wait(10)
 
 
+@pytest.mark.heavy
 def test_a_connection_for_each_request_under_way() -> None:
     together = threading.Barrier(4)
 
