@@ -12,9 +12,10 @@ from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.delivery.background import Background
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
-from kinesis_fast.delivery.context import REAL_TIME, DeliveryContext, Timing
+from kinesis_fast.delivery.context import REAL_TIME, DeliveryContext, Pauses, Timing
 from kinesis_fast.delivery.foreground import Foreground
 from kinesis_fast.delivery.protocols import Chunk, Encoder, Mode
+from kinesis_fast.delivery.refusals import Refusals
 from kinesis_fast.delivery.resume import ResumeMemory
 from kinesis_fast.delivery.spooled import Spooled
 from kinesis_fast.delivery.thread_pool import ThreadPool
@@ -200,9 +201,11 @@ class KinesisOutput:
             AdaptiveConcurrency(config.max_in_flight, self._timing.random),
             ThreadPool("kinesis-fast-delivery", self._log),
             ResumeMemory(self._timing.clock),
+            Refusals(self._stats.n_delivered),
             self._stats,
             watchdog,
             self._timing,
+            Pauses(self._timing),
             self._log,
             DeadLetters.open(config, self._log, self._timing.clock)
             if config.dead_letter_dir

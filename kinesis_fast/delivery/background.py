@@ -1,10 +1,10 @@
 """Deliveries in the background without a spool, as the Go plugin's experimental_concurrency."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
-from kinesis_fast.delivery.context import DeliveryContext
+from kinesis_fast.delivery.context import DeliveryContext, Pauses
 from kinesis_fast.delivery.foreground import n_bytes_of
 from kinesis_fast.delivery.protocols import Chunk
 from kinesis_fast.delivery.retry import backoff_s
@@ -58,6 +58,7 @@ class Background:
 
     def __init__(self, context: DeliveryContext, n_slots: int, n_retries: int) -> None:
         self._context = context
+        self._last_context = replace(context, pauses=Pauses(context.timing))  # of tries after close
         self._n_slots = n_slots
         self._n_retries = n_retries
         self._changed = threading.Condition(threading.Lock())
@@ -98,12 +99,20 @@ class Background:
                 account.close()
 
     def close(self, timeout_s: float) -> bool:
-        """Try what waits once more, and wait for all. Returns whether nothing is in flight."""
+        """Try what waits once more, and wait for all. Returns whether nothing is in flight.
+
+        That try is the last that a record gets, so it may make pauses of its own until the time
+        is up.
+        """
         self._context.threads.revive()
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: not self._copies, timeout_s)
+        self._context.pauses.end()
+        with self._changed:
+            is_idle = self._changed.wait_for(lambda: not self._copies, timeout_s)
+        self._last_context.pauses.end()
+        return is_idle
 
     def _has_free_slot(self) -> bool:
         return not self._n_waiting and len(self._copies) < self._n_slots
@@ -159,7 +168,8 @@ class Background:
             self._failure = error
         except BaseException:  # SystemExit, for instance: it must not end the host
             log.exception("chunk '%s': unexpected failure", copy.name)
-        if copy.n_tries > self._n_retries and not copy.is_settled:
+        has_retries = copy.n_tries <= self._n_retries or (self._is_closing and not was_last)
+        if not has_retries and not copy.is_settled:
             log.error(
                 "chunk '%s': %d records are given up and lost after %d retries",
                 *(copy.name, copy.account.n_pending, self._n_retries),
@@ -172,7 +182,8 @@ class Background:
             self._wait_to_retry(copy)
 
     def _run(self, copy: _Copy) -> bool:
-        delivery = ChunkDelivery(self._context, copy.chunk, copy.tag, copy.account, copy.settled)
+        context = self._last_context if copy.is_last else self._context
+        delivery = ChunkDelivery(context, copy.chunk, copy.tag, copy.account, copy.settled)
         try:
             is_complete = delivery.run()
         finally:

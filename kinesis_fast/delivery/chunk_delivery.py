@@ -308,15 +308,16 @@ class ChunkDelivery:
             wait_s = None
             if verdict.outcome is not Outcome.BLOCKED:
                 wait_s = budget.pause_s(self._context, attempts, timing.clock() - started)
-            if wait_s is None:
-                self.failure_reason = self.failure_reason or _describe(verdict, attempts)
+            if wait_s is not None:
+                reason = printable(verdict.reason, MAX_REASON)
+                self._context.log.debug(
+                    "chunk '%s': next attempt in %.2f s: %s", self.tag, wait_s, reason
+                )
+            if wait_s is None or not self._pause(wait_s):
+                end = "" if wait_s is None else "; close() ended the pause before the next attempt"
+                self.failure_reason = self.failure_reason or _describe(verdict, attempts) + end
                 self.stop()
                 return False
-            reason = printable(verdict.reason, MAX_REASON)
-            self._context.log.debug(
-                "chunk '%s': next attempt in %.2f s: %s", self.tag, wait_s, reason
-            )
-            self._pause(wait_s)
         return False
 
     def _close_in(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
@@ -331,12 +332,12 @@ class ChunkDelivery:
             self.is_refused = True
             self.stop()
 
-    def _pause(self, wait_s: float) -> None:
-        """Wait between two attempts; `stop` ends it."""
-        if wait_s:
-            with self._lock:
-                if not self._is_stopped:
-                    self._context.timing.wait(self._stopped, wait_s)
+    def _pause(self, wait_s: float) -> bool:
+        """Wait between two attempts; `stop` ends it. Returns False when close() has ended it."""
+        if not wait_s:
+            return True
+        with self._lock:
+            return self._is_stopped or self._context.pauses.wait(self._stopped, wait_s)
 
 
 def _describe(verdict: Verdict, attempts: int) -> str:

@@ -55,7 +55,8 @@ class Foreground:
             context.watchdog.end(account, returned=not is_done)
 
     def close(self, timeout_s: float) -> bool:
-        """Do nothing: a delivery ends with its call. Returns whether nothing is in flight."""
+        """End the pauses: a delivery ends with its call. Returns whether nothing is in flight."""
+        self._context.pauses.end()
         return True
 
 

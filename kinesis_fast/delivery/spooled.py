@@ -125,6 +125,8 @@ class Spooled:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
+        self._context.pauses.end()
+        with self._changed:
             is_idle = self._changed.wait_for(lambda: not self._workers, timeout_s)
             self._is_stopped = True
             deliveries = dict(self._deliveries)
