@@ -324,15 +324,20 @@ class Spooled:
                 if not is_complete:
                     group.note(delivery)
             finally:
-                delivery.close()
-            try:
-                group.end(delivery, is_complete=is_complete)
-            except BaseException:
-                group.end(delivery, is_complete=is_complete)  # what the exception kept it from
-                raise
-            finally:
-                with self._changed:
-                    self._deliveries.pop(delivery, None)
+                try:
+                    delivery.close()
+                finally:
+                    self._end(delivery, group, is_complete)
+
+    def _end(self, delivery: ChunkDelivery, group: ChunkGroup, is_complete: bool) -> None:
+        try:
+            group.end(delivery, is_complete=is_complete)
+        except BaseException:
+            group.end(delivery, is_complete=is_complete)  # what the exception kept it from
+            raise
+        finally:
+            with self._changed:
+                self._deliveries.pop(delivery, None)
 
     def _hold(self, delivery: ChunkDelivery) -> None:
         """Let all chunks wait: the service takes nothing. This one is due first, being older."""

@@ -89,15 +89,16 @@ class Run:
             done = self._bring(output)
             self._wait(self._has_arrived, 2.0)
         self._wait(lambda: output.stats()["pending"] == 0, PATIENCE_S)
+        started = time.monotonic()
+        output.close(PATIENCE_S)
+        close_s = time.monotonic() - started
         where = f"{error.__name__} at {interruption.place} (line {at})"
         assert set(numbers(self._steps.kept)) == set(RECORDS), where
         stats: dict[str, int] = output.stats()
         assert stats["pending"] == 0, (where, stats)
         assert stats["dead"] == 0, (where, stats)
         assert_balanced(stats)
-        started = time.monotonic()
-        output.close(PATIENCE_S)
-        assert time.monotonic() - started < PATIENCE_S / 2, f"{where}: close() waits"
+        assert close_s < PATIENCE_S / 2, f"{where}: close() waits"
         return interruption
 
     def _bring(self, output: KinesisOutput) -> FlushResult:
