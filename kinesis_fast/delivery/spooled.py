@@ -319,7 +319,7 @@ class Spooled:
                 delivery.stop()
             is_complete = delivery.run()
             return is_complete
-        finally:
+        finally:  # an exception at any line skips no other step
             try:
                 if not is_complete:
                     group.note(delivery)
@@ -327,17 +327,14 @@ class Spooled:
                 try:
                     delivery.close()
                 finally:
-                    self._end(delivery, group, is_complete)
-
-    def _end(self, delivery: ChunkDelivery, group: ChunkGroup, is_complete: bool) -> None:
-        try:
-            group.end(delivery, is_complete=is_complete)
-        except BaseException:
-            group.end(delivery, is_complete=is_complete)  # what the exception kept it from
-            raise
-        finally:
-            with self._changed:
-                self._deliveries.pop(delivery, None)
+                    try:
+                        group.end(delivery, is_complete=is_complete)
+                    except BaseException:
+                        group.end(delivery, is_complete=is_complete)  # what it kept `end` from
+                        raise
+                    finally:
+                        with self._changed:
+                            self._deliveries.pop(delivery, None)
 
     def _hold(self, delivery: ChunkDelivery) -> None:
         """Let all chunks wait: the service takes nothing. This one is due first, being older."""

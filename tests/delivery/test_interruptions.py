@@ -11,28 +11,19 @@ from pathlib import Path
 import pytest
 from chunks import output_config
 from fake_transport import FakeTime, FakeTransport, accept, fail, raise_it
-from interruptions import Interruption
+from interruptions import ERRORS, MODES, MODULES, Interruption
 from outputs import assert_balanced, numbered, numbers
 from served_steps import ServedSteps
 
 from kinesis_fast import FlushResult, KinesisOutput, Transport, TransportError
 from kinesis_fast.transport.client import open_transport
 
-MODULES = ("delivery", "stats.py", "output.py")
-ERRORS = (MemoryError, KeyboardInterrupt, OSError)
 BAD = b"\x92\x92\x00\x80\x07"  # the body is not a map
 RECORDS = range(1200)
 CHUNK = numbered(RECORDS[:700]) + BAD + numbered(RECORDS[700:]) + b"\xc1"
 PATIENCE_S = 20.0
 PARTS = 4  # of the lines, so that several processes can share the work
 TRANSPORTS = ("fake", "direct", "botocore")
-MODES: dict[str, dict[str, str]] = {
-    "plain": {},
-    "keyed": {"partition_key": "n"},
-    "background": {"experimental_concurrency": "1"},
-    "spooled": {"experimental_concurrency": "1", "spool_dir": "{}/spool"},
-}
-
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
