@@ -26,6 +26,7 @@ class _Copy:
         settled: a bit per event that needs no sending any more.
         is_begun: whether a thread delivers it.
         n_tries: tries so far.
+        is_waiting: whether its next try is not due yet.
         is_last: whether no further try follows the next one.
         is_settled: whether every record is settled.
         is_over: whether nothing is left to do for it.
@@ -37,6 +38,7 @@ class _Copy:
     settled: bytearray = field(default_factory=bytearray)
     is_begun: bool = False
     n_tries: int = 0
+    is_waiting: bool = False
     is_last: bool = False
     is_settled: bool = False
     is_over: bool = False
@@ -64,7 +66,6 @@ class Background:
         self._changed = threading.Condition(threading.Lock())
         self._is_closing = False
         self._copies: set[_Copy] = set()
-        self._n_waiting = 0  # of them, before their next try
         self._failure: SendFailureTimeout | None = None  # for the next call
 
     def take_over(self, chunk: Chunk, tag: str) -> bool:
@@ -115,7 +116,8 @@ class Background:
         return is_idle
 
     def _has_free_slot(self) -> bool:
-        return not self._n_waiting and len(self._copies) < self._n_slots
+        is_one_waiting = any(copy.is_waiting for copy in list(self._copies))
+        return not is_one_waiting and len(self._copies) < self._n_slots
 
     def _start(self, copy: _Copy) -> bool:
         """Begin to deliver it; False when that is not possible."""
@@ -139,6 +141,7 @@ class Background:
         """Let go of a copy, unless a thread delivers it already."""
         with self._changed:
             if not copy.is_begun:
+                self._changed.notify_all()
                 self._copies.discard(copy)
         if copy not in self._copies:
             self._context.watchdog.end(copy, returned=True)
@@ -154,8 +157,8 @@ class Background:
         # Records that were given up did not arrive: for the watchdog the time goes on.
         self._context.watchdog.end(copy, returned=not copy.is_settled)
         with self._changed:
+            self._changed.notify_all()  # first, so that no exception comes in between
             self._copies.discard(copy)
-            self._changed.notify_all()
 
     def _try(self, copy: _Copy) -> None:
         """Deliver what is left of a copy; if that fails, wait, or give it up."""
@@ -200,10 +203,10 @@ class Background:
         )
         due = timing.clock() + wait_s
         with self._changed:
-            self._n_waiting += 1
+            copy.is_waiting = True
             try:
                 while not self._is_closing and (left_s := due - timing.clock()) > 0:
                     timing.wait(self._changed, left_s)
                 copy.is_last = self._is_closing
             finally:
-                self._n_waiting -= 1
+                copy.is_waiting = False

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from chunks import output_config
-from fake_transport import FakeTime, FakeTransport, accept, fail, raise_it
+from fake_transport import FakeTime, FakeTransport, accept, error, fail, raise_it
 from interruptions import ERRORS, MODES, MODULES, Interruption
 from outputs import assert_balanced, numbered, numbers
 from served_steps import ServedSteps
@@ -36,8 +36,9 @@ def _end_a_hang() -> Iterator[None]:
 
 
 def steps() -> FakeTransport:
-    """Some requests fail, partly or as a whole."""
-    return FakeTransport(accept, fail(3, 5), raise_it(TransportError("reset")), fail(0))
+    """Some requests fail, partly or as a whole; one of them ends a flush, or a try."""
+    denied = error(400, "AccessDeniedException")
+    return FakeTransport(accept, fail(3, 5), raise_it(TransportError("reset")), fail(0), denied)
 
 
 class Run:
@@ -66,11 +67,11 @@ class Run:
         self._steps = served.transport = steps()
         self._transport = transport or self._steps
 
-    def interrupted(self, at: int, error: type[BaseException]) -> Interruption:
+    def interrupted(self, at: int, kind: type[BaseException]) -> Interruption:
         """Deliver the chunk; assert that all of it arrived and that the account is right."""
         timing = FakeTime(chance=0.0).timing()
         output = KinesisOutput(output_config(self._options), self._transport, timing=timing)
-        interruption = Interruption(MODULES, at, error)
+        interruption = Interruption(MODULES, at, kind)
         with interruption.active():
             done = self._bring(output)
             self._wait(lambda: done is not FlushResult.OK or self._has_arrived(), 2.0)
@@ -83,7 +84,7 @@ class Run:
         started = time.monotonic()
         output.close(PATIENCE_S)
         close_s = time.monotonic() - started
-        where = f"{error.__name__} at {interruption.place} (line {at})"
+        where = f"{kind.__name__} at {interruption.place} (line {at})"
         assert set(numbers(self._steps.kept)) == set(RECORDS), where
         stats: dict[str, int] = output.stats()
         assert stats["pending"] == 0, (where, stats)

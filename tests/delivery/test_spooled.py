@@ -532,6 +532,32 @@ def test_close_loses_nothing_while_a_delivery_ends(
     assert numbers(transport.kept) == list(range(30))
 
 
+def test_a_delivery_that_cannot_be_closed_is_complete_nevertheless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, n_calls = ChunkDelivery.close, 0
+
+    def fail_once(delivery: ChunkDelivery) -> int:
+        nonlocal n_calls
+        n_calls += 1
+        n_records = close(delivery)
+        if n_calls == 1:
+            raise MemoryError
+        return n_records
+
+    monkeypatch.setattr(ChunkDelivery, "close", fail_once)
+    transport = FakeTransport()
+    output = spooling(transport, tmp_path)
+    for first in (0, 600):
+        assert output.flush(numbered(range(first, first + 600))) is OK
+        eventually(lambda first=first: len(transport.kept) >= first + 600)
+    eventually(lambda: not mode_of(output)._workers)
+    output.close(PATIENCE_S)
+    assert numbers(transport.kept) == list(range(1200))
+    assert_stats(output, delivered=1200, pending=0)
+    assert not chunk_files(tmp_path)
+
+
 def test_a_full_disk_returns_the_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
