@@ -112,12 +112,15 @@ class ChunkDelivery:
         return self._settlement.settled_events()
 
     def close(self) -> int:
-        """Let go of the chunk and of all memory; no thread may be at work.
+        """Let go of the chunk and of all memory.
+
+        It waits for the threads once more: an exception may have kept `run` from that.
 
         Returns:
             The number of records that are not settled. They stay pending in the chunk's account.
         """
         try:
+            self._wait_for_workers(is_done=False)
             return self._settlement.close(is_complete=self._is_complete)
         finally:
             self._stream.close()

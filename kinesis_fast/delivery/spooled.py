@@ -260,6 +260,7 @@ class Spooled:
         context = self._context
         try:
             tag, payload, settled = entry.stored.read()[:3]
+            settled = entry.settled or settled
             if entry.n_pending == NOT_COUNTED:
                 n_records = context.encoder.count(payload, settled)
                 n_resumed = context.encoder.count(payload) - n_records
