@@ -19,7 +19,7 @@ class Flush(threading.Thread):
     """A flush on a thread of its own."""
 
     def __init__(self, output: KinesisOutput, chunk: bytes) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.result: FlushResult | None = None
         self._output = output
         self._chunk = chunk
