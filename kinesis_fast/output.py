@@ -13,9 +13,10 @@ from kinesis_fast.config import OutputConfig
 from kinesis_fast.config.missing_keys import missing_keys
 from kinesis_fast.delivery.background import Background
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
-from kinesis_fast.delivery.context import REAL_TIME, DeliveryContext, Timing
+from kinesis_fast.delivery.context import REAL_TIME, DeliveryContext, Pauses, Timing
 from kinesis_fast.delivery.foreground import Foreground
 from kinesis_fast.delivery.protocols import Chunk, Encoder, Mode
+from kinesis_fast.delivery.refusals import Refusals
 from kinesis_fast.delivery.resume import ResumeMemory
 from kinesis_fast.delivery.spooled import Spooled
 from kinesis_fast.delivery.thread_pool import ThreadPool
@@ -90,8 +91,8 @@ class KinesisOutput:
         self._timing = timing
         self._is_closed = False
         self._start_anew()
-        self._begin_call()
-        self._end_call()
+        self._begin_call(self)
+        self._end_call(self)
         _OUTPUTS.add(self)
 
     def __enter__(self) -> Self:
@@ -122,11 +123,16 @@ class KinesisOutput:
             SendFailureTimeout: SEND_FAILURE_TIMEOUT has passed; what is left counts as returned.
             TypeError: the chunk is not bytes-like.
         """
-        mode = self._begin_call()
+        call = object()
         try:
+            mode = self._begin_call(call)
             return FlushResult.OK if mode.take_over(chunk, tag) else FlushResult.RETRY
         finally:
-            self._end_call()
+            try:
+                self._end_call(call)
+            except BaseException:  # or close() would wait for this call
+                self._end_call(call)
+                raise
 
     def stats(self) -> Stats:
         """Return the counters as they are now; see Stats."""
@@ -149,7 +155,7 @@ class KinesisOutput:
         parts.mode.close(timeout_s)
         with self._changed:
             left_s = max(0.0, end - self._timing.clock())
-            self._changed.wait_for(lambda: not self._n_calls, left_s)
+            self._changed.wait_for(lambda: not self._calls, left_s)
         parts.context.threads.close()
         parts.context.watchdog.close()
         n_left = self._stats.snapshot()["pending"]
@@ -163,23 +169,24 @@ class KinesisOutput:
     def _start_anew(self) -> None:
         """Forget counters, locks, connections and all that is in flight, without touching them."""
         self._changed = threading.Condition(threading.Lock())
-        self._n_calls = 0
+        self._calls: set[object] = set()  # of flush, that have not returned
         self._stats = Counters()
         self._parts: _Parts | None = None
 
-    def _begin_call(self) -> Mode:
-        """Count a call of flush; at the start and after a fork, open what deliveries need."""
+    def _begin_call(self, call: object) -> Mode:
+        """Note a call of flush; at the start and after a fork, open what deliveries need."""
         with self._changed:
             if self._is_closed:
                 raise ClosedError("flush() after close(): this output takes no more chunks")
             if self._parts is None:
                 self._parts = self._make_parts()
-            self._n_calls += 1
+            self._calls.add(call)
             return self._parts.mode
 
-    def _end_call(self) -> None:
+    def _end_call(self, call: object) -> None:
+        """End a call, if it has begun; a second time does nothing."""
         with self._changed:
-            self._n_calls -= 1
+            self._calls.discard(call)
             self._changed.notify_all()
 
     def _make_parts(self) -> _Parts:
@@ -198,9 +205,11 @@ class KinesisOutput:
             AdaptiveConcurrency(config.max_in_flight, self._timing.random),
             ThreadPool("kinesis-fast-delivery", self._log),
             ResumeMemory(self._timing.clock),
+            Refusals(self._stats.n_delivered),
             self._stats,
             watchdog,
             self._timing,
+            Pauses(self._timing),
             self._log,
             missing_keys(config),
             DeadLetters.open(config, self._log, self._timing.clock)

@@ -80,6 +80,10 @@ class Counters:
         """Return a copy of all counters as they were at one moment."""
         return Stats(self._counters)
 
+    def n_delivered(self) -> int:
+        """Return how many records were acknowledged so far."""
+        return self._counters["delivered"]
+
     def chunk(self, n_bytes: int) -> None:
         """Count the bytes of a chunk that a flush call brought."""
         self.add({"bytes_in": n_bytes})

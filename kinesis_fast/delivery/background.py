@@ -1,10 +1,10 @@
 """Deliveries in the background without a spool, as the Go plugin's experimental_concurrency."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
-from kinesis_fast.delivery.context import DeliveryContext
+from kinesis_fast.delivery.context import DeliveryContext, Pauses
 from kinesis_fast.delivery.foreground import n_bytes_of
 from kinesis_fast.delivery.protocols import Chunk
 from kinesis_fast.delivery.retry import backoff_s
@@ -27,6 +27,7 @@ class _Copy:
         settled: a bit per event that needs no sending any more.
         is_begun: whether a thread delivers it.
         n_tries: tries since records of it arrived, that one included.
+        is_waiting: whether its next try is not due yet.
         is_last: whether no further try follows the next one.
         is_settled: whether every record is settled.
         is_over: whether nothing is left to do for it.
@@ -38,6 +39,7 @@ class _Copy:
     settled: bytearray = field(default_factory=bytearray)
     is_begun: bool = False
     n_tries: int = 0
+    is_waiting: bool = False
     is_last: bool = False
     is_settled: bool = False
     is_over: bool = False
@@ -59,12 +61,12 @@ class Background:
 
     def __init__(self, context: DeliveryContext, n_slots: int, n_retries: int) -> None:
         self._context = context
+        self._last_context = replace(context, pauses=Pauses(context.timing))  # of tries after close
         self._n_slots = n_slots
         self._n_retries = n_retries
         self._changed = threading.Condition(threading.Lock())
         self._is_closing = False
         self._copies: set[_Copy] = set()
-        self._n_waiting = 0  # of them, before their next try
         self._failure: SendFailureTimeout | None = None  # for the next call
 
     def take_over(self, chunk: Chunk, tag: str) -> bool:
@@ -99,15 +101,24 @@ class Background:
                 account.close()
 
     def close(self, timeout_s: float) -> bool:
-        """Try what waits once more, and wait for all. Returns whether nothing is in flight."""
+        """Try what waits once more, and wait for all. Returns whether nothing is in flight.
+
+        That try is the last that a record gets, so it may make pauses of its own until the time
+        is up.
+        """
         self._context.threads.revive()
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: not self._copies, timeout_s)
+        self._context.pauses.end()
+        with self._changed:
+            is_idle = self._changed.wait_for(lambda: not self._copies, timeout_s)
+        self._last_context.pauses.end()
+        return is_idle
 
     def _has_free_slot(self) -> bool:
-        return not self._n_waiting and len(self._copies) < self._n_slots
+        is_one_waiting = any(copy.is_waiting for copy in list(self._copies))
+        return not is_one_waiting and len(self._copies) < self._n_slots
 
     def _start(self, copy: _Copy) -> bool:
         """Begin to deliver it; False when that is not possible."""
@@ -131,6 +142,7 @@ class Background:
         """Let go of a copy, unless a thread delivers it already."""
         with self._changed:
             if not copy.is_begun:
+                self._changed.notify_all()
                 self._copies.discard(copy)
         if copy not in self._copies:
             self._context.watchdog.end(copy, returned=True)
@@ -146,8 +158,8 @@ class Background:
         # Records that were given up did not arrive: for the watchdog the time goes on.
         self._context.watchdog.end(copy, returned=not copy.is_settled)
         with self._changed:
+            self._changed.notify_all()  # first, so that no exception comes in between
             self._copies.discard(copy)
-            self._changed.notify_all()
 
     def _try(self, copy: _Copy) -> None:
         """Deliver what is left of a copy; if that fails, wait, or give it up."""
@@ -162,7 +174,8 @@ class Background:
             log.error("chunk '%s': unexpected failure\n%s", copy.name, failure_text())
         if copy.account.n_pending < n_before:
             copy.n_tries = 1
-        if copy.n_tries > self._n_retries and not copy.is_settled:
+        has_retries = copy.n_tries <= self._n_retries or (self._is_closing and not was_last)
+        if not has_retries and not copy.is_settled:
             log.error(
                 "chunk '%s': %d records are given up and lost after %d retries",
                 *(copy.name, copy.account.n_pending, self._n_retries),
@@ -175,7 +188,8 @@ class Background:
             self._wait_to_retry(copy)
 
     def _run(self, copy: _Copy) -> bool:
-        delivery = ChunkDelivery(self._context, copy.chunk, copy.tag, copy.account, copy.settled)
+        context = self._last_context if copy.is_last else self._context
+        delivery = ChunkDelivery(context, copy.chunk, copy.tag, copy.account, copy.settled)
         try:
             is_complete = delivery.run()
         finally:
@@ -192,10 +206,10 @@ class Background:
         )
         due = timing.clock() + wait_s
         with self._changed:
-            self._n_waiting += 1
+            copy.is_waiting = True
             try:
                 while not self._is_closing and (left_s := due - timing.clock()) > 0:
                     timing.wait(self._changed, left_s)
                 copy.is_last = self._is_closing
             finally:
-                self._n_waiting -= 1
+                copy.is_waiting = False

@@ -112,12 +112,15 @@ class ChunkDelivery:
         return self._settlement.settled_events()
 
     def close(self) -> int:
-        """Let go of the chunk and of all memory; no thread may be at work.
+        """Let go of the chunk and of all memory.
+
+        It waits for the threads once more: an exception may have kept `run` from that.
 
         Returns:
             The number of records that are not settled. They stay pending in the chunk's account.
         """
         try:
+            self._wait_for_workers(is_done=False)
             return self._settlement.close(is_complete=self._is_complete)
         finally:
             self._stream.close()
@@ -310,15 +313,16 @@ class ChunkDelivery:
             wait_s = None
             if verdict.outcome is not Outcome.BLOCKED:
                 wait_s = budget.pause_s(self._context, in_vain, timing.clock() - started)
-            if wait_s is None:
-                self.failure_reason = self.failure_reason or _describe(verdict, attempts)
+            if wait_s is not None:
+                reason = printable(verdict.reason, MAX_REASON)
+                self._context.log.debug(
+                    "chunk '%s': next attempt in %.2f s: %s", self.tag, wait_s, reason
+                )
+            if wait_s is None or not self._pause(wait_s):
+                end = "" if wait_s is None else "; close() ended the pause before the next attempt"
+                self.failure_reason = self.failure_reason or _describe(verdict, attempts) + end
                 self.stop()
                 return False
-            reason = printable(verdict.reason, MAX_REASON)
-            self._context.log.debug(
-                "chunk '%s': next attempt in %.2f s: %s", self.tag, wait_s, reason
-            )
-            self._pause(wait_s)
         return False
 
     def _close_in(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
@@ -333,12 +337,12 @@ class ChunkDelivery:
             self.is_refused = True
             self.stop()
 
-    def _pause(self, wait_s: float) -> None:
-        """Wait between two attempts; `stop` ends it."""
-        if wait_s:
-            with self._lock:
-                if not self._is_stopped:
-                    self._context.timing.wait(self._stopped, wait_s)
+    def _pause(self, wait_s: float) -> bool:
+        """Wait between two attempts; `stop` ends it. Returns False when close() has ended it."""
+        if not wait_s:
+            return True
+        with self._lock:
+            return self._is_stopped or self._context.pauses.wait(self._stopped, wait_s)
 
 
 def _describe(verdict: Verdict, attempts: int) -> str:

@@ -40,6 +40,7 @@ class Entry:
             earlier run's chunk.
         n_failures: how often it failed for reasons of its own.
         is_done: whether nothing is left to do for it.
+        settled: what its last try knew, a bit per event; the disk may know less.
     """
 
     due: float
@@ -48,6 +49,7 @@ class Entry:
     n_pending: int = field(compare=False, default=NOT_COUNTED)
     n_failures: int = field(compare=False, default=0)
     is_done: bool = field(compare=False, default=False)
+    settled: bytes = field(compare=False, default=b"")
 
     @property
     def may_share(self) -> bool:
@@ -124,15 +126,16 @@ class ChunkGroup:
             is_complete: what its run() returned.
         """
         n_pending = self._account.n_pending
-        left: list[tuple[Entry, int]] = []
+        left: list[tuple[Entry, int, bytes]] = []
         for chunk, bits in self._split_bits(delivery.settled_events()):
             is_whole = is_complete if self._is_single else _is_whole(bits, chunk.n_events)
             if not is_whole:
-                left.append((chunk.entry, self._count(chunk.payload, bits)))
-        for number, (entry, n_own) in enumerate(left):  # the last one has what is left over
+                left.append((chunk.entry, self._count(chunk.payload, bits), bits))
+        for number, (entry, n_own, bits) in enumerate(left):  # the last one has what is left over
+            entry.settled = bits
             entry.n_pending = n_own if number < len(left) - 1 else n_pending
             n_pending -= n_own
-        left_numbers = {entry.number for entry, _ in left}
+        left_numbers = {entry.number for entry, _, _ in left}
         for entry in self.entries:
             if entry.number not in left_numbers:
                 entry.n_pending = 0

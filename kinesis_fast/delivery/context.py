@@ -9,6 +9,7 @@ from typing import Final
 
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
 from kinesis_fast.delivery.protocols import DeadLetters, Encoder
+from kinesis_fast.delivery.refusals import Refusals
 from kinesis_fast.delivery.resume import ResumeMemory
 from kinesis_fast.delivery.thread_pool import ThreadPool
 from kinesis_fast.logs import Log
@@ -35,6 +36,41 @@ class Timing:
 REAL_TIME: Final = Timing()
 
 
+class Pauses:
+    """The pauses of deliveries between two attempts, which close() ends; for any thread.
+
+    Args:
+        timing: how to wait.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._conditions: list[threading.Condition] = []  # one for each thread that waits
+        self._is_over = False
+
+    def wait(self, condition: threading.Condition, seconds: float) -> bool:
+        """Wait until the time is up, or until the condition, whose lock is held, is notified.
+
+        Returns:
+            False when `end` has ended the wait, or was called before.
+        """
+        self._conditions.append(condition)
+        try:
+            if not self._is_over:
+                self._timing.wait(condition, seconds)
+        finally:
+            self._conditions.remove(condition)
+        return not self._is_over
+
+    def end(self) -> None:
+        """End all waits, those that come later too; the caller holds no lock of a delivery."""
+        # A wait that does not see this stands in the list, with its lock held until it waits.
+        self._is_over = True
+        for condition in list(self._conditions):
+            with condition:
+                condition.notify_all()
+
+
 @dataclass(frozen=True)
 class DeliveryContext:
     """What a delivery needs besides its chunk; all deliveries of an output share one.
@@ -47,9 +83,11 @@ class DeliveryContext:
         concurrency: how many may be in flight just now.
         threads: run the deliveries, and help them.
         resume: what was settled of chunks that went back to the host.
+        refusals: which records the service has refused.
         stats: the counters.
         watchdog: measures how long nothing has been acknowledged.
         timing: clock and waits.
+        pauses: the waits of a delivery between two attempts.
         log: takes the lines about deliveries.
         missing_keys: by counter, what to say about records that lack a key, and a hint.
         dead_letters: keep records that can never be delivered; None: they are only counted.
@@ -62,9 +100,11 @@ class DeliveryContext:
     concurrency: AdaptiveConcurrency
     threads: ThreadPool
     resume: ResumeMemory
+    refusals: Refusals
     stats: Counters
     watchdog: Watchdog
     timing: Timing
+    pauses: Pauses
     log: Log
     missing_keys: dict[str, tuple[str, str]]
     dead_letters: DeadLetters | None = None

@@ -49,13 +49,23 @@ class Foreground:
             is_done = is_complete
             return is_done
         finally:
-            account.close()
-            if not is_done:
-                context.resume.put(chunk, tag, bytes(settled))
-            context.watchdog.end(account, returned=not is_done)
+            try:
+                if not is_done:
+                    context.resume.put(chunk, tag, bytes(settled))
+            finally:
+                try:
+                    self._end(account, is_done)
+                except BaseException:
+                    self._end(account, is_done)  # what the exception kept it from
+                    raise
+
+    def _end(self, account: ChunkAccount, is_done: bool) -> None:
+        account.close()
+        self._context.watchdog.end(account, returned=not is_done)
 
     def close(self, timeout_s: float) -> bool:
-        """Do nothing: a delivery ends with its call. Returns whether nothing is in flight."""
+        """End the pauses: a delivery ends with its call. Returns whether nothing is in flight."""
+        self._context.pauses.end()
         return True
 
 

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import NamedTuple
@@ -50,11 +50,10 @@ class ResumeMemory:
         self._max_age_s = max_age_s
         self._secret = os.urandom(32)
         self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[_Identity, int], _Entry] = OrderedDict()
-        self._numbers: dict[_Identity, list[int]] = {}
-        self._shapes: dict[tuple[str, int], int] = {}  # entries by tag and length alone
+        self._entries: OrderedDict[_Identity, tuple[_Entry, ...]] = OrderedDict()
+        # What an exception keeps from being counted down only costs a hash, or a few bytes.
+        self._shapes: Counter[tuple[str, int]] = Counter()  # entries by tag and length alone
         self._n_bytes = 0
-        self._n_put = 0
 
     def take(self, chunk: bytes | bytearray | memoryview, tag: str) -> bytes | None:
         """Return the bits of a chunk that comes again, and forget them; None for a new chunk.
@@ -69,8 +68,7 @@ class ResumeMemory:
                     return None
             identity = self._identify(view, tag)
         with self._lock:
-            numbers = self._numbers.get(identity)
-            return self._drop((identity, numbers[-1])).settled if numbers else None
+            return self._drop(identity, -1).settled if identity in self._entries else None
 
     def put(self, chunk: bytes | bytearray | memoryview, tag: str, settled: bytes) -> None:
         """Remember a chunk that goes back to the host, if any of its events is settled.
@@ -85,19 +83,17 @@ class ResumeMemory:
         with memoryview(chunk) as view:
             identity = self._identify(view, tag)
         with self._lock:
-            self._n_put += 1
-            self._entries[identity, self._n_put] = _Entry(settled, self._clock())
-            self._numbers.setdefault(identity, []).append(self._n_put)
-            shape = identity[:2]
-            self._shapes[shape] = self._shapes.get(shape, 0) + 1
+            self._shapes[identity[:2]] += 1
             self._n_bytes += _n_bytes(identity, settled)
-            while self._n_bytes > self._max_bytes:
-                self._drop(next(iter(self._entries)))
+            entry = _Entry(settled, self._clock())
+            self._entries[identity] = (*self._entries.get(identity, ()), entry)
+            while self._entries and self._n_bytes > self._max_bytes:
+                self._drop(next(iter(self._entries)), 0)
 
     def __len__(self) -> int:
         """Return the number of chunks that are remembered."""
         with self._lock:
-            return len(self._entries)
+            return sum(map(len, self._entries.values()))
 
     def _identify(self, view: memoryview, tag: str) -> _Identity:
         digest = blake2b(view, digest_size=DIGEST_BYTES, key=self._secret).digest()
@@ -106,17 +102,21 @@ class ResumeMemory:
     def _forget_old(self) -> None:
         limit = self._clock() - self._max_age_s
         while self._entries:
-            key, entry = next(iter(self._entries.items()))
-            if entry.since > limit:
+            identity, equal = next(iter(self._entries.items()))
+            if equal[0].since > limit:
                 return
-            self._drop(key)
+            self._drop(identity, 0)
 
-    def _drop(self, key: tuple[_Identity, int]) -> _Entry:
-        identity, number = key
-        entry = self._entries.pop(key)
-        self._numbers[identity].remove(number)
-        if not self._numbers[identity]:
-            del self._numbers[identity]
+    def _drop(self, identity: _Identity, index: int) -> _Entry:
+        """Forget the oldest of equal entries, index 0, or the newest one, -1."""
+        equal = self._entries[identity]
+        entry = equal[index]
+        if len(equal) == 1:
+            del self._entries[identity]
+        else:
+            self._entries[identity] = equal[:-1] if index else equal[1:]
+            if not index:
+                self._entries.move_to_end(identity)
         shape = identity[:2]
         self._shapes[shape] -= 1
         if not self._shapes[shape]:

@@ -101,8 +101,8 @@ class Settlement:
         """Book a request whose content is refused. Returns whether its one record is dead.
 
         A service that refuses everything must not kill everything. So a record is dead only if
-        another one was accepted since the refusal, or if it is larger than a stream takes unless
-        its limit was raised.
+        another one was accepted since the refusal, of this chunk or, see `refusals`, of any other;
+        or if it is larger than a stream takes unless its limit was raised.
         """
         request = in_flight.request
         if in_flight.refused_at is None:
@@ -111,10 +111,17 @@ class Settlement:
         self.n_refusals = 0 if is_blamed else self.n_refusals + 1
         if request.n_records > 1:
             return False
-        if is_blamed or request.n_bytes_of(0) > DEFAULT_MAX_RECORD_BYTES:
+        is_blamed |= request.n_bytes_of(0) > DEFAULT_MAX_RECORD_BYTES
+        if is_blamed or self._context.refusals.refused(self._event_of(request)):
             self._bury(request, 0, verdict.reason)
             return True
         return False
+
+    def _event_of(self, request: Request) -> bytes:
+        """Return the event of a request with one record."""
+        start = request.event_at(0)
+        end, _ = self._context.encoder.span(self._chunk, start)
+        return bytes(memoryview(self._chunk)[start:end])
 
     def settled_events(self) -> bytes:
         """Return the bits of the events that are settled by now."""

@@ -126,6 +126,8 @@ class Spooled:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
+        self._context.pauses.end()
+        with self._changed:
             is_idle = self._changed.wait_for(lambda: not self._workers, timeout_s)
             self._is_stopped = True
             deliveries = dict(self._deliveries)
@@ -261,6 +263,7 @@ class Spooled:
         context = self._context
         try:
             tag, payload, settled = entry.stored.read()[:3]
+            settled = entry.settled or settled
             if entry.n_pending == NOT_COUNTED:
                 n_records = context.encoder.count(payload, settled)
                 n_resumed = context.encoder.count(payload) - n_records
@@ -320,20 +323,22 @@ class Spooled:
                 delivery.stop()
             is_complete = delivery.run()
             return is_complete
-        finally:
+        finally:  # an exception at any line skips no other step
             try:
                 if not is_complete:
                     group.note(delivery)
             finally:
-                delivery.close()
-            try:
-                group.end(delivery, is_complete=is_complete)
-            except BaseException:
-                group.end(delivery, is_complete=is_complete)  # what the exception kept it from
-                raise
-            finally:
-                with self._changed:
-                    self._deliveries.pop(delivery, None)
+                try:
+                    delivery.close()
+                finally:
+                    try:
+                        group.end(delivery, is_complete=is_complete)
+                    except BaseException:
+                        group.end(delivery, is_complete=is_complete)  # what it kept `end` from
+                        raise
+                    finally:
+                        with self._changed:
+                            self._deliveries.pop(delivery, None)
 
     def _hold(self, delivery: ChunkDelivery) -> None:
         """Let all chunks wait: the service takes nothing. This one is due first, being older."""

@@ -36,6 +36,9 @@ class ThreadPool:
     def run(self, task: Task) -> None:
         """Run a task on a thread of its own.
 
+        Args:
+            task: an object that no other call has passed.
+
         Raises:
             RuntimeError: the system has no more threads; the task does not run.
         """
@@ -60,16 +63,22 @@ class ThreadPool:
             self._changed.notify_all()
 
     def _start_missing(self) -> None:
-        """Start or wake a thread for each task that has none; the lock is held."""
+        """Start or wake a thread for each task that has none; the lock is held.
+
+        An exception at any line leaves each task with one thread, or waiting for one, not both.
+        """
         self._threads = {thread for thread in self._threads if thread.is_alive()}
         for thread in self._running.keys() - self._threads:
-            self._tasks.appendleft(self._running.pop(thread))
+            task = self._running[thread]
+            if not any(task is waiting for waiting in self._tasks):
+                self._tasks.appendleft(task)
+            del self._running[thread]
         n_free = len(self._threads) - len(self._running)
         self._changed.notify(len(self._tasks))
         for _ in range(len(self._tasks) - n_free):
             thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._threads.add(thread)  # one that does not start is not alive
             thread.start()
-            self._threads.add(thread)
 
     def _work(self) -> None:
         thread = threading.current_thread()

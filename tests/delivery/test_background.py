@@ -246,6 +246,33 @@ def test_close_ends_when_its_time_is_up(caplog: pytest.LogCaptureFixture) -> Non
     assert_stats(output, in_=2, delivered=2, pending=0)
 
 
+def test_close_notices_the_end_of_a_delivery_that_is_interrupted_there() -> None:
+    class Interrupted(threading.Condition):
+        n_calls = 0
+
+        def notify_all(self) -> None:
+            if threading.current_thread().name == "kinesis-fast-delivery":
+                self.n_calls += 1
+                if self.n_calls == 1:
+                    raise MemoryError
+            super().notify_all()
+
+    gate = Gate()
+    output = new_output(FakeTransport(gate), experimental_concurrency="1")
+    mode = output._parts.mode if output._parts else None
+    assert isinstance(mode, Background)
+    condition = mode._changed = Interrupted(threading.Lock())
+    assert output.flush(numbered([1])) is OK
+    gate.wait_for_arrivals(1)
+    closer = threading.Thread(target=output.close, args=(PATIENCE_S,))
+    closer.start()
+    eventually(lambda: condition._waiters)  # type: ignore[attr-defined]
+    gate.open()
+    closer.join(PATIENCE_S / 2)
+    assert not closer.is_alive()
+    assert condition.n_calls == 2
+
+
 # --- the watchdog ---
 
 

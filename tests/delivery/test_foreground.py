@@ -1,6 +1,7 @@
 """A flush that lasts until its chunk is settled: what is sent, what again, when it ends."""
 
 import logging
+import threading
 
 import pytest
 from chunks import chunk_of, event, event_time
@@ -20,13 +21,14 @@ from fake_transport import (
     raw,
     refuse_if,
 )
-from outputs import assert_stats, new_output, numbered, numbers
+from outputs import Gate, assert_stats, new_output, numbered, numbers
 
 from kinesis_fast import (
     FlushResult,
     SendFailureTimeout,
     TransportError,
 )
+from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.limits import MAX_REFUSALS, RETRY_BUDGET_S
 from kinesis_fast.transport import NotSentError
 
@@ -469,6 +471,38 @@ def test_a_chunk_has_to_be_bytes_like() -> None:
             output.flush(chunk)  # type: ignore[arg-type]
     assert not any(output.stats().values())
     assert output.flush(numbered([1])) is OK
+
+
+# --- exceptions ---
+
+
+def test_no_thread_is_at_work_after_an_exception_where_the_others_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They read the memory of the caller, and count what arrives."""
+    wait, n_calls, gate = ChunkDelivery._wait_for_workers, 0, Gate()
+    opening = threading.Timer(0.05, gate.open)
+
+    def interrupted(delivery: ChunkDelivery, is_done: bool) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 1:
+            opening.start()
+            raise KeyboardInterrupt
+        wait(delivery, is_done)
+
+    def hold_the_helper(records: list[bytes]) -> Reply:
+        if threading.current_thread() is not threading.main_thread():
+            return gate(records)
+        gate.wait_for_arrivals(1)
+        return accept(records)
+
+    monkeypatch.setattr(ChunkDelivery, "_wait_for_workers", interrupted)
+    output = new_output(FakeTransport(then=hold_the_helper), max_in_flight="2")
+    with pytest.raises(KeyboardInterrupt):
+        output.flush(numbered(range(1000)))
+    assert_stats(output, delivered=1000, pending=0, returned=0)
+    opening.join()
 
 
 # --- the watchdog ---

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import faulthandler
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from chunks import output_config
-from fake_transport import FakeTime, FakeTransport, accept, fail, raise_it
-from interruptions import Interruption
+from fake_transport import FakeTime, FakeTransport, accept, error, fail, raise_it
+from interruptions import ERRORS, MODES, MODULES, Interruption
 from outputs import assert_balanced, numbered, numbers
+from served_steps import ServedSteps
 
-from kinesis_fast import FlushResult, KinesisOutput, TransportError
+from kinesis_fast import FlushResult, KinesisOutput, Transport, TransportError
+from kinesis_fast.transport.client import open_transport
 
-MODULES = ("delivery", "stats.py", "output.py")
-ERRORS = (MemoryError, KeyboardInterrupt, OSError)
 BAD = b"\x92\x92\x00\x80\x07"  # the body is not a map
 RECORDS = range(1200)
 CHUNK = numbered(RECORDS[:700]) + BAD + numbered(RECORDS[700:]) + b"\xc1"
 PATIENCE_S = 20.0
-MODES: dict[str, dict[str, str]] = {
-    "plain": {},
-    "keyed": {"partition_key": "n"},
-    "background": {"experimental_concurrency": "1"},
-    "spooled": {"experimental_concurrency": "1", "spool_dir": "{}/spool"},
-}
-
+PARTS = 4  # of the lines, so that several processes can share the work
+TRANSPORTS = ("fake", "direct", "botocore")
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -40,25 +36,42 @@ def _end_a_hang() -> Iterator[None]:
 
 
 def steps() -> FakeTransport:
-    """Some requests fail, partly or as a whole."""
-    return FakeTransport(accept, fail(3, 5), raise_it(TransportError("reset")), fail(0))
+    """Some requests fail, partly or as a whole; one of them ends a flush, or a try."""
+    denied = error(400, "AccessDeniedException")
+    return FakeTransport(accept, fail(3, 5), raise_it(TransportError("reset")), fail(0), denied)
 
 
 class Run:
-    """One chunk, brought until it is settled, with one exception on the way."""
+    """One chunk, brought until it is settled, with one exception on the way.
 
-    def __init__(self, mode: str, in_flight: str, directory: Path) -> None:
+    Args:
+        mode: see MODES.
+        in_flight: max_in_flight.
+        directory: is made.
+        served: where a real transport sends.
+        transport: the real one; None for a fake one.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        in_flight: str,
+        directory: Path,
+        served: ServedSteps,
+        transport: Transport | None = None,
+    ) -> None:
         directory.mkdir()
         options = {name: text.format(directory) for name, text in MODES[mode].items()}
         self._options = {"max_in_flight": in_flight, "dead_letter_dir": f"{directory}/dead"}
         self._options |= options
-        self.transport = steps()
+        self._steps = served.transport = steps()
+        self._transport = transport or self._steps
 
-    def interrupted(self, at: int, error: type[BaseException]) -> Interruption:
+    def interrupted(self, at: int, kind: type[BaseException]) -> Interruption:
         """Deliver the chunk; assert that all of it arrived and that the account is right."""
         timing = FakeTime(chance=0.0).timing()
-        output = KinesisOutput(output_config(self._options), self.transport, timing=timing)
-        interruption = Interruption(MODULES, at, error)
+        output = KinesisOutput(output_config(self._options), self._transport, timing=timing)
+        interruption = Interruption(MODULES, at, kind)
         with interruption.active():
             done = self._bring(output)
             self._wait(lambda: done is not FlushResult.OK or self._has_arrived(), 2.0)
@@ -68,13 +81,16 @@ class Run:
             done = self._bring(output)
             self._wait(self._has_arrived, 2.0)
         self._wait(lambda: output.stats()["pending"] == 0, PATIENCE_S)
-        where = f"{error.__name__} at {interruption.place} (line {at})"
-        assert set(numbers(self.transport.kept)) == set(RECORDS), where
+        started = time.monotonic()
+        output.close(PATIENCE_S)
+        close_s = time.monotonic() - started
+        where = f"{kind.__name__} at {interruption.place} (line {at})"
+        assert set(numbers(self._steps.kept)) == set(RECORDS), where
         stats: dict[str, int] = output.stats()
         assert stats["pending"] == 0, (where, stats)
         assert stats["dead"] == 0, (where, stats)
         assert_balanced(stats)
-        output.close(PATIENCE_S)
+        assert close_s < PATIENCE_S / 2, f"{where}: close() waits"
         return interruption
 
     def _bring(self, output: KinesisOutput) -> FlushResult:
@@ -84,7 +100,7 @@ class Run:
             return FlushResult.RETRY
 
     def _has_arrived(self) -> bool:
-        return len(self.transport.kept) >= len(RECORDS)
+        return len(self._steps.kept) >= len(RECORDS)
 
     @staticmethod
     def _wait(condition: Callable[[], bool], bound_s: float) -> None:
@@ -93,23 +109,40 @@ class Run:
             time.sleep(0.0005)
 
 
-def interrupt_everywhere(mode: str, in_flight: str, tmp_path: Path, step: int) -> None:
-    n_lines = Run(mode, in_flight, tmp_path / "none").interrupted(-1, MemoryError).n_lines
+@pytest.fixture(params=TRANSPORTS)
+def new_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Makes runs with one of the transports; each run has a directory of its own."""
+    directories = (tmp_path / str(number) for number in itertools.count())
+    with ServedSteps().serving() as served:
+        transport = None
+        if request.param != "fake":
+            options = {"endpoint": served.url, "transport": request.param, "max_in_flight": "4"}
+            transport = open_transport(output_config(options))
+        yield lambda mode, in_flight: Run(mode, in_flight, next(directories), served, transport)
+        if transport is not None:
+            transport.close()
+
+
+def interrupt_everywhere(new_run: Callable[[], Run], first: int, step: int) -> None:
+    n_lines = new_run().interrupted(-1, MemoryError).n_lines
     assert n_lines > 300
-    for number in range(step // 2, n_lines, step):
-        kind = ERRORS[number // step % len(ERRORS)]
-        Run(mode, in_flight, tmp_path / str(number)).interrupted(number, kind)
+    for number in range(first, n_lines, step):
+        kind = ERRORS[(number // step + number) % len(ERRORS)]
+        new_run().interrupted(number, kind)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_flight", ["1", "4"])
 @pytest.mark.parametrize("mode", MODES)
-def test_an_exception_at_some_lines(mode: str, in_flight: str, tmp_path: Path) -> None:
-    interrupt_everywhere(mode, in_flight, tmp_path, 61)
+def test_an_exception_at_some_lines(new_run: Callable[..., Run], mode: str, in_flight: str) -> None:
+    interrupt_everywhere(lambda: new_run(mode, in_flight), 30, 61)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("in_flight", ["1", "4"])
 @pytest.mark.parametrize("mode", MODES)
-def test_an_exception_at_every_line(mode: str, in_flight: str, tmp_path: Path) -> None:
-    interrupt_everywhere(mode, in_flight, tmp_path, 1)
+def test_an_exception_at_every_line(
+    new_run: Callable[..., Run], mode: str, in_flight: str, part: int
+) -> None:
+    interrupt_everywhere(lambda: new_run(mode, in_flight), part, PARTS)

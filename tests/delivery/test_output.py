@@ -53,6 +53,26 @@ def test_close_waits_for_the_flush_of_another_thread(monkeypatch: pytest.MonkeyP
     assert results == [OK]
 
 
+def test_close_does_not_wait_for_a_call_that_was_interrupted_at_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = new_output(FakeTransport())
+    end, n_calls = output._end_call, 0
+
+    def interrupted(call: object) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 1:
+            raise KeyboardInterrupt
+        end(call)
+
+    monkeypatch.setattr(output, "_end_call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        output.flush(numbered([1]))
+    assert not output._calls
+    output.close(0.0)
+
+
 def test_on_send_failure_is_called_before_flush_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
     reasons: list[str] = []

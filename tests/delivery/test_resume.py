@@ -21,6 +21,7 @@ from outputs import assert_stats, new_output, numbered, numbers
 
 from kinesis_fast import FlushResult, SendFailureTimeout, TransportError
 from kinesis_fast.delivery.resume import ENTRY_BYTES, ResumeMemory
+from kinesis_fast.stats import ChunkAccount
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
@@ -37,6 +38,30 @@ def test_only_the_rest_is_sent() -> None:
     assert sorted(numbers(transport.kept)) == list(range(1200))
     assert output.flush(chunk, "a") is OK  # a new chunk that equals the first
     assert_stats(output, delivered=2400, resumed=998)
+
+
+def test_a_flush_that_is_interrupted_at_its_end_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    close, n_calls = ChunkAccount.close, 0
+
+    def interrupted(account: ChunkAccount, counter: str = "returned") -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 1:
+            raise KeyboardInterrupt
+        close(account, counter)
+
+    monkeypatch.setattr(ChunkAccount, "close", interrupted)
+    monkeypatch.setenv("SEND_FAILURE_TIMEOUT", "10s")
+    transport = FakeTransport(accept, DENIED)
+    output = new_output(transport)
+    with pytest.raises(KeyboardInterrupt):
+        output.flush(numbered(range(700)), "a")
+    assert_stats(output, in_=700, delivered=500, returned=200)
+    assert output._parts is not None
+    assert not output._parts.context.watchdog._active
+    assert output.flush(numbered(range(700)), "a") is OK
+    assert_stats(output, delivered=700, resumed=500)
+    assert numbers(transport.kept) == list(range(700))
 
 
 @pytest.mark.parametrize(("tag", "change"), [("b", False), ("a", True)])
@@ -223,4 +248,4 @@ def test_memory_is_bounded() -> None:
     assert len(memory) == 0
     assert memory._n_bytes == 0
     assert not memory._shapes
-    assert not memory._numbers
+    assert not memory._entries

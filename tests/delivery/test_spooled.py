@@ -538,6 +538,51 @@ def test_close_loses_nothing_while_a_delivery_ends(
     assert numbers(transport.kept) == list(range(30))
 
 
+@pytest.mark.parametrize("is_raised", [True, False])
+def test_what_arrived_is_not_sent_again_although_progress_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_raised: bool
+) -> None:
+    def fail(chunk: SpooledChunk, progress: bytes) -> bool:
+        if is_raised:
+            raise MemoryError
+        return False
+
+    monkeypatch.setattr(SpooledChunk, "save_progress", fail)
+    transport = FakeTransport(accept, DENIED)
+    output = spooling(transport, tmp_path)
+    assert output.flush(numbered(range(700))) is OK
+    eventually(lambda: len(transport.requests) == 3 and not chunk_files(tmp_path))
+    output.close(PATIENCE_S)
+    assert transport.sizes == [500, 200, 200]
+    assert_stats(output, in_=700, delivered=700, pending=0)
+
+
+def test_a_delivery_that_cannot_be_closed_is_complete_nevertheless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, n_calls = ChunkDelivery.close, 0
+
+    def fail_once(delivery: ChunkDelivery) -> int:
+        nonlocal n_calls
+        n_calls += 1
+        n_records = close(delivery)
+        if n_calls == 1:
+            raise MemoryError
+        return n_records
+
+    monkeypatch.setattr(ChunkDelivery, "close", fail_once)
+    transport = FakeTransport()
+    output = spooling(transport, tmp_path)
+    assert output.flush(numbered(range(600))) is OK
+    eventually(lambda: transport.kept and not mode_of(output)._workers)
+    assert output.flush(numbered(range(600, 1200))) is OK
+    eventually(lambda: len(transport.kept) >= 1200 and not mode_of(output)._workers)
+    output.close(PATIENCE_S)
+    assert numbers(transport.kept) == list(range(1200))
+    assert_stats(output, delivered=1200, pending=0)
+    assert not chunk_files(tmp_path)
+
+
 def test_a_full_disk_returns_the_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

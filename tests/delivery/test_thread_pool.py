@@ -3,12 +3,13 @@
 import gc
 import threading
 import weakref
+from collections import deque
 from functools import partial
 
 import pytest
 from outputs import PATIENCE_S, eventually
 
-from kinesis_fast.delivery.thread_pool import ThreadPool
+from kinesis_fast.delivery.thread_pool import Task, ThreadPool
 from kinesis_fast.logs import LOGGER
 from kinesis_fast.transport import secrets
 
@@ -88,6 +89,55 @@ def test_the_task_of_a_thread_that_died_is_revived() -> None:
     pool.revive()
     assert done.wait(PATIENCE_S)
     pool.close()
+
+
+def test_a_task_runs_once_if_the_start_of_its_thread_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread has started nevertheless, and takes the next task."""
+    pool, done, may_end = ThreadPool("kinesis-fast-test", LOGGER), list[int](), threading.Event()
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise MemoryError
+
+    def task(number: int) -> None:
+        done.append(number)
+        assert may_end.wait(PATIENCE_S)
+
+    pool.run(partial(task, 1))
+    eventually(lambda: done)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(MemoryError):
+            pool.run(partial(task, 2))
+    pool.run(partial(task, 3))
+    eventually(lambda: len(done) == len(pool._running) == 2)
+    pool.revive()
+    may_end.set()
+    eventually(lambda: not pool._running)
+    assert done == [1, 3]
+    pool.close()
+
+
+def test_a_task_runs_once_if_a_thread_is_interrupted_while_it_takes_it() -> None:
+    class Tasks(deque[Task]):
+        is_sound = False
+
+        def popleft(self) -> Task:
+            if self.is_sound:
+                return super().popleft()
+            self.is_sound = True
+            raise MemoryError
+
+    pool, done = ThreadPool("kinesis-fast-test", LOGGER), list[int]()
+    pool._tasks = Tasks()
+    pool.run(lambda: done.append(1))
+    eventually(lambda: done and not pool._running)
+    pool.close()
+    eventually(lambda: not pool._threads)
+    assert done == [1]
 
 
 def test_a_task_without_a_thread_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

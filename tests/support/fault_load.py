@@ -138,5 +138,9 @@ class Load:
         with self._lock:
             first = self._next
             self._next += self._chunk_records
-        numbers = range(first, first + self._chunk_records)
-        return b"".join(EVENT_HEAD + NUMBER.pack(n) + self._tail for n in numbers)
+        return events(range(first, first + self._chunk_records), self._tail)
+
+
+def events(numbers: range, tail: bytes) -> bytes:
+    """Return a chunk of events with these numbers; `tail` is their other key and its value."""
+    return b"".join(EVENT_HEAD + NUMBER.pack(number) + tail for number in numbers)

@@ -12,10 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import kinesis_fast
 
+MODULES: Final = ("delivery", "stats.py", "output.py")
+ERRORS: Final = (MemoryError, KeyboardInterrupt, OSError)
+# The options of each mode; {} is a directory.
+MODES: Final[dict[str, dict[str, str]]] = {
+    "plain": {},
+    "keyed": {"partition_key": "n"},
+    "background": {"experimental_concurrency": "1"},
+    "spooled": {"experimental_concurrency": "1", "spool_dir": "{}/spool"},
+}
 MOST_TIMES = 3
 NOP = dis.opmap["NOP"]
 PACKAGE = Path(kinesis_fast.__file__).parent

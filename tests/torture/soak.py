@@ -1,8 +1,9 @@
 """Full speed for a long time, a fault in one of a hundred requests: no leak, no lost record.
 
-Run by hand: `make soak`, or this file with --help. It starts a fault server of its own, prints a
+Run by hand: `make soak`, or this file with --help. It starts fault servers of its own, prints a
 line every few seconds, compares every record, and exits with 1 when memory, descriptors or threads
-grow.
+grow. Between two rounds at full speed, other outputs deliver one chunk each while an exception is
+raised at a random line of the delivery.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from chunks import output_config
 from fault_load import TIMEOUT_S, Load, Round, mixed
 from fault_server import FaultServer
+from interrupted_load import InterruptedLoad, keep_quiet
 
 from kinesis_fast import KinesisOutput
+from kinesis_fast.transport.client import open_transport
 
 MIB: Final = 1024 * 1024
 ALLOWED_GROWTH_BYTES: Final = 8 * MIB  # of resident memory, from the second third to the last
@@ -78,18 +81,24 @@ def soak(arguments: argparse.Namespace) -> list[str]:
     """Run rounds until the time is up. Returns what is wrong; raises when a record is lost."""
     options = {"transport": arguments.transport, "http_request_timeout": TIMEOUT_S}
     samples: list[Sample] = []
-    with FaultServer() as server, ExitStack() as stack:
-        server.plan(then=mixed(arguments.chance))
+    with FaultServer() as server, FaultServer() as other, ExitStack() as stack:
+        for each in (server, other):
+            each.plan(then=mixed(arguments.chance))
         config = output_config(options, endpoint=server.url)
         output = stack.enter_context(KinesisOutput(config))
         load = Load(output, server, arguments.callers)
+        transport = open_transport(output_config(options, endpoint=other.url))
+        stack.callback(transport.close)
+        interrupted = InterruptedLoad(other, transport)
         started = time.monotonic()
         while (passed := time.monotonic() - started) < arguments.seconds:
             round_ = load.run(min(arguments.every, arguments.seconds - passed))
             now = sample()
             samples.append(now)
             took = time.monotonic() - started
-            print(line(took, now, round_, took - passed, output), flush=True)
+            print(line(took, now, round_, took - passed, output), end="  ", flush=True)
+            interrupted.run(arguments.every / 2)
+            print(f"{interrupted.n_raised} exceptions", flush=True)
     return growth(samples) if len(samples) >= 3 else ["too few rounds to tell"]
 
 
@@ -102,6 +111,7 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=4, help="threads that flush")
     parser.add_argument("--chance", type=float, default=0.01, help="of a fault, for each request")
     logging.disable(logging.CRITICAL)
+    keep_quiet()
     os.environ |= {"AWS_ACCESS_KEY_ID": "ENVKEY", "AWS_SECRET_ACCESS_KEY": "secret"}
     os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull}
     wrong = soak(parser.parse_args())
