@@ -35,7 +35,7 @@ import sys
 import msgpack
 from kinesis_fast import OutputConfig, RecordEncoder
 
-options = {"region": "r", "stream": "s", "time_key": "t", "time_key_format": "%H:%M:%S.%L"}
+options = {"region": "us-east-1", "stream": "s", "time_key": "t", "time_key_format": "%H:%M:%S.%L"}
 encoder = RecordEncoder(OutputConfig.from_options(options))
 seconds = [1_700_000_000 + i % int(sys.argv[1]) for i in range(1000)]
 chunk = b"".join(msgpack.packb([second, {"a": 1}]) for second in seconds)
