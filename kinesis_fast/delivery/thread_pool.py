@@ -81,8 +81,8 @@ class ThreadPool:
             thread.start()
 
     def _work(self) -> None:
-        thread = threading.current_thread()
         try:
+            thread = threading.current_thread()
             while self._begin_task(thread):
                 self._running[thread]()
                 del self._running[thread]
@@ -91,7 +91,7 @@ class ThreadPool:
             self._log.error("unexpected failure: %s; what was begun goes on", shown)
         finally:
             with self._changed:
-                self._threads.discard(thread)
+                self._threads.discard(threading.current_thread())
                 self._start_missing()
 
     def _begin_task(self, thread: threading.Thread) -> bool:

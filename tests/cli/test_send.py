@@ -14,7 +14,7 @@ import pytest
 from chunks import DATA, load_chunk, output_config
 from command import COMMAND, as_arguments, lines, rows, run_command, start_command
 from local_stream import LocalStream
-from raw_server import RawServer, http
+from raw_server import Arrived, RawServer, http
 from slow_service import SlowService
 
 from kinesis_fast import FlushResult, KinesisOutput, RecordEncoder
@@ -218,7 +218,11 @@ REFUSAL = b'{"__type":"ValidationException","message":"no"}'
 
 @pytest.mark.parametrize("retries", [{}, NO_RETRY])
 def test_a_service_that_refuses_everything_ends_it(retries: dict[str, str]) -> None:
-    with RawServer(lambda _: http(400, REFUSAL)) as server:
+    def refuse(_: Arrived) -> bytes:
+        time.sleep(0.01)  # so that the patience ends before the input does
+        return http(400, REFUSAL)
+
+    with RawServer(refuse) as server:
         options = {"region": "us-east-1", "stream": "any", "endpoint": server.url, **retries}
         arguments = ["send", "-", "--format", "lines", "--patience", "1"]
         done = run_command(*arguments, stdin=lines(50_000, "x" * 1000), options=options)

@@ -140,6 +140,24 @@ def test_a_task_runs_once_if_a_thread_is_interrupted_while_it_takes_it() -> None
     assert done == [1]
 
 
+def test_a_task_runs_if_its_thread_has_no_memory_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No later call of the pool is needed, so the last chunk of an idle host is sent, too."""
+    pool, done = ThreadPool("kinesis-fast-test", LOGGER), threading.Event()
+    real, n_calls = threading.current_thread, 0
+
+    def current_thread() -> threading.Thread:
+        nonlocal n_calls
+        n_calls += real().name == "kinesis-fast-test"
+        if n_calls == 1:
+            raise MemoryError
+        return real()
+
+    monkeypatch.setattr(threading, "current_thread", current_thread)
+    pool.run(done.set)
+    assert done.wait(PATIENCE_S)
+    pool.close()
+
+
 def test_a_task_without_a_thread_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
