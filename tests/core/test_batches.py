@@ -92,6 +92,7 @@ def test_random_sizes(seed: int) -> None:
 # --- completeness -------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", chunk_names())
 def test_every_record_is_sent_once_and_in_order(name: str) -> None:
     config = output_config({"append_newline": "true", "partition_key": "host"})

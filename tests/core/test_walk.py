@@ -313,6 +313,7 @@ def test_objects_that_are_not_bytes_like_are_rejected() -> None:
         encoder.requests(memoryview(b"abcd")[::2])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", chunk_names())
 def test_count_is_what_the_oracle_counts(name: str) -> None:
     config = output_config()
