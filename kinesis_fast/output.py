@@ -152,19 +152,25 @@ class KinesisOutput:
             parts = self._parts
         if parts is None:
             return
-        parts.mode.close(timeout_s)
-        with self._changed:
-            left_s = max(0.0, end - self._timing.clock())
-            self._changed.wait_for(lambda: not self._calls, left_s)
+        try:
+            parts.mode.close(timeout_s)
+            with self._changed:
+                left_s = max(0.0, end - self._timing.clock())
+                self._changed.wait_for(lambda: not self._calls, left_s)
+        finally:  # also when the wait is interrupted
+            self._let_go(parts)
+
+    def _let_go(self, parts: _Parts) -> None:
+        """End threads and connections, and say what is left."""
         parts.context.threads.close()
         parts.context.watchdog.close()
+        if parts.own_transport is not None:  # it closes connections in use after their response
+            parts.own_transport.close()
         n_left = self._stats.snapshot()["pending"]
         if n_left and self._config.spool_dir:
             self._log.info("closed with %d records in the spool; the next start sends them", n_left)
         elif n_left:
             self._log.error("closed with %d records that were not delivered", n_left)
-        if parts.own_transport is not None:  # it closes connections in use after their response
-            parts.own_transport.close()
 
     def _start_anew(self) -> None:
         """Forget counters, locks, connections and all that is in flight, without touching them."""

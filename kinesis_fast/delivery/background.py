@@ -110,11 +110,12 @@ class Background:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._context.pauses.end()
-        with self._changed:
-            is_idle = self._changed.wait_for(lambda: not self._copies, timeout_s)
-        self._last_context.pauses.end()
-        return is_idle
+        try:
+            self._context.pauses.end()
+            with self._changed:
+                return self._changed.wait_for(lambda: not self._copies, timeout_s)
+        finally:  # also when the wait is interrupted
+            self._last_context.pauses.end()
 
     def _has_free_slot(self) -> bool:
         is_one_waiting = any(copy.is_waiting for copy in list(self._copies))

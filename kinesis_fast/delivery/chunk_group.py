@@ -38,7 +38,8 @@ class Entry:
         stored: the chunk.
         n_pending: its records in the counter `pending`; NOT_COUNTED before the first try of an
             earlier run's chunk.
-        n_failures: how often it failed for reasons of its own.
+        n_failures: how often it failed.
+        failed_after: how many groups had been delivered when it last failed; -1: it has not.
         is_done: whether nothing is left to do for it.
         settled: what its last try knew, a bit per event; the disk may know less.
     """
@@ -48,6 +49,7 @@ class Entry:
     stored: StoredChunk = field(compare=False)
     n_pending: int = field(compare=False, default=NOT_COUNTED)
     n_failures: int = field(compare=False, default=0)
+    failed_after: int = field(compare=False, default=-1)
     is_done: bool = field(compare=False, default=False)
     settled: bytes = field(compare=False, default=b"")
 

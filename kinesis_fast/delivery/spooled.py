@@ -36,10 +36,11 @@ class Spooled:
     """Delivers chunks from disk, the oldest first; none is given up.
 
     Small chunks that wait share a delivery, see `chunk_group`. While the service takes nothing, all
-    chunks wait, with growing pauses, and the oldest is tried. Which events are settled is written
-    down after each REQUESTS_PER_NOTE requests and when a try ends. So when the process is killed,
-    the next start sends at most REQUESTS_PER_NOTE + max_in_flight requests of each delivery twice,
-    and there are at most n_slots deliveries.
+    chunks wait, with growing pauses, and they are tried in turn: it may be the first one alone that
+    the service does not take. Which events are settled is written down after each REQUESTS_PER_NOTE
+    requests and when a try ends. So when the process is killed, the next start sends at most
+    REQUESTS_PER_NOTE + max_in_flight requests of each delivery twice, and there are at most n_slots
+    deliveries.
 
     Args:
         context: what deliveries work with.
@@ -67,6 +68,7 @@ class Spooled:
         self._deliveries: dict[ChunkDelivery, ChunkGroup] = {}
         self._failure: SendFailureTimeout | None = None  # for the next call
         self._n_failures = 0  # tries that failed one after the other, of any chunk
+        self._n_delivered = 0  # groups
         self._log_limit = LogLimit(context.timing.clock)
         self._hold_until = 0.0
         self._queue_backlog()
@@ -123,19 +125,25 @@ class Spooled:
         Returns:
             Whether nothing is in flight any more.
         """
+        try:
+            with self._changed:
+                self._is_closing = True
+                self._changed.notify_all()
+            self._context.pauses.end()
+            with self._changed:
+                return self._changed.wait_for(lambda: not self._workers, timeout_s)
+        finally:  # also when the wait is interrupted
+            self._stop()
+
+    def _stop(self) -> None:
+        """Begin no more requests, and write down what has arrived."""
         with self._changed:
-            self._is_closing = True
-            self._changed.notify_all()
-        self._context.pauses.end()
-        with self._changed:
-            is_idle = self._changed.wait_for(lambda: not self._workers, timeout_s)
             self._is_stopped = True
             deliveries = dict(self._deliveries)
         for delivery, group in deliveries.items():
             delivery.stop()
             group.note(delivery)
         self._storage.close()
-        return is_idle
 
     def _queue_backlog(self) -> None:
         """Queue the chunks of an earlier run that the storage has found."""
@@ -297,6 +305,7 @@ class Spooled:
         try:
             if self._send(delivery, group):
                 self._n_failures = 0
+                self._n_delivered += 1
                 if not all(entry.is_done for entry in group.entries):
                     self._postpone(group.entries, group.name, "some events are not settled")
                 return True
@@ -304,10 +313,13 @@ class Spooled:
                 self._hold(delivery)
             if delivery.is_refused:  # others go first: they show whether it is this chunk
                 self._defer(group.entries)
+            else:
+                self._move_back(group.entries)
         except SendFailureTimeout as error:
             self._failure = error
             self._context.log.error("chunk '%s': %s", delivery.tag, error)
             self._hold(delivery)
+            self._move_back(group.entries)
         except BaseException as error:  # SystemExit, for instance: it must not end the host
             self._postpone(group.entries, group.name, f"unexpected failure: {error!r}")
             return True
@@ -341,7 +353,7 @@ class Spooled:
                             self._deliveries.pop(delivery, None)
 
     def _hold(self, delivery: ChunkDelivery) -> None:
-        """Let all chunks wait: the service takes nothing. This one is due first, being older."""
+        """Let all chunks wait: the service takes nothing."""
         with self._changed:
             self._n_failures += 1
             is_error = self._n_failures > self._n_retries
@@ -351,12 +363,26 @@ class Spooled:
             self._is_stopped |= self._is_closing
             n_waiting = self._n_waiting() + sum(map(len, self._running.values()))
         (self._context.log.error if is_error else self._context.log.warning)(
-            "chunk '%s': %s; %d chunks wait in the spool, next try in %.1f s",
+            "chunk '%s': %s; chunks that wait in the spool: %d, next try in %.1f s",
             delivery.tag,
             delivery.failure_reason or "PutRecords got no response in time",
             n_waiting,
             wait_s,
         )
+
+    def _move_back(self, entries: list[Entry]) -> None:
+        """Let the others be tried next; and first, if some arrived since these failed before."""
+        with self._changed:
+            now = self._context.timing.clock()
+            for entry in entries:
+                if entry.is_done:
+                    continue
+                wait_s = 0.0
+                if 0 <= entry.failed_after < self._n_delivered:
+                    wait_s = self._backoff_s(entry.n_failures, SPOOL_BACKOFF_CAP_S)
+                entry.due = now + wait_s
+                entry.n_failures += 1
+                entry.failed_after = self._n_delivered
 
     def _postpone(self, entries: list[Entry], name: str, reason: str) -> None:
         """Let the others go first: something is wrong with these chunks, or with this host."""

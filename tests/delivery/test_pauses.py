@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_transport import INTERNAL, FakeTime, FakeTransport, accept, fail, fail_all
@@ -171,3 +172,42 @@ def test_all_pauses_of_a_delivery_end() -> None:
         thread.join(PATIENCE_S / 2)
         assert not thread.is_alive()
     assert results == [False, False]
+
+
+@pytest.mark.parametrize("mode", ["plain", "background", "spooled"])
+def test_an_interrupted_close_lets_go_of_everything(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while close() waits: no thread goes on for a program that is about to end."""
+    options = dict[str, str]()
+    if mode != "plain":
+        options["experimental_concurrency"] = "1"
+    if mode == "spooled":
+        options["spool_dir"] = str(tmp_path / "spool")
+    transport, time = FakeTransport(then=fail_all()), FakeTime(is_manual=True)
+    output = new_output(transport, time, **options)
+    waits: Any = output
+    if mode != "plain":
+        assert output.flush(numbered([0])) is OK
+        eventually(lambda: time.waits)
+        waits = output._parts and output._parts.mode
+    monkeypatch.setattr(waits._changed, "wait_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        output.close()
+    context, n_requests = context_of(output), len(transport.requests)
+    assert context.threads._is_closed
+    assert context.watchdog._closed
+    time.advance(100.0)
+    eventually(lambda: not threads_of_deliveries())
+    assert len(transport.requests) <= n_requests + (mode == "background")  # its last try
+    if mode == "spooled":
+        with new_output(FakeTransport(), **options):  # in a directory that is free again
+            assert [path.name for path in (tmp_path / "spool").iterdir()] == ["logs.0"]
+
+
+def interrupted(*_: object) -> bool:
+    raise KeyboardInterrupt
+
+
+def threads_of_deliveries() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "kinesis-fast-delivery"]

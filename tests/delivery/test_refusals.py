@@ -13,11 +13,13 @@ from fake_transport import (
     accept,
     entries_answer,
     fail_all,
+    raise_it,
+    raw,
     refuse_if,
 )
 from outputs import assert_stats, eventually, new_output, numbered, numbers
 
-from kinesis_fast import FlushResult
+from kinesis_fast import FlushResult, TransportError
 from kinesis_fast.delivery.refusals import MAX_RECORDS, Refusals
 from kinesis_fast.limits import MAX_REFUSALS
 from kinesis_fast.storage.dead_letters import FILE
@@ -130,6 +132,28 @@ def test_a_spool_behind_a_refused_record(
     assert not list((tmp_path / "spool").glob("*/*.chunk"))
     (letter,) = map(json.loads, (tmp_path / "dead" / FILE).read_text().splitlines())
     assert letter["tag"] == "tag 7"
+
+
+@pytest.mark.parametrize(
+    "answer", [fail_all("InternalFailure"), raw(b"<html>", 403), raise_it(TransportError("reset"))]
+)
+@pytest.mark.parametrize("slots", ["1", "2"])
+def test_a_spool_behind_a_chunk_that_always_fails(answer: Step, slots: str, tmp_path: Path) -> None:
+    """A proxy or the service takes one chunk for an attack, for instance. The others arrive."""
+
+    def step(records: list[bytes]) -> Reply:
+        return answer(records) if 7 in numbers(records) else accept(records)
+
+    transport = FakeTransport(then=step)
+    options = {"spool_dir": str(tmp_path / "spool"), "experimental_concurrency": slots}
+    output = new_output(transport, FakeTime(), **options)
+    for number in (7, *range(20, 40)):
+        assert output.flush(numbered([number]), "app") is OK
+    eventually(lambda: output.stats()["delivered"] == 20)
+    output.close()
+    assert sorted(numbers(transport.kept)) == list(range(20, 40))
+    assert_stats(output, delivered=20, dead=0, pending=1)
+    assert len(list((tmp_path / "spool").glob("*/*.chunk"))) == 1
 
 
 def test_a_spool_whose_service_refuses_everything_keeps_everything(tmp_path: Path) -> None:
