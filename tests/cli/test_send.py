@@ -67,6 +67,7 @@ def test_lines_from_a_pipe(stream: LocalStream) -> None:
     assert data_of(stream) == log_lines([f"line {number}" for number in range(2000)])
 
 
+@pytest.mark.slow
 def test_a_slow_pipe_does_not_have_to_wait_for_a_full_chunk(stream: LocalStream) -> None:
     with start_command("send", "-", "--format", "lines", *as_arguments(stream.target)) as process:
         assert process.stdin is not None
@@ -426,6 +427,7 @@ def read_terminal(descriptor: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded() -> None:
     program = (
         "import re, sys\n"

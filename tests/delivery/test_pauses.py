@@ -201,7 +201,7 @@ def test_an_interrupted_close_lets_go_of_everything(
     eventually(lambda: not threads_of_deliveries())
     assert len(transport.requests) <= n_requests + (mode == "background")  # its last try
     if mode == "spooled":
-        with new_output(FakeTransport(), **options):  # in a directory that is free again
+        with new_output(FakeTransport(), None, **options):  # in a directory that is free again
             assert [path.name for path in (tmp_path / "spool").iterdir()] == ["logs.0"]
 
 

@@ -175,6 +175,7 @@ def test_a_record_that_the_stream_refuses_is_dead_and_its_neighbours_arrive(
     assert sorted(r.data for r in stream.read()) == [b'{"n":1}', b'{"n":2}', b'{"n":3}']
 
 
+@pytest.mark.slow
 def test_records_of_10_mib_when_the_stream_takes_them() -> None:
     with LocalKinesis(max_record_size=10 * MIB) as local, local.applied_environment():
         stream = LocalStream(local)

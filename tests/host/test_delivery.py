@@ -127,6 +127,7 @@ def test_deeply_nested_records_take_no_more_of_the_caller_stack(
     assert "in=2 delivered=1 skipped=1" in host.log()[-1].text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps memory that was freed")
 def test_a_flush_copies_nothing_and_the_background_takes_one_copy(host: PluginHost) -> None:
     chunk = chunk_of({"n": n, "log": "x" * 16_000} for n in range(2000))

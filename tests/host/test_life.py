@@ -41,6 +41,7 @@ def test_init_is_quick_and_an_idle_output_is_small(host: PluginHost, stream: Loc
     assert grown <= MAX_IDLE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer needs extra memory and time")
 def test_further_outputs_cost_little(host: PluginHost, stream: LocalStream) -> None:
     names = [f"output {number}" for number in range(6)]
@@ -154,6 +155,7 @@ def test_exit_waits_for_flushes_and_they_succeed(host: PluginHost) -> None:
     assert host.log()[-1].text.startswith("records: in=1 delivered=1 skipped=0 dead=0 pending=0")
 
 
+@pytest.mark.slow
 def test_exit_gives_up_after_5_s_and_the_process_ends_while_answers_come(
     new_host: NewHost,
 ) -> None:

@@ -48,6 +48,7 @@ def host(new_host: NewHost, tmp_path: Path) -> PluginHost:
     return host
 
 
+@pytest.mark.slow
 def test_outputs_from_init_to_exit(host: PluginHost, stream: LocalStream) -> None:
     chunk, expected = golden_chunk("k8s_1", "plain")
     assert host.init("no python", {**stream.target, "python": "/no/such/python"}) == 0

@@ -164,6 +164,7 @@ def test_two_at_once_do_not_share_anything(stream: LocalStream) -> None:
     assert stream.read() == []
 
 
+@pytest.mark.slow
 def test_no_setting_of_the_user_reaches_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = tmp_path / "config"
     settings.write_text("[default]\nregion = nowhere-1\nendpoint_url = http://127.0.0.1:1\n")

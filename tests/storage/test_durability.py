@@ -80,6 +80,7 @@ def is_traceable() -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not is_traceable(), reason="needs strace and the permission to trace")
 def test_what_the_kernel_sees(root: Path, tmp_path: Path) -> None:
     program = (

@@ -268,6 +268,7 @@ def header_bytes(path: Path) -> int:
     return path.read_bytes().index(b"payload")
 
 
+@pytest.mark.slow
 def test_every_byte_of_a_header_counts(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = open_spool(root)
     spool.put(b"payload", "tag")
