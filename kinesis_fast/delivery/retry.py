@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from kinesis_fast._core.answer import all_accepted
@@ -34,7 +35,7 @@ class Verdict(NamedTuple):
     Attributes:
         outcome: what to do next.
         failed: for PARTIAL the indexes of the entries that failed, ascending, never empty.
-        refused: those of them whose content the service refuses.
+        refused: those of them whose content the service refuses, each with its own reason.
         throttled: whether the service told to slow down, for one entry at least.
         reason: what failed, in the words of the service, unescaped; empty when SETTLED.
         hint: what an operator can do about it; may be empty.
@@ -47,7 +48,7 @@ class Verdict(NamedTuple):
     reason: str = ""
     hint: str = ""
     n_sent: int = 1
-    refused: Sequence[int] = ()
+    refused: Mapping[int, str] = MappingProxyType({})
 
     @property
     def again(self) -> Sequence[int]:
@@ -209,18 +210,23 @@ def _classify_entries(body: bytes, n_records: int) -> Verdict:
         return SETTLED
     codes = Counter(_entry_code(entries[index]) for index in failed)
     throttled = any(code in THROTTLE_CODES for code in codes)
-    refused = [i for i in failed if _entry_code(entries[i]) in CONTENT_CODES | SIZE_CODES]
+    refused = {
+        index: f"{_entry_code(entries[index])}: {_entry_message(entries[index])}"
+        for index in failed
+        if _entry_code(entries[index]) in CONTENT_CODES | SIZE_CODES
+    }
     is_refusal = len(refused) == n_records
+    explained = next((index for index in failed if index not in refused), failed[0])
     counts = ", ".join(f"{count} x {code}" for code, count in codes.most_common())
     return Verdict(
         Outcome.REFUSED if is_refusal else Outcome.PARTIAL,
         failed,
         throttled,
         f"{len(failed)} of {n_records} records were not accepted ({counts}): "
-        f"{_entry_message(entries[failed[0]])}",
+        f"{_entry_message(entries[explained])}",
         THROTTLE_HINT if throttled else "" if refused else SERVICE_HINT,
         # Beside records that were accepted, the fault is in the record; otherwise it may be ours.
-        refused=refused if len(failed) < n_records else (),
+        refused=refused if len(failed) < n_records else {},
     )
 
 

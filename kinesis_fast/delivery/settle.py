@@ -92,8 +92,8 @@ class Settlement:
             return True
         if verdict.outcome is Outcome.PARTIAL and len(verdict.failed) < request.n_records:
             self._acknowledge(request, verdict.failed)
-            for index in verdict.refused:
-                self._bury(request, index, verdict.reason)
+            for index, reason in verdict.refused.items():
+                self._bury(request, index, reason)
             return not verdict.again
         return verdict.outcome is Outcome.REFUSED and self._refused(in_flight, verdict)
 

@@ -10,8 +10,9 @@ import contextlib
 import json
 import os
 import re
+import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -39,9 +40,45 @@ ANSWER_HEAD: Final = 100  # bytes in which a response to PutRecords says what it
 NONE_FAILED: Final = b'"FailedRecordCount":0'
 ERROR_MEMBERS: Final = ("__type", "code", "message", "Message")  # of an error response
 USER_INFO: Final = re.compile(r"//[^/@\s\"]+@")  # of a URL: it may be a password
-WORD_OR_ESCAPE: Final = re.compile(
-    r"\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[rnt]|%[0-9A-Fa-f]{2}|([A-Za-z0-9]+)"
+WORD: Final = re.compile(r"[A-Za-z0-9]+")
+# Names of entities in HTML, of the characters that secrets and their encodings consist of.
+ENTITIES: Final = {
+    **{
+        "amp": "&",
+        "apos": "'",
+        "ast": "*",
+        "bsol": "\\",
+        "colon": ":",
+        "comma": ",",
+        "commat": "@",
+    },
+    **{
+        "dollar": "$",
+        "equals": "=",
+        "excl": "!",
+        "gt": ">",
+        "hyphen": "-",
+        "lowbar": "_",
+        "lt": "<",
+    },
+    **{
+        "num": "#",
+        "percnt": "%",
+        "period": ".",
+        "plus": "+",
+        "quest": "?",
+        "quot": '"',
+        "semi": ";",
+    },
+    **{"sol": "/", "AMP": "&", "GT": ">", "LT": "<", "QUOT": '"', "NewLine": "\n", "Tab": "\t"},
+}
+ESCAPE: Final = re.compile(
+    r"\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|%([0-9A-Fa-f]{2})|&#[xX]([0-9A-Fa-f]{1,8});"
+    r"|&#([0-9]{1,8});|&(" + "|".join(ENTITIES) + r");|\\([rnt/\"'])"
 )
+DECIMAL, NAMED, BACKSLASH = 5, 6, 7  # groups of ESCAPE; the first four are hexadecimal
+REPLACEMENT: Final = "\ufffd"  # for a code that is no character
+CONTROLS: Final = {"r": "\r", "n": "\n", "t": "\t"}
 PERCENT: Final = re.compile("%..")
 VARIABLES: Final = (
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
@@ -161,48 +198,93 @@ def masked(text: str, least: int = 0) -> str:
     """
     known = _known()
     pieces = _pieces(known)
-    if pieces:
-        text = _without_pieces(text, pieces)
-    for form in _forms(known):
-        if len(form) >= least:
-            text = text.replace(form, MASK)
+    forms = [form for form in _forms(known) if len(form) >= least]
+    if pieces or forms:
+        plain, starts, ends = _unescaped(text)
+        found = list(_places_of_pieces(plain, pieces)) if pieces else []
+        if len(plain) < len(text):
+            found += _places_of_forms(plain, forms)
+        text = _without(text, sorted((starts[first], ends[end - 1]) for first, end in found))
+    for form in forms:
+        text = text.replace(form, MASK)
     return text
 
 
-def _without_pieces(text: str, pieces: frozenset[str]) -> str:
-    """Mask what has a piece of a secret in its letters, whatever stands between these."""
-    letters, places = _letters(text)
+def _without(text: str, places: list[tuple[int, int]]) -> str:
+    """Mask places, each from a start to an end and in their order; they may overlap."""
     shown, n_done = [], 0
-    first = end = 0  # of the letters that are to be masked next; none if end is 0
+    for start, end in places:
+        if start >= n_done:
+            shown += [text[n_done:start], MASK]
+        n_done = max(n_done, end)
+    return "".join(shown) + text[n_done:]
+
+
+def _unescaped(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
+    """Return a text with its escapes resolved, and where each character starts and ends."""
+    plain: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    n_done = 0
+    for found in ESCAPE.finditer(text):
+        start, end = found.span()
+        plain += [text[n_done:start], _character(found)]
+        starts += range(n_done, start + 1)
+        ends += [*range(n_done + 1, start + 1), end]
+        n_done = end
+    starts += range(n_done, len(text))
+    ends += range(n_done + 1, len(text) + 1)
+    return "".join(plain) + text[n_done:], starts, ends
+
+
+def _character(escape: re.Match[str]) -> str:
+    group = escape.lastindex or 0
+    if group == NAMED:
+        return ENTITIES[escape[NAMED]]
+    if group == BACKSLASH:
+        return CONTROLS.get(escape[BACKSLASH], escape[BACKSLASH])
+    code = int(escape[group], 10 if group == DECIMAL else 16)
+    return chr(code) if code <= sys.maxunicode else REPLACEMENT
+
+
+def _places_of_pieces(plain: str, pieces: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """Yield what has a piece of a secret in its letters, whatever stands between these."""
+    letters, places = _letters(plain)
+    first = end = 0  # of the letters of a place; none if end is 0
     for start in range(len(letters) - PIECE + 2):
         if letters[start : start + PIECE] in pieces:
             first, end = first if end else start, start + PIECE
         elif end and start >= end:
-            shown += [text[n_done : places[first]], MASK]
-            n_done, end = places[end - 1] + 1, 0
+            yield places[first], places[end - 1] + 1
+            end = 0
     if end:
-        shown += [text[n_done : places[first]], MASK]
-        n_done = places[end - 1] + 1
-    return "".join(shown) + text[n_done:]
+        yield places[first], places[end - 1] + 1
+
+
+def _places_of_forms(plain: str, forms: Iterable[str]) -> Iterator[tuple[int, int]]:
+    for form in forms:
+        start = plain.find(form)
+        while start >= 0:
+            yield start, start + len(form)
+            start = plain.find(form, start + len(form))
 
 
 def _letters(text: str) -> tuple[str, list[int]]:
-    """Return the letters and digits of a text without its escapes, and where each one stands."""
+    """Return the letters and digits of a text, and where each one stands."""
     words: list[str] = []
     places: list[int] = []
-    for found in WORD_OR_ESCAPE.finditer(text):
-        if found[1] is not None:
-            words.append(found[1])
-            places += range(found.start(), found.end())
+    for found in WORD.finditer(text):
+        words.append(found[0])
+        places += range(found.start(), found.end())
     return "".join(words), places
 
 
 @lru_cache(maxsize=2)
 def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
-    """Return every run of PIECE letters of long secrets, also of what base64 makes of them."""
+    """Return every run of PIECE letters of long secrets, also in base64 and in hexadecimal."""
     pieces: set[str] = set()
     for secret in filter(_is_long, secrets):
-        for form in (secret, *_encoded(secret)):
+        for form in (secret, _unescaped(secret)[0], *_encoded(secret)):
             letters, _ = _letters(form)
             pieces.update(letters[i : i + PIECE] for i in range(len(letters) - PIECE + 1))
     return frozenset(pieces)
@@ -240,8 +322,9 @@ def _written(secret: str) -> Iterator[str]:
 
 
 def _encoded(secret: str) -> Iterator[str]:
-    """Yield what base64 makes of a secret, wherever in the encoded text it begins."""
+    """Yield a secret in hexadecimal, and in base64, wherever in the encoded text it begins."""
     data = _bytes(secret)
+    yield from (data.hex(), data.hex().upper())
     for before in range(3):
         first, n_whole = -(-before * 4 // 3), (before + len(data)) // 3 * 4
         text = base64.b64encode(bytes(before) + data).decode()[first:n_whole]

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 from chunks import output_config
-from fake_transport import FakeTransport, accept, error, refuse_if
+from fake_transport import (
+    THROTTLED,
+    FakeTransport,
+    Reply,
+    accept,
+    entries_answer,
+    error,
+    refuse_if,
+)
 from outputs import numbered
 
 from kinesis_fast import FlushResult, KinesisOutput
@@ -37,6 +45,26 @@ def test_a_letter_holds_the_event_as_it_was(tmp_path: Path) -> None:
     assert b64decode(found["refused"]["event"]) == numbered([1])
     assert "ValidationException" in found["refused"]["detail"]
     assert found["refused"]["tag"] == "app\x1b"
+
+
+def test_each_refused_record_has_its_own_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Several entries of a response failed, each with a code and a message of its own."""
+    codes = [THROTTLED, None, "ValidationException", "InvalidArgumentException"]
+
+    def step(_records: list[bytes]) -> Reply:
+        return Reply(entries_answer(codes), [1])
+
+    config = output_config(dead_letter_dir=str(tmp_path / "dead"))
+    with KinesisOutput(config, FakeTransport(step)) as output:
+        assert output.flush(numbered(range(4)), "app") is OK
+    assert [(b64decode(x["event"]), x["detail"]) for x in dead_letters(tmp_path)] == [
+        (numbered([2]), "ValidationException: ValidationException on shard 0"),
+        (numbered([3]), "InvalidArgumentException: InvalidArgumentException on shard 0"),
+    ]
+    lines = [line.partition("is lost: ")[2] for line in caplog.messages if "is lost" in line]
+    assert lines == [letter["detail"] for letter in dead_letters(tmp_path)]
 
 
 def test_a_letter_is_written_once_for_a_chunk_that_comes_again(tmp_path: Path) -> None:

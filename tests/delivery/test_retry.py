@@ -59,6 +59,12 @@ def test_only_the_entries_that_failed_are_to_be_sent_again(separators: tuple[str
     )
 
 
+def test_a_reason_quotes_an_entry_that_is_sent_again() -> None:
+    verdict = classify(entries_answer(["ValidationException", None, THROTTLED]), 3)
+    assert verdict.again == [2]
+    assert verdict.reason.endswith("): ProvisionedThroughputExceededException on shard 0")
+
+
 def test_any_code_of_an_entry_is_a_failure() -> None:
     verdict = classify(entries_answer([None, "SomethingNew"]), 2)
     assert (verdict.outcome, verdict.failed) == (Outcome.PARTIAL, [1])

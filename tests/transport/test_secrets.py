@@ -1,6 +1,7 @@
 """What errors and responses show: no secret in any form, nothing endless, no foreign advice."""
 
 import base64
+import html
 import json
 import re
 import time
@@ -39,6 +40,12 @@ def shows(text: str, secret: str) -> bool:
     return any(letters[i : i + 8] in dense for i in range(max(1, len(letters) - 7)))
 
 
+def entities(text: str, form: str) -> str:
+    """Return a text with all but letters and digits as numeric entities of HTML."""
+    return re.sub("[^A-Za-z0-9]", lambda found: form.format(ord(found[0])), text)
+
+
+NAMES = {"/": "&sol;", "+": "&plus;", "=": "&equals;"}
 FORMS: dict[str, Callable[[str], str]] = {
     "raw": lambda s: s,
     "repr": repr,
@@ -53,6 +60,17 @@ FORMS: dict[str, Callable[[str], str]] = {
     "folded header": lambda s: re.sub(r"\s*\n\s*", "\r\n ", s),
     "folded lines": lambda s: "\n".join(s[i : i + 20] for i in range(0, len(s), 20)),
     "unfolded header": lambda s: " ".join(s.split()),
+    "entities, hexadecimal": lambda s: entities(s, "&#x{:x};"),
+    "entities, upper case": lambda s: entities(s, "&#X{:04X};"),
+    "entities, decimal": lambda s: entities(s, "&#{};"),
+    "entities, named": lambda s: re.sub("[/+=]", lambda m: NAMES[m[0]], s),
+    "every character as an entity": lambda s: "".join(f"&#{ord(c)};" for c in s),
+    "every character as \\u": lambda s: "".join(f"\\u{ord(c):04X}" for c in s),
+    "every character as \\x": lambda s: "".join(f"\\x{ord(c):02x}" for c in s),
+    "every character as %": lambda s: "".join(f"%{ord(c):02X}" for c in s),
+    "mixed escapes": lambda s: json.dumps(s).replace("/", "\\/").replace("+", "&plus;"),
+    "hexadecimal": lambda s: s.encode().hex(),
+    "hexadecimal, upper case": lambda s: s.encode().hex().upper(),
     "escaped folds": lambda s: "\\r\\n ".join(s[i : i + 30] for i in range(0, len(s), 30)),
 }
 
@@ -63,9 +81,31 @@ FORMS: dict[str, Callable[[str], str]] = {
 )
 def test_every_form_is_masked(secret: str, form: str) -> None:
     secrets.learn(secret)
-    shown = presentable(f"a header is wrong: X-Amz-Security-Token: {FORMS[form](secret)}; so it is")
-    assert not shows(shown, secret)
-    assert "***" in shown
+    shown = presentable(f"a header is wrong: {FORMS[form](secret)}; so it is")
+    assert not shows(html.unescape(shown), secret)
+    around = re.fullmatch(r"a header is wrong: (.*)\*\*\*(.*); so it is", shown)
+    assert around is not None
+    assert len(around[1] + around[2]) <= len("b'&equals;'")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("secret", ["pa+ss/wo=rd", "a&b<c>d", "SeCrEt/KeY+"])
+def test_every_form_of_a_short_secret_is_masked(secret: str, form: str) -> None:
+    secrets.learn(secret)
+    shown = presentable(f"a password is wrong: {FORMS[form](secret)} so it is")
+    assert re.fullmatch(r"a password is wrong: (b?['\"])?\*\*\*['\"]? so it is", shown)
+
+
+def test_what_only_looks_like_an_escape_stays() -> None:
+    secrets.learn(TOKEN, "sesame")
+    text = r"&#99999999; &#x; &#; &nope; & %zz %4 \u12 \q &amp; 50%25 \n"
+    assert presentable(text) == text
+
+
+def test_a_secret_that_looks_escaped_itself() -> None:
+    for secret in ("ab%41cd&amp;ef", r"ab\u0041cd\nef", "%41%42" * 20 + TOKEN):
+        secrets.learn(secret)
+        assert presentable(f"x {secret} y") in ("x *** y", "x ***= y", "x %***= y")
 
 
 @pytest.mark.parametrize("secret", ["sesame", "shared-secret", "pa ss/wo+rd", "geheim\n", TOKEN])
@@ -273,6 +313,9 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "percent": lambda n: "%" * n,
     "backslashes": lambda n: "\\" * n,
     "source": lambda n: " (_ssl.c:" * (n // 9),
+    "ampersands": lambda n: "&#" * (n // 2),
+    "an entity without an end": lambda n: "&#x" + "0" * n,
+    "entities": lambda n: "&#47;" * (n // 5),
 }
 
 
@@ -312,7 +355,7 @@ def test_hostile_responses(kind: str) -> None:
 
 
 PATTERNS = (
-    *(secrets.USER_INFO, secrets.WORD_OR_ESCAPE, secrets.PERCENT),
+    *(secrets.USER_INFO, secrets.WORD, secrets.ESCAPE, secrets.PERCENT),
     *(endpoint.CREDENTIAL, endpoint.PLAIN_URL),
 )
 
@@ -329,7 +372,7 @@ PATTERNS = (
         "AWS4-HMAC-SHA256 Credential=a/20260101/" + "a/" * (HUGE // 2),
         "AWS4-HMAC-SHA256 Credential=a/20260101/" + "a" * HUGE + "/b/aws4_reques",
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_no_pattern_is_superlinear(pattern: re.Pattern[str], text: str) -> None:
     """A pattern that is quadratic in 128 KiB takes minutes."""
