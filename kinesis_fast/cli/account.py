@@ -56,6 +56,9 @@ class Account:
         yield from (_row(*row) for row in rows if row[1])
         if stats["truncated"]:
             yield f"cut to max_record_size: {counted(stats['truncated'], 'record')}"
+        if stats["nan_values"]:
+            n_nulls = counted(stats["nan_values"], "number")
+            yield f"became null, as no finite double holds it: {n_nulls}"
         for what, number in self.changed.items():
             if number:
                 yield f"{number:,} {what}"

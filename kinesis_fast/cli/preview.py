@@ -20,7 +20,15 @@ from kinesis_fast.cli.common import (
     record_bytes,
     whole_number,
 )
-from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, FORMATS_HELP, Remarks, blocks, opened
+from kinesis_fast.cli.sources import (
+    CHUNK_BYTES,
+    FORMATS,
+    FORMATS_HELP,
+    Remarks,
+    blocks,
+    malformed,
+    opened,
+)
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.config.missing_keys import missing_keys
 from kinesis_fast.delivery.chunk_report import remarks
@@ -146,6 +154,4 @@ class Preview:
         for name in (*SKIP_REASONS, *REMARKS):
             self._counters[name] += getattr(tally, name)
         if tally.skipped_malformed:
-            complain(
-                f"malformed from byte {begin + tally.malformed_at} on: the rest cannot be read"
-            )
+            complain(malformed(begin + tally.malformed_at))

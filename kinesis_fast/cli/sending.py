@@ -10,7 +10,15 @@ from kinesis_fast.cli.account import Account
 from kinesis_fast.cli.awaited_output import AwaitedOutput
 from kinesis_fast.cli.common import Interrupts, complain
 from kinesis_fast.cli.progress import Progress
-from kinesis_fast.cli.sources import CHUNK_BYTES, FORMATS, InputError, Remarks, blocks, size_of
+from kinesis_fast.cli.sources import (
+    CHUNK_BYTES,
+    FORMATS,
+    InputError,
+    Remarks,
+    blocks,
+    malformed,
+    size_of,
+)
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import KinesisFastError
@@ -84,9 +92,7 @@ class Sending:
             self._tell(str(error))
         self._send_ready()
         if self._reader.broken_at is not None:
-            self._tell(
-                f"malformed from byte {self._reader.broken_at:,} on: the rest cannot be read"
-            )
+            self._tell(malformed(self._reader.broken_at))
 
     def _read_to_the_end(self) -> bool:
         """Read and send full chunks until the input ends or is malformed; False if stopped."""

@@ -6,6 +6,7 @@ chunk, one block and one unfinished event.
 
 import codecs
 import json
+import math
 import os
 import re
 import select
@@ -41,6 +42,10 @@ MIN_INTEGER: Final = -(2**63)
 SAFE_DIGITS, MAX_DIGITS = 19, 20
 NOT_UTF8: Final = "bytes that are not UTF-8 became U+FFFD"
 TOO_LARGE: Final = "integers beyond 64 bits became doubles"
+LONE_SURROGATE: Final = "lone surrogates became U+FFFD"
+JSON_ESCAPE: Final = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
 LONE_BYTE: Final = re.compile("[\udc80-\udcff]")  # as surrogateescape decodes a bad byte
 # Byte order marks; that of UTF-32 begins as that of UTF-16.
 FOREIGN_MARKS: Final = {
@@ -239,6 +244,13 @@ def events(payload: bytes) -> Iterator[bytes]:
         begin = end
 
 
+def malformed(position: int) -> str:
+    """Return what to say about an input that is malformed from a byte on."""
+    text = f"malformed from byte {position:,} on: the rest cannot be read"
+    hint = "; it was read as msgpack, the default: for text give --format jsonl or --format lines"
+    return text if position else text + hint
+
+
 def event_time(time_ns: int) -> msgpack.ExtType:
     """Return Fluent Bit's EventTime: seconds and nanoseconds, 32 bits each, big-endian."""
     return msgpack.ExtType(0, struct.pack(">II", *divmod(time_ns, NS)))
@@ -274,6 +286,8 @@ class JsonLines:
         except UnicodeDecodeError:
             text, n_bad = LONE_BYTE.subn("\ufffd", line.decode("utf-8", "surrogateescape"))
             self._changed[NOT_UTF8] += n_bad
+        if "\\ud" in text or "\\uD" in text:
+            text = JSON_ESCAPE.sub(self._without_lone_surrogate, text)
         try:
             body = self._decode(text)
         except json.JSONDecodeError as error:
@@ -284,13 +298,21 @@ class JsonLines:
         return body
 
     def _number(self, digits: str) -> int | float:
-        """Return an integer, or the nearest double if msgpack cannot hold it."""
+        """Return an integer, or the nearest double, maybe infinite, if msgpack cannot hold it."""
         if len(digits) < SAFE_DIGITS or (
             len(digits) <= MAX_DIGITS and MIN_INTEGER <= int(digits) <= MAX_INTEGER
         ):
             return int(digits)
-        self._changed[TOO_LARGE] += 1
-        return float(digits)
+        value = float(digits)
+        if math.isfinite(value):  # the encoder makes null of an infinite one, and counts it
+            self._changed[TOO_LARGE] += 1
+        return value
+
+    def _without_lone_surrogate(self, escape: re.Match[str]) -> str:
+        if escape[1] is None:
+            return escape[0]
+        self._changed[LONE_SURROGATE] += 1
+        return r"\ufffd"
 
 
 def _refuse_constant(name: str) -> Any:
@@ -304,16 +326,15 @@ def _json_name(value: Any) -> str:
 
 FORMATS: Final[dict[str, Callable[[Remarks], Reader]]] = {
     "msgpack": lambda _remarks: MsgpackReader(),
-    "jsonl": lambda remarks: LineReader(
-        JsonLines(remarks.changed).body_of, "surrogatepass", remarks
-    ),
+    "jsonl": lambda remarks: LineReader(JsonLines(remarks.changed).body_of, "strict", remarks),
     "lines": lambda remarks: LineReader(body_of_text, "surrogateescape", remarks),
 }
 FORMATS_HELP: Final = (
     "formats (the time of a line is the time when it is read):\n"
     "  msgpack  Fluent Bit events: [time, record] or [[time, metadata], record], concatenated\n"
     "  jsonl    a JSON object on each line; empty lines are skipped. Integers beyond 64 bits\n"
-    "           become doubles, bytes that are not UTF-8 become U+FFFD; both are counted\n"
+    "           become doubles, bytes that are not UTF-8 and lone surrogates become U+FFFD;\n"
+    "           all are counted\n"
     '  lines    any text; a line becomes {"log": line}\n'
 )
 

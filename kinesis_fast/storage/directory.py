@@ -54,7 +54,7 @@ def shown(text: str) -> str:
 
 
 @contextmanager
-def _reporting(action: str, path: str) -> Iterator[None]:
+def _reporting(action: str, path: str, *, is_made: bool = True) -> Iterator[None]:
     """Turn an OSError into the StorageError that says what failed where, why, and what to do."""
     try:
         yield
@@ -62,6 +62,8 @@ def _reporting(action: str, path: str) -> Iterator[None]:
         code = error.errno or 0
         reason = f"{os.strerror(code)} ({errno.errorcode.get(code, code)})"
         remedy = f"; {_REMEDIES[code]}" if code in _REMEDIES else ""
+        if code == errno.ENOENT and not is_made:
+            remedy = "; the directory does not exist: check its path"
         raise StorageError(f"cannot {action} {shown(path)}: {reason}{remedy}") from error
 
 
@@ -94,7 +96,7 @@ class Directory:
 
     @classmethod
     def _opened(cls, path: str, name: str, parent: int | None, create: bool) -> Self:
-        with _reporting("open", path):
+        with _reporting("open", path, is_made=create):
             if create:
                 _make(path, name, parent)
             directory = cls(path, os.open(name, _DIRECTORY_FLAGS, dir_fd=parent))

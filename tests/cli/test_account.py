@@ -25,6 +25,7 @@ def test_every_record_is_in_a_row_and_what_was_given_back_counts_once() -> None:
     counters = {
         **{"in": 90, "returned": 40, "delivered": 30, "dead": 4, "pending": 5, "skipped": 11},
         **{"skipped_not_map": 8, "skipped_no_log_key": 3, "truncated": 1, "requests": 7},
+        **{"nan_values": 2},
         **{"retried": 2, "throttles": 1, "bytes_delivered": 999},
     }
     lines = list(account(n_bad_lines=6, n_unsent=7, unread_from=12345, **counters).lines())
@@ -37,6 +38,7 @@ def test_every_record_is_in_a_row_and_what_was_given_back_counts_once() -> None:
         "unknown              5   not acknowledged by the end; they may have arrived",
         "not sent             7   read, but not handed to the service",
         "cut to max_record_size: 1 record",
+        "became null, as no finite double holds it: 2 numbers",
         "the input was not read from byte 12,345 on",
         "delivered 30 of 63",
     ]

@@ -100,6 +100,18 @@ def test_a_malformed_tail_is_reported_with_its_place(
     if offset is not None:
         assert f"malformed from byte {offset} on" in captured.err
         assert "1 malformed" in captured.err
+        assert "--format" not in captured.err
+
+
+def test_text_that_is_read_as_msgpack_comes_with_a_hint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "app.jsonl"
+    file.write_text('{"log": "a line"}\n')
+    assert main(["preview", str(file)]) == 1
+    told = capsys.readouterr().err
+    assert "malformed from byte 0 on: the rest cannot be read; it was read as msgpack, the" in told
+    assert "--format jsonl" in told
 
 
 def test_the_place_of_a_malformed_tail_counts_from_the_begin_of_the_file(
@@ -110,7 +122,7 @@ def test_the_place_of_a_malformed_tail_counts_from_the_begin_of_the_file(
     file.write_bytes(long + b"\xc1")
     assert main(["preview", str(file), "--raw"]) == 1
     captured = capsys.readouterr()
-    assert f"malformed from byte {len(long)} on" in captured.err
+    assert f"malformed from byte {len(long):,} on" in captured.err
     assert "11,602 records, " in captured.err
 
 

@@ -550,7 +550,7 @@ def test_each_action_has_help(action: str, capsys: pytest.CaptureFixture[str]) -
         (["list"], "'list' (choose from"),
         (["ls"], "one of the arguments --spool --dead-letters is required"),
         (["ls", "--spool", "/a", "--dead-letters", "/b"], "not allowed with"),
-        (["ls", "--spool", "/no/such/place"], "cannot open /no/such/place: No such file"),
+        (["ls", "--spool", "/no/such/place"], "(ENOENT); the directory does not exist"),
         (["ls", "--spool", COMMAND], "it must be a directory"),
         (["ls", "--spool", "/", "--older-than", "3"], "'3' is not an age such as 90s"),
         (["replay", "--spool", "/"], "-p region=... -p stream=..."),
