@@ -247,7 +247,7 @@ def _entry_code(entry: Any) -> str:
 
 def _entry_message(entry: Any) -> str:
     message = entry.get("ErrorMessage") if isinstance(entry, dict) else None
-    return str(message)[:MAX_QUOTED] if message else "no message"
+    return presentable(message)[:MAX_QUOTED] if message else "no message"
 
 
 def _classify_error(response: Response) -> Verdict:

@@ -21,7 +21,7 @@ from kinesis_fast.delivery.retry import (
 )
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import BACKOFF_BASE_S, BACKOFF_CAP_S, MAX_ATTEMPTS, RETRY_BUDGET_S
-from kinesis_fast.transport import NotSentError, Response
+from kinesis_fast.transport import NotSentError, Response, secrets
 
 COMPACT, SPACED = (",", ":"), (", ", ": ")
 ACCEPTED = {"SequenceNumber": "1", "ShardId": "shardId-000000000000"}
@@ -371,3 +371,14 @@ def test_hostile_texts_of_a_server_cost_little(status: int) -> None:
         verdict = classify(Response(status, {}, json.dumps(answer).encode()), 1)
         assert len(verdict.reason) < 2000
     assert time.process_time() - started < 2.0
+
+
+def test_no_secret_of_an_entrys_message_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON may escape it, so it is not found in the response as it came."""
+    monkeypatch.setattr(secrets, "_lasting", ["a/secret+key"])
+    failed = {"ErrorCode": "ValidationException", "ErrorMessage": "no a/secret+key"}
+    records = [{"SequenceNumber": "1", "ShardId": "s"}, failed]
+    body = json.dumps({"FailedRecordCount": 1, "Records": records}).replace("/", "\\/")
+    verdict = classify(Response(200, {}, body.encode()), 2)
+    assert "secret" not in f"{verdict.reason} {verdict.refused}"
+    assert verdict.refused == {1: "ValidationException: no ***"}
