@@ -430,7 +430,7 @@ def _unknown(given: str) -> str:
 def _parsed(option: Option, text: str, *, with_endpoint: bool) -> object:
     parse = _WITH_ENDPOINT.get(option.name, option.parse) if with_endpoint else option.parse
     try:
-        if not _is_unicode(text):
+        if not parsers.is_unicode(text):
             raise ValueError("it is not valid UTF-8")
         return parse(text)
     except ValueError as error:
@@ -438,10 +438,6 @@ def _parsed(option: Option, text: str, *, with_endpoint: bool) -> object:
         raise ConfigError(
             f"option {option.name} is '{shown}': {error}; allowed: {option.allowed}"
         ) from None
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _printable(text: str) -> str:

@@ -45,6 +45,11 @@ _ROLE_ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1
 _EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 
 
+def is_unicode(text: str) -> bool:
+    """Tell whether a text can be written in UTF-8: it has no lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def text(value: str) -> str:
     """Accept any text."""
     return value

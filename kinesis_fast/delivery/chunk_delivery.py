@@ -95,8 +95,12 @@ class ChunkDelivery:
             is_done = self._work()
         finally:
             self._wait_for_workers(is_done)
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None  # else its frames keep this object, in a cycle
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
         self._is_complete = self._settlement.is_complete(self._stream)
         return self._is_complete
 
