@@ -205,8 +205,9 @@ def test_after_a_success_the_waits_begin_anew(tmp_path: Path) -> None:
     transport = FakeTransport(DENIED, DENIED, accept, DENIED)
     clock = FakeTime(chance=0.5)
     with spooling(transport, tmp_path, clock) as output:
-        for number in range(2):
-            output.flush(numbered([number]))
+        output.flush(numbered([0]))
+        eventually(lambda: output.stats()["delivered"] == 1)
+        output.flush(numbered([1]))
         eventually(lambda: output.stats()["delivered"] == 2)
     assert clock.waits == [0.5, 1.0, 0.5]
 
