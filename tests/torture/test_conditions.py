@@ -78,7 +78,7 @@ def test_a_chunk_larger_than_a_shard_takes_in_one_flush(
 ) -> None:
     """Between two flushes the shard accepts only a part of the chunk, so each sends some of it."""
     output = new_output(transport=transport, partition_key="key")
-    server.rule(shards={"n_shards": 1, "records_per_s": 1000, "bytes_per_s": 1e9})
+    server.rule(shards={"n_shards": 1, "records_per_s": 300, "bytes_per_s": 1e9})
     results = bring(output, keyed(range(2500)), on_retry=lambda: time.sleep(0.1))
     assert RETRY in results
     seen = server.seen()
