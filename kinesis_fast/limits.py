@@ -19,6 +19,13 @@ MAX_RECORD_BYTES: Final = 10 * MIB  # bytes; PutRecords: the highest limit of a 
 MAX_PARTITION_KEY_UTF16_UNITS: Final = 256  # UTF-16 units; PutRecords: "256 Unicode characters"
 RANDOM_KEY_LENGTH: Final = 8  # characters [a-zA-Z0-9]; as the Go plugin
 
+# Aggregates: entries that stand for many records.
+MIN_AGGREGATE_BYTES: Final = 1 * KIB  # bytes; ours: smaller ones would hold one record each
+DEFAULT_AGGREGATE_BYTES: Final = 51_200  # bytes; as the Kinesis Producer Library: 2 PUT units
+DEFAULT_JOINED_BYTES: Final = 256 * KIB  # bytes; ours: no fewer PUT units per byte above it
+MAX_AGGREGATION_BUCKETS: Final = 1024  # parts of the hash space; ours: one for each of many shards
+DEFAULT_AGGREGATION_BUCKETS: Final = 64  # parts; ours: even enough on 30 shards
+
 # Limits of the encoder's input and output.
 MAX_NESTING: Final = 128  # levels of maps and arrays; ours: deeper records are skipped
 TRUNCATION_SUFFIX: Final = b"[Truncated...]"  # bytes at the end of a cut record; as the Go plugin

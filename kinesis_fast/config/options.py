@@ -1,23 +1,21 @@
 """OutputConfig: each option is one field, whose Option says everything besides the type."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from kinesis_fast import limits
-from kinesis_fast.config import parsers
+from kinesis_fast.compression import CODECS, LEVELS_IN_WORDS, LEVELS_OF_ALL_CODECS
+from kinesis_fast.config import combinations, parsers
 from kinesis_fast.config.option import Option, option_of
 from kinesis_fast.config.parsers import MAX_SECONDS, MIN_SECONDS, without_user_info
-from kinesis_fast.config.time_format import local_time_is_utc, sign_of_utc
+from kinesis_fast.config.texts import known_texts, parsed, quoted
 from kinesis_fast.errors import ConfigError
-from kinesis_fast.logs import printable
 
 TIME_ZONES: Final = ("local", "utc")
 TRANSPORTS: Final = ("auto", "direct", "botocore")
 DEFAULT_TIME_KEY_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 
-_MAX_SHOWN_CHARACTERS: Final = 120  # of a value, in errors and in describe()
 _MAX_RETRIES: Final = 1_000_000
 _ANY_KEY: Final = "the name of a key at the top level of a record"
 _BOOLEAN: Final = "true, on, yes, 1 or false, off, no, 0"
@@ -277,22 +275,68 @@ class OutputConfig:
     )
     compression: str = field(
         metadata=Option(
-            parse=parsers.no_compression,
+            parse=parsers.one_of(CODECS),
             default="none",
-            allowed="none; gzip, zlib, zstd and snappy are not supported yet",
-            help="How each record is compressed.",
-            details="Anything but `none` is refused: not supported yet.",
+            allowed=", ".join(CODECS),
+            help="How records are compressed: each alone, or joined ones together.",
+            details="`zstd` needs `pip install kinesis-fast[zstd]`.",
             identifies_spool=True,
+        ).metadata
+    )
+    compression_level: int | None = field(
+        metadata=Option(
+            parse=parsers.whole_number(*LEVELS_OF_ALL_CODECS),
+            absent="as compression",
+            allowed=f"a whole number, for {LEVELS_IN_WORDS}; none with none and snappy",
+            help="How much time compression may take: the higher, the smaller and slower.",
+            details=f"For {LEVELS_IN_WORDS}.",
         ).metadata
     )
     aggregation: bool = field(
         metadata=Option(
-            parse=parsers.no_aggregation,
+            parse=parsers.boolean,
             default=False,
-            allowed="false, off, no, 0; aggregation is not supported yet",
+            allowed=_BOOLEAN,
             help="Whether records are aggregated in the format of the Kinesis Producer Library.",
-            details="`true` is refused: not supported yet.",
             identifies_spool=True,
+        ).metadata
+    )
+    simple_aggregation: bool = field(
+        metadata=Option(
+            parse=parsers.boolean,
+            default=False,
+            allowed=_BOOLEAN,
+            help="Whether records are joined, with a newline after each.",
+            details="Not together with `aggregation`.",
+            identifies_spool=True,
+        ).metadata
+    )
+    aggregation_max_size: int | None = field(
+        metadata=Option(
+            parse=parsers.whole_number(limits.MIN_AGGREGATE_BYTES, limits.MAX_RECORD_BYTES),
+            absent=f"{limits.DEFAULT_AGGREGATE_BYTES} or {limits.DEFAULT_JOINED_BYTES}",
+            allowed=(
+                f"a whole number of bytes from {limits.MIN_AGGREGATE_BYTES} to max_record_size"
+            ),
+            help="Bytes of an aggregate, or of joined records before they are compressed.",
+            details="The second default is that of `simple_aggregation`.",
+        ).metadata
+    )
+    aggregation_buckets: int = field(
+        metadata=Option(
+            parse=parsers.power_of_two(limits.MAX_AGGREGATION_BUCKETS),
+            default=limits.DEFAULT_AGGREGATION_BUCKETS,
+            allowed=f"a power of two from 1 to {limits.MAX_AGGREGATION_BUCKETS}",
+            help="Parts of the hash space, 1 to 1024, whose partition keys share aggregates.",
+            details="64 suit up to about 30 shards.",
+        ).metadata
+    )
+    auto_retry_requests: bool = field(
+        metadata=Option(
+            parse=parsers.boolean,
+            default=True,
+            allowed=_BOOLEAN,
+            help="Accepted, as in Fluent Bit's own output; failed requests are always retried.",
         ).metadata
     )
 
@@ -307,9 +351,10 @@ class OutputConfig:
             ConfigError: an option is unknown, missing, given twice or wrong, or two options
                 contradict each other.
         """
-        texts = _known_texts(options)
+        texts = known_texts(options, option_names())
+        own_names = _WITH_ENDPOINT if "endpoint" in texts else {}
         values: dict[str, Any] = {
-            option.name: _parsed(option, texts[option.name], with_endpoint="endpoint" in texts)
+            option.name: parsed(option, texts[option.name], own_names.get(option.name))
             if option.name in texts
             else option.default
             for option in OPTIONS
@@ -317,133 +362,30 @@ class OutputConfig:
         for option in OPTIONS:
             if option.required and option.name not in texts:
                 raise ConfigError(f"option {option.name} is missing; allowed: {option.allowed}")
-        config = cls(**values)
-        arn_region = parsers.region_of_arn(config.stream)
-        if arn_region not in {None, config.region}:
-            raise ConfigError(
-                f"option region is '{config.region}', but the ARN in option stream says "
-                f"'{arn_region}'; allowed: the same region in both"
-            )
+        config = cls(**combinations.with_defaults(values))
+        combinations.check(config)
         return config
 
     def describe(self) -> str:
         """Return the effective options as one line, without secrets and absent options."""
         shown = ((option, option.show(getattr(self, option.name))) for option in OPTIONS)
         return " ".join(
-            f"{option.name}={_quoted(option.mask(text))}" for option, text in shown if text
+            f"{option.name}={quoted(option.mask(text))}" for option, text in shown if text
         )
 
     def warnings(self) -> list[str]:
         """Return a sentence for each choice that is allowed but probably a mistake."""
-        found = []
-        if self.log_key is not None and not self._can_find(self.log_key):
-            found.append(
-                f"no record can have the log_key '{_printable(self.log_key)}' after data_keys and "
-                "replace_dots are applied: every record will be skipped"
-            )
-        if any(name != name.strip() for name in self.partition_key):
-            found.append("spaces in the path of partition_key are taken as part of the key names")
-        if self.experimental_concurrency and self.spool_dir is None:
-            found.append(
-                "with experimental_concurrency but no spool_dir, a flush returns OK before its "
-                "records have arrived: records in flight are lost if the process dies"
-            )
-        sign = sign_of_utc(self.time_key_format) if self.time_key else ""
-        if sign and self.time_zone == "local" and not local_time_is_utc():
-            found.append(
-                f"time_key_format ends in '{sign}', which means UTC, but the times are in the "
-                "local time zone; set time_zone to utc"
-            )
-        found += (
-            f"{name} is http without TLS to another host: {what} can be read and changed on the "
-            "way; use https://"
-            for name, what in (("endpoint", "records"), ("sts_endpoint", "credentials"))
-            if parsers.is_open_to_others(getattr(self, name))
-        )
-        found += (
-            f"{name} has no effect without {needed}"
-            for name, needed in _NEEDED_BY.items()
-            if not getattr(self, needed) and getattr(self, name) != _BY_NAME[name].default
-        )
-        return found
-
-    def _can_find(self, log_key: str) -> bool:
-        """Tell whether a record can have this key when log_key is looked up, as the last step."""
-        if self.data_keys:
-            kept = {*self.data_keys, *([self.time_key] if self.time_key else [])}
-            return log_key in {self._renamed(name) for name in kept}
-        return "." not in log_key or "." in self._renamed(log_key)
-
-    def _renamed(self, name: str) -> str:
-        return name if self.replace_dots is None else name.replace(".", self.replace_dots)
+        return combinations.warnings_about(self)
 
     def __repr__(self) -> str:
         return f"OutputConfig({self.describe()})"
 
 
 OPTIONS: Final = tuple(map(option_of, fields(OutputConfig)))
-_BY_NAME: Final = {option.name: option for option in OPTIONS}
 # A service that is compatible with Kinesis has names of its own.
 _WITH_ENDPOINT: Final = {"region": parsers.any_region, "stream": parsers.any_stream}
-_NEEDED_BY: Final = {
-    "time_key_format": "time_key",
-    "time_zone": "time_key",
-    "external_id": "role_arn",
-    "spool_dir": "experimental_concurrency",
-    "spool_max_bytes": "spool_dir",
-    "dead_letter_max_bytes": "dead_letter_dir",
-}
 
 
 def option_names() -> list[str]:
     """Return the names of all options, in the order of the documentation."""
-    return list(_BY_NAME)
-
-
-def _known_texts(options: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts of the options that are present, by lower-case name."""
-    texts: dict[str, str] = {}
-    for given, value in options.items():
-        name = given.lower() if isinstance(given, str) else ""
-        if name not in _BY_NAME:
-            raise ConfigError(_unknown(str(given)))
-        if not isinstance(value, str):
-            raise ConfigError(
-                f"option {name} is of type {type(value).__name__}; allowed: str, as Fluent Bit "
-                "passes it"
-            )
-        if value and name in texts:
-            raise ConfigError(f"option {name} is given twice, in different case; allowed: once")
-        if value:
-            texts[name] = value
-    return texts
-
-
-def _unknown(given: str) -> str:
-    nearest = difflib.get_close_matches(given.lower(), _BY_NAME, n=1, cutoff=0.5)
-    hint = (
-        f"did you mean {nearest[0]}?" if nearest else f"the options are {', '.join(option_names())}"
-    )
-    return f"option '{_printable(given)}' is unknown; {hint}"
-
-
-def _parsed(option: Option, text: str, *, with_endpoint: bool) -> object:
-    parse = _WITH_ENDPOINT.get(option.name, option.parse) if with_endpoint else option.parse
-    try:
-        if not parsers.is_unicode(text):
-            raise ValueError("it is not valid UTF-8")
-        return parse(text)
-    except ValueError as error:
-        shown = _printable(option.mask(text))
-        raise ConfigError(
-            f"option {option.name} is '{shown}': {error}; allowed: {option.allowed}"
-        ) from None
-
-
-def _printable(text: str) -> str:
-    return printable(text, _MAX_SHOWN_CHARACTERS)
-
-
-def _quoted(text: str) -> str:
-    shown = _printable(text)
-    return f'"{shown}"' if any(character in shown for character in " \"'") else shown
+    return [option.name for option in OPTIONS]

@@ -18,7 +18,6 @@ _BOOLEANS: Final = {
     **dict.fromkeys(("true", "on", "yes", "1"), True),
     **dict.fromkeys(("false", "off", "no", "0"), False),
 }
-_UNSUPPORTED_COMPRESSIONS: Final = frozenset({"gzip", "zlib", "zstd", "snappy"})
 _MAX_DIGITS: Final = 18  # a longer number is out of every range below
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:([KMG])B?)?", re.IGNORECASE | re.ASCII)
 _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
@@ -62,23 +61,6 @@ def boolean(value: str) -> bool:
     return _BOOLEANS[value.lower()]
 
 
-def no_aggregation(value: str) -> bool:
-    """Parse a boolean; only false is supported."""
-    if boolean(value):
-        raise ValueError("aggregation is not supported yet")
-    return False
-
-
-def no_compression(value: str) -> str:
-    """Accept "none", in any case."""
-    name = value.lower()
-    if name in _UNSUPPORTED_COMPRESSIONS:
-        raise ValueError(f"compression with {name} is not supported yet")
-    if name != "none":
-        raise ValueError("it is not a known compression")
-    return name
-
-
 def one_of(names: tuple[str, ...]) -> Callable[[str], str]:
     """Return a parser that accepts one of these names, in any case."""
 
@@ -100,6 +82,19 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         number = int(value) if len(value) <= _MAX_DIGITS else None
         if number is None or not low <= number <= high:
             raise ValueError("it is out of range")
+        return number
+
+    return parse
+
+
+def power_of_two(high: int) -> Callable[[str], int]:
+    """Return a parser for the powers of two from 1 to high."""
+    parse_number = whole_number(1, high)
+
+    def parse(value: str) -> int:
+        number = parse_number(value)
+        if number.bit_count() != 1:
+            raise ValueError("it is not a power of two")
         return number
 
     return parse

@@ -71,7 +71,7 @@ def test_nothing_gives_help_and_the_code_for_wrong_use(capsys: pytest.CaptureFix
         (["demo", "-p", "time_key=a", "-p", "TIME_KEY=b"], "option time_key is given twice"),
         (["demo", "-p", "stream=mine"], "leave out -p stream"),
         (["demo", "-p", "endpoint=localhost"], "leave out -p endpoint"),
-        (["demo", "-p", "compression=gzip"], "not supported yet"),
+        (["demo", "-p", "compression=lz4"], "not one of the allowed values"),
         (["send", "--format", "xml"], "'xml' (choose from"),
         (["send"], "--format"),
         (["send", "--format", "lines", "/no/such/file"], "/no/such/file: No such file"),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -56,7 +56,12 @@ def test_defaults() -> None:
         "dead_letter_dir": None,
         "dead_letter_max_bytes": 64_000_000,
         "compression": "none",
+        "compression_level": None,
         "aggregation": False,
+        "simple_aggregation": False,
+        "aggregation_max_size": None,
+        "aggregation_buckets": 64,
+        "auto_retry_requests": True,
     }
 
 
@@ -70,7 +75,7 @@ def test_the_options_that_identify_a_spool() -> None:
         *("region", "stream", "endpoint", "profile", "role_arn"),
         *("partition_key", "data_keys", "log_key", "replace_dots", "append_newline"),
         *("time_key", "time_key_format", "time_zone", "max_record_size"),
-        *("compression", "aggregation"),
+        *("compression", "aggregation", "simple_aggregation"),
     }
 
 
@@ -188,8 +193,16 @@ GOOD: list[tuple[str, str, Any]] = [
     ("dead_letter_max_bytes", "1M", 1_000_000),
     ("compression", "none", "none"),
     ("compression", "None", "none"),
+    *(("compression", text, text.lower()) for text in ("gzip", "zlib", "ZSTD", "Snappy")),
     ("aggregation", "false", False),
     ("aggregation", "OFF", False),
+    ("aggregation", "true", True),
+    ("simple_aggregation", "On", True),
+    ("aggregation_max_size", "1024", 1024),
+    ("aggregation_max_size", str(MIB), MIB),
+    *(("aggregation_buckets", str(2**power), 2**power) for power in range(11)),
+    ("auto_retry_requests", "true", True),
+    ("auto_retry_requests", "off", False),
 ]
 
 GOOD_ENDPOINTS = [
@@ -313,13 +326,21 @@ BAD = [
     ),
     ("dead_letter_max_bytes", "999k", "out of range"),
     *(
-        ("compression", text, f"with {text.lower()} is not supported yet")
-        for text in ("gzip", "zlib", "zstd", "snappy", "GZIP")
+        ("compression", text, "not one of the allowed values")
+        for text in ("lz4", "gz", "gzip ", "true", "arrow")
     ),
-    ("compression", "lz4", "not a known compression"),
-    ("aggregation", "true", "not supported yet"),
-    ("aggregation", "1", "not supported yet"),
+    ("compression_level", "best", "not a whole number"),
+    ("compression_level", "-1", "out of range"),
+    ("compression_level", "23", "out of range"),
     ("aggregation", "maybe", "not a boolean"),
+    ("simple_aggregation", "kpl", "not a boolean"),
+    ("aggregation_max_size", "50K", "not a whole number"),
+    ("aggregation_max_size", "1023", "out of range"),
+    ("aggregation_max_size", str(10 * MIB + 1), "out of range"),
+    *(("aggregation_buckets", text, "not a power of two") for text in ("3", "63", "1000")),
+    *(("aggregation_buckets", text, "out of range") for text in ("0", "2048", "-64")),
+    ("aggregation_buckets", "2^6", "not a whole number"),
+    ("auto_retry_requests", "sometimes", "not a boolean"),
 ]
 
 BAD_ENDPOINTS = [
@@ -509,7 +530,8 @@ def test_describe_lists_the_effective_options() -> None:
         "region=us-west-2 stream=logs append_newline=false time_key_format=%Y-%m-%dT%H:%M:%S "
         "time_zone=local http_request_timeout=30 max_record_size=1048576 max_in_flight=4 "
         "transport=auto experimental_concurrency=0 experimental_concurrency_retries=4 "
-        "spool_max_bytes=1G dead_letter_max_bytes=64M compression=none aggregation=false"
+        "spool_max_bytes=1G dead_letter_max_bytes=64M compression=none aggregation=false "
+        "simple_aggregation=false aggregation_buckets=64 auto_retry_requests=true"
     )
 
 
@@ -618,11 +640,94 @@ def test_no_warning_about_a_log_key_that_a_record_can_have(options: dict[str, st
             "dead_letter_max_bytes has no effect without dead_letter_dir",
         ),
         ({"partition_key": "a -> b"}, "spaces in the path of partition_key"),
+        ({"compression": "gzip"}, "below about 1 KB that saves little"),
+        ({"compression": "snappy", "aggregation": "true"}, "compresses each record alone"),
+        (
+            {"aggregation_max_size": "51200"},
+            "aggregation_max_size has no effect without aggregation or simple_aggregation",
+        ),
+        (
+            {"aggregation_buckets": "8", "partition_key": "a"},
+            "aggregation_buckets has no effect without aggregation or simple_aggregation",
+        ),
+        (
+            {"aggregation_buckets": "8", "simple_aggregation": "true"},
+            "aggregation_buckets has no effect without partition_key",
+        ),
+        ({"auto_retry_requests": "false"}, "auto_retry_requests false has no effect"),
     ],
 )
 def test_other_warnings(options: dict[str, str], text: str) -> None:
     (warning,) = parse(**options).warnings()
     assert text in warning
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"simple_aggregation": "true"},
+        {"simple_aggregation": "true", "compression": "zstd", "append_newline": "true"},
+        {"aggregation": "true", "partition_key": "a", "aggregation_buckets": "256"},
+        {"aggregation": "true", "aggregation_max_size": "2048"},
+        {"auto_retry_requests": "true", "compression": "none"},
+    ],
+)
+def test_no_warning_about_what_saves(options: dict[str, str]) -> None:
+    assert parse(**options).warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("codec", "alone", "joined"),
+    [("none", None, None), ("gzip", 6, 6), ("zlib", 6, 6), ("zstd", 3, 1), ("snappy", None, None)],
+)
+def test_the_default_level_depends_on_what_is_compressed(
+    codec: str, alone: int | None, joined: int | None
+) -> None:
+    assert parse(compression=codec).compression_level == alone
+    assert parse(compression=codec, aggregation="true").compression_level == alone
+    assert parse(compression=codec, simple_aggregation="true").compression_level == joined
+    if alone is not None:
+        assert f" compression_level={alone} " in parse(compression=codec).describe()
+
+
+@pytest.mark.parametrize(
+    ("codec", "levels"),
+    [
+        *[(codec, range(10)) for codec in ("gzip", "zlib")],
+        ("zstd", range(1, 23)),
+        *[(codec, ()) for codec in ("none", "snappy")],
+    ],
+)
+def test_each_codec_has_its_levels(codec: str, levels: Sequence[int]) -> None:
+    for level in range(23):
+        options = {"compression": codec, "compression_level": str(level)}
+        if level in levels:
+            assert parse(**options).compression_level == level
+            continue
+        allowed = f"{levels[0]} to {levels[-1]}" if levels else "no level"
+        assert error_of(**options) == (
+            f"option compression_level is '{level}', but compression is {codec}; "
+            f"allowed with it: {allowed}"
+        )
+
+
+def test_only_one_aggregation() -> None:
+    message = error_of(aggregation="true", simple_aggregation="true")
+    assert message == (
+        "options aggregation and simple_aggregation are both true; allowed: one of them"
+    )
+
+
+def test_the_size_of_an_aggregate_is_at_most_that_of_a_record() -> None:
+    assert parse(aggregation="true").aggregation_max_size == 51_200
+    assert parse(simple_aggregation="true").aggregation_max_size == 262_144
+    small = parse(simple_aggregation="true", max_record_size="2048")
+    assert small.aggregation_max_size == 2048
+    large = {"aggregation_max_size": "2000000", "aggregation": "true"}
+    assert error_of(**large).startswith(
+        "option aggregation_max_size is '2000000', but max_record_size is 1048576; allowed: "
+    )
+    assert parse(**large, max_record_size="2000000").aggregation_max_size == 2_000_000
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_two_outputs_each_with_its_options(stream: LocalStream, tmp_path: Path) 
     [
         ({"append_newline": "maybe"}, "option append_newline is 'maybe'"),
         ({"stream": "no stream"}, "option stream is 'no stream'"),
-        ({"compression": "gzip"}, "not supported yet"),
+        ({"compression": "lz4"}, "option compression is 'lz4'"),
         ({"python": "/nowhere/python3"}, "/nowhere/python3"),
         ({"libpython": "/nowhere/libpython3.so"}, "/nowhere/libpython3.so"),
     ],

@@ -362,6 +362,9 @@ OTHER_VALUES = {
     "time_key_format": "%s",
     "time_zone": "utc",
     "max_record_size": "2048",
+    "compression": "gzip",
+    "aggregation": "true",
+    "simple_aggregation": "true",
 }
 
 
@@ -373,8 +376,7 @@ def test_each_identifying_option_makes_a_difference(root: Path, name: str) -> No
 
 
 def test_all_identifying_options_are_tried(root: Path) -> None:
-    cannot_differ_yet = {"compression", "aggregation"}
-    assert set(identity_of(spool_config(root))) == {*OTHER_VALUES, *cannot_differ_yet}
+    assert set(identity_of(spool_config(root))) == {*OTHER_VALUES}
     same = {"http_request_timeout": "1", "transport": "direct", "max_in_flight": "1"}
     assert identity_of(spool_config(root)) == identity_of(spool_config(root, **same))
 

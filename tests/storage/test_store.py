@@ -101,6 +101,7 @@ def test_the_layout_is_the_documented_one(root: Path) -> None:
         "max_record_size": "1048576",
         "compression": "none",
         "aggregation": "false",
+        "simple_aggregation": "false",
     }
     spool.close()
 
