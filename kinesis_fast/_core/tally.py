@@ -22,6 +22,8 @@ class Tally(NamedTuple):
     resumed: int  # records left out because they were settled earlier
     entries: int  # that the records make in requests; an aggregate is one
     aggregates: int  # entries with more than one record
+    record_bytes: int  # data and partition keys of the records, as they were encoded
+    entry_bytes: int  # data and partition keys of the entries
 
     @property
     def is_plain(self) -> bool:

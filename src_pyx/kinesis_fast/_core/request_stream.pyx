@@ -147,18 +147,19 @@ cdef class RequestStream:
     cdef Request close_lane(self, int lane):
         """Make a request of what a lane has collected."""
         cdef Batch* batch = self.lanes[lane]
-        cdef unsigned int n_records = batch.n_records
-        cdef unsigned int n_entries = batch.n_entries
         cdef Request request
         if batch_finish(batch, text_of(self.plan.tail)) != STATUS_OK:
-            raise MemoryError(f"out of memory for a request of {n_records} records")
+            raise MemoryError(f"out of memory for a request of {batch.n_records} records")
         batch.random_state = kf_next_random(&self.reader.random_state)
         self.lanes[lane] = NULL
         self.n_open -= 1
         request = new_request(self.plan.pool, self.plan.tail, batch,
                               lane if self.plan.shape.n_path else ANY_LANE)
-        self.n_records += n_records
-        self.n_entries += n_entries
+        self.packing.records += request.batch.n_records
+        self.packing.entries += request.batch.n_entries
+        self.packing.entry_bytes += request.batch.n_bytes
+        if self.aggregator == NULL:
+            self.packing.record_bytes += request.batch.n_bytes
         return request
 
     @property
@@ -176,22 +177,22 @@ cdef class RequestStream:
     def take_tally(self):
         """Return a Tally of what happened since the last call."""
         cdef Counts counts
-        cdef uint64_t n_records, n_entries, n_aggregates
+        cdef Packing packing
         cdef Py_ssize_t malformed_at = -1
         self.enter()
         counts = self.reader.counts
         memset(&self.reader.counts, 0, sizeof(Counts))
-        n_records, n_entries, n_aggregates = self.n_records, self.n_entries, self.n_aggregates
-        self.n_records = self.n_entries = self.n_aggregates = 0
+        packing = self.packing
+        memset(&self.packing, 0, sizeof(Packing))
         self.leave()
         if counts.skipped_malformed:
             malformed_at = <Py_ssize_t> self.reader.malformed_at
         return Tally(
-            n_records, counts.skipped_not_map, counts.skipped_too_deep,
+            packing.records, counts.skipped_not_map, counts.skipped_too_deep,
             counts.skipped_no_log_key, counts.skipped_bad_key, counts.skipped_malformed,
             malformed_at, counts.group_markers, counts.truncated, counts.bad_times,
             counts.nan_values, counts.random_keys, counts.no_data_keys, counts.resumed,
-            n_entries, n_aggregates)
+            packing.entries, packing.aggregates, packing.record_bytes, packing.entry_bytes)
 
     def take_skipped(self):
         """Return the events skipped since the last call: a list of (reason, start, end, time_ns).
@@ -276,6 +277,7 @@ cdef class RequestStream:
                         continue
                 if status != STATUS_OK:
                     return status
+                self.packing.record_bytes += self.reader.data.n + self.reader.key.n
                 self.slot = slot_of(self.aggregator, self.key_of_record(),
                                     self.reader.key_is_random)
             status = STATUS_ALONE
@@ -301,7 +303,7 @@ cdef class RequestStream:
             self.lane = <int> (slot % self.n_lanes)
             status = self.put(&entry)
             if status == STATUS_OK or status == STATUS_FULL_NOW:
-                self.n_aggregates += entry.n_events > 1
+                self.packing.aggregates += entry.n_events > 1
                 aggregator_entry_is_put(self.aggregator)
             if status != STATUS_OK:
                 return status
