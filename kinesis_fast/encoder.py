@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kinesis_fast._core.encoder import Encoder, RequestStream
+from kinesis_fast._core.encoder import Encoder
+from kinesis_fast._core.request_stream import RequestStream
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.config.time_format import split_subseconds
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.limits import (
     DEFAULT_MAX_RECORD_BYTES,
+    HASH_KEYS,
     MAX_LARGE_REQUEST_BYTES,
     MAX_REQUEST_BYTES,
 )
@@ -38,6 +40,18 @@ def _max_request_bytes(max_record_size: int) -> int:
     return MAX_REQUEST_BYTES
 
 
+def _aggregation(config: OutputConfig) -> str:
+    if config.aggregation:
+        return "kpl"
+    return "lines" if config.simple_aggregation else "none"
+
+
+def _hash_keys(n_buckets: int) -> tuple[bytes, ...]:
+    """Return the middle of each of `n_buckets` equal ranges of hash keys, in decimal digits."""
+    half = HASH_KEYS // (2 * n_buckets)
+    return tuple(b"%d" % ((2 * bucket + 1) * half) for bucket in range(n_buckets))
+
+
 def _core_of(config: OutputConfig) -> Encoder:
     strftime, digits = split_subseconds(config.time_key_format)
     return Encoder(
@@ -53,6 +67,9 @@ def _core_of(config: OutputConfig) -> Encoder:
         append_newline=config.append_newline,
         max_record_bytes=config.max_record_size,
         max_request_bytes=_max_request_bytes(config.max_record_size),
+        aggregation=_aggregation(config),
+        max_aggregate_bytes=config.aggregation_max_size or 0,
+        hash_keys=_hash_keys(config.aggregation_buckets) if config.partition_key else (),
         n_arenas=2 * config.max_in_flight,
     )
 
@@ -85,6 +102,7 @@ class RecordEncoder:
         max_lanes: int = 1,
         settled: bytes | None = None,
         keep_skipped: bool = False,
+        alone: bool = False,
     ) -> RequestStream:
         """Return an iterator over the finished PutRecords requests of a chunk.
 
@@ -97,6 +115,7 @@ class RecordEncoder:
                 assigns each record to a lane; there are no more lanes than full requests.
             settled: one bit for each event; bit i % 8 of byte i // 8 is set if event i is left out.
             keep_skipped: whether `take_skipped` of the iterator returns the skipped events.
+            alone: whether each record becomes an entry of its own, in spite of aggregation.
 
         Raises:
             TypeError: the chunk is not bytes-like.
@@ -109,12 +128,16 @@ class RecordEncoder:
             max_lanes=max_lanes,
             settled=settled,
             keep_skipped=keep_skipped,
+            alone=alone,
         )
 
     def records(self, chunk: bytes | bytearray | memoryview) -> Iterator[Record]:
-        """Yield the records of a chunk one by one; convenient, but slower than `requests`."""
-        for request in self.requests(chunk):  # one lane, so records keep their order
-            for index in range(request.n_records):
+        """Yield the records of a chunk one by one; convenient, but slower than `requests`.
+
+        They are not aggregated.
+        """
+        for request in self.requests(chunk, alone=True):  # one lane, so records keep their order
+            for index in range(request.n_entries):
                 entry = json.loads(request.entry(index))
                 yield Record(base64.b64decode(entry["Data"]), entry["PartitionKey"])
             request.release()

@@ -23,6 +23,7 @@ RANDOM_KEY_LENGTH: Final = 8  # characters [a-zA-Z0-9]; as the Go plugin
 MIN_AGGREGATE_BYTES: Final = 1 * KIB  # bytes; ours: smaller ones would hold one record each
 DEFAULT_AGGREGATE_BYTES: Final = 51_200  # bytes; as the Kinesis Producer Library: 2 PUT units
 DEFAULT_JOINED_BYTES: Final = 256 * KIB  # bytes; ours: no fewer PUT units per byte above it
+HASH_KEYS: Final = 2**128  # hash keys of a stream; PutRecords: MD5 maps partition keys to them
 MAX_AGGREGATION_BUCKETS: Final = 1024  # parts of the hash space; ours: one for each of many shards
 DEFAULT_AGGREGATION_BUCKETS: Final = 64  # parts; ours: even enough on 30 shards
 

@@ -17,12 +17,14 @@ Remark = Literal[
     "truncated", "bad_times", "nan_values", "random_keys", "no_data_keys", "group_markers",
     "resumed"
 ]  # fmt: skip
+Packing = Literal["entries", "aggregates", "record_bytes", "entry_bytes"]
 CounterName = Literal[
     "in", "delivered", "skipped", SkipReason, "dead", "pending", "returned",
-    Remark, "retried", "requests", "throttles", "bytes_in", "bytes_delivered",
+    Remark, "retried", "requests", "throttles", Packing, "bytes_in", "bytes_delivered",
 ]  # fmt: skip
 SKIP_REASONS: Final[tuple[SkipReason, ...]] = get_args(SkipReason)
 REMARKS: Final[tuple[Remark, ...]] = get_args(Remark)
+PACKING: Final[tuple[Packing, ...]] = get_args(Packing)
 COUNTERS: Final[tuple[CounterName, ...]] = get_args(CounterName)
 
 
@@ -54,6 +56,11 @@ class Stats(dict[str, int]):
         retried: records that were sent again; one that was sent again twice counts twice.
         requests: PutRecords requests, retries included.
         throttles: responses that asked to slow down, for the request or for some of its entries.
+        entries: entries that records were encoded into; an aggregate is one entry. A chunk that
+            comes again counts again, as in the three counters that follow.
+        aggregates: those of them that stand for more than one record.
+        record_bytes: data and partition keys of these records, before aggregation and compression.
+        entry_bytes: data and partition keys of the entries.
         bytes_in: bytes of the chunks.
         bytes_delivered: bytes of data and partition keys that were acknowledged, before base64.
     """
@@ -133,10 +140,11 @@ class ChunkAccount:
         """Count records that need no sending, because they were settled before."""
         self._add({"resumed": n_records})
 
-    def encoded(self, n_records: int) -> None:
-        """Count records that the encoder put into requests."""
-        if n_records and not self._is_taken_over:
-            self._add({"in": n_records, "pending": n_records})
+    def encoded(self, tally: "Tally") -> None:
+        """Count records that the encoder put into requests, all of an event each."""
+        if tally.records:
+            n_new = 0 if self._is_taken_over else tally.records
+            self._add({"in": n_new, "pending": n_new} | _packing(tally))
 
     def skipped(self, tally: "Tally") -> None:
         """Count all that the encoder found where it skipped or changed records."""
@@ -148,7 +156,7 @@ class ChunkAccount:
             changes |= {"pending": -skipped}
         else:
             changes |= {"in": tally.records + skipped, "pending": tally.records}
-        self._add(changes | {"skipped": skipped})
+        self._add(changes | _packing(tally) | {"skipped": skipped})
 
     def attempted(self, n_resent: int) -> None:
         """Count a request that goes out, with so many records that were sent before."""
@@ -190,3 +198,7 @@ class ChunkAccount:
 
     def _add(self, changes: dict[str, int]) -> None:
         self._counters.add(changes, self)
+
+
+def _packing(tally: "Tally") -> dict[str, int]:
+    return {name: getattr(tally, name) for name in PACKING}

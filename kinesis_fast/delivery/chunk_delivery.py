@@ -13,7 +13,7 @@ from kinesis_fast.delivery.in_flight import InFlightRequest, RetryBudget
 from kinesis_fast.delivery.leader_followers import PATIENCE_S, LeaderFollowers
 from kinesis_fast.delivery.protocols import Chunk, Request
 from kinesis_fast.delivery.retry import Outcome, Verdict
-from kinesis_fast.delivery.settle import Settlement
+from kinesis_fast.delivery.settle import Settlement, refused_aggregates
 from kinesis_fast.limits import MAX_REFUSALS
 from kinesis_fast.logs import printable
 from kinesis_fast.stats import ChunkAccount
@@ -289,7 +289,7 @@ class ChunkDelivery:
 
     def _put_back(self, in_flight: InFlightRequest) -> None:
         """Queue what is left of a request, in its order; the lock is held."""
-        is_single = in_flight.refused_at is not None and in_flight.second_half is None
+        is_single = in_flight.refused_at is not None and not in_flight.other_parts
         if is_single or self._settlement.n_refusals > MAX_REFUSALS // 2:
             self._ready.extend(in_flight.parts())  # others go first: does the service accept any?
         else:
@@ -301,7 +301,7 @@ class ChunkDelivery:
         attempts = in_vain = 0  # in all; since a part of the request was accepted
         while not self._is_stopped:
             started = timing.clock()
-            n_records = in_flight.request.n_records
+            n_entries = in_flight.request.n_entries
             self._settlement.attempted(in_flight)
             verdict = in_flight.send(self._context)
             attempts += 1
@@ -310,9 +310,9 @@ class ChunkDelivery:
             if verdict.outcome is Outcome.REFUSED:
                 self._close_in(in_flight, verdict, budget.spend(timing.clock() - started))
                 return False
-            if verdict.outcome is Outcome.PARTIAL:
-                in_flight.keep(verdict.again)
-            in_vain = 1 if in_flight.request.n_records < n_records else in_vain + 1
+            if verdict.outcome is Outcome.PARTIAL and self._divide_out_aggregates(in_flight, verdict):
+                return False
+            in_vain = 1 if in_flight.request.n_entries < n_entries else in_vain + 1
             self._context.watchdog.check()
             wait_s = None
             if verdict.outcome is not Outcome.BLOCKED:
@@ -329,10 +329,27 @@ class ChunkDelivery:
                 return False
         return False
 
+    def _divide_out_aggregates(self, in_flight: InFlightRequest, verdict: Verdict) -> bool:
+        """Keep what is to be sent again; refused aggregates become requests of single records.
+
+        Returns whether there were any.
+        """
+        refused = refused_aggregates(in_flight.request, verdict)
+        singles = self._settlement.without_aggregates(in_flight.request, refused) if refused else []
+        if verdict.again:
+            in_flight.keep(verdict.again)
+            in_flight.other_parts = singles
+        elif singles:
+            in_flight.replace(singles)
+        return bool(refused)
+
     def _close_in(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
         """Close in on the record that is refused, or stop: the service may refuse everything."""
-        if in_flight.request.n_records > 1:
+        if in_flight.request.n_entries > 1:
             in_flight.divide()
+            is_alone = False
+        elif in_flight.request.n_records > 1:
+            in_flight.replace(self._settlement.without_aggregates(in_flight.request, [0]))
             is_alone = False
         else:
             is_alone = self._n_unsettled() == 1 and self._stream.is_exhausted

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Request
@@ -57,14 +57,14 @@ class InFlightRequest:
     Attributes:
         request: what is left to send.
         was_sent: whether it has been sent before.
-        second_half: the other half of a request that was divided.
+        other_parts: the rest of a request that was divided.
         refused_at: how many records of the chunk were accepted when the service first refused the
             request that its records were in; None before.
     """
 
     request: Request
     was_sent: bool = False
-    second_half: Request | None = None
+    other_parts: list[Request] = field(default_factory=list)
     refused_at: int | None = None
 
     @property
@@ -80,17 +80,17 @@ class InFlightRequest:
         """
         if self.was_sent:
             self._renew_random_keys()
-        n_records = self.request.n_records
+        n_entries = self.request.n_entries
         body = self.request.body
         try:
-            response = context.transport.send(body, n_records, context.timeout_s)
+            response = context.transport.send(body, n_entries, context.timeout_s)
         except Exception as error:
             return classify_exception(error)
         finally:
             # Frames of an exception may keep this view for long; released, it holds no memory.
             with contextlib.suppress(BufferError):
                 body.release()
-        return classify(response, n_records)
+        return classify(response, n_entries)
 
     def keep(self, indexes: Sequence[int]) -> None:
         """Drop all entries but these; without new memory, unless a view of the body is in use."""
@@ -101,23 +101,29 @@ class InFlightRequest:
 
     def divide(self) -> None:
         """Cut it in two; `parts` returns the halves."""
-        first, second = halves(self.request.n_records)
-        self.second_half = self.request.subset(second)
+        first, second = halves(self.request.n_entries)
+        self.other_parts = [self.request.subset(second)]
         self.keep(first)
 
+    def replace(self, requests: Sequence[Request]) -> None:
+        """Let other requests, at least one, stand for the same events; `parts` returns them."""
+        _release(self.request)
+        self.request, *self.other_parts = requests
+
     def parts(self) -> list["InFlightRequest"]:
-        """Return this request and, if it was divided, its second half as one of its own."""
-        if self.second_half is None:
-            return [self]
-        second = InFlightRequest(self.second_half, was_sent=True, refused_at=self.refused_at)
-        self.second_half = None
-        return [self, second]
+        """Return this request and, if it was divided, each other part as one of its own."""
+        others = [
+            InFlightRequest(part, was_sent=True, refused_at=self.refused_at)
+            for part in self.other_parts
+        ]
+        self.other_parts = []
+        return [self, *others]
 
     def _renew_random_keys(self) -> None:
         try:
             self.request.renew_random_keys()
         except BufferError:
-            self._copy(range(self.request.n_records))
+            self._copy(range(self.request.n_entries))
             self.request.renew_random_keys()
 
     def _copy(self, indexes: Sequence[int]) -> None:
@@ -129,8 +135,8 @@ class InFlightRequest:
     def release(self) -> None:
         """Give its memory back to the encoder."""
         _release(self.request)
-        if self.second_half is not None:
-            _release(self.second_half)
+        for part in self.other_parts:
+            _release(part)
 
 
 def _release(request: Request) -> None:

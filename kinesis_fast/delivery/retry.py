@@ -132,19 +132,19 @@ STREAM_MEMBER = re.compile(r"stream[ _]?(name|arn|id)\b", re.IGNORECASE)
 SIZE_COMPLAINT = re.compile(r"exceed.*\b(size|bytes|[km]i?b)\b|\bsize\b.*exceed|too large", re.I)
 
 
-def classify(response: Response, n_records: int) -> Verdict:
+def classify(response: Response, n_entries: int) -> Verdict:
     """Tell what a response to PutRecords means.
 
     Args:
         response: as it came.
-        n_records: number of entries in the request, at least 1.
+        n_entries: number of entries in the request, at least 1.
     """
     if response.status not in OK_STATUS:
         verdict = _classify_error(response)
-    elif all_accepted(response.body, n_records):
+    elif all_accepted(response.body, n_entries):
         verdict = SETTLED
     else:
-        verdict = _classify_entries(response.body, n_records)
+        verdict = _classify_entries(response.body, n_entries)
     n_sent = getattr(response, "n_sent", 1)  # a transport of a user's own may return any tuple
     return verdict if n_sent == 1 else verdict._replace(n_sent=n_sent)
 
@@ -192,19 +192,19 @@ def backoff_s(failures: int, base_s: float, cap_s: float, random: Callable[[], f
     return random() * min(cap_s, base_s * 2.0**doublings)
 
 
-def halves(n_records: int) -> tuple[range, range]:
+def halves(n_entries: int) -> tuple[range, range]:
     """Cut the indexes of a request of at least two entries into two parts, neither empty."""
-    middle = n_records // 2
-    return range(middle), range(middle, n_records)
+    middle = n_entries // 2
+    return range(middle), range(middle, n_entries)
 
 
-def _classify_entries(body: bytes, n_records: int) -> Verdict:
+def _classify_entries(body: bytes, n_entries: int) -> Verdict:
     response = _parsed(body)
     entries = response.get("Records") if isinstance(response, dict) else None
     if not isinstance(entries, list):
         return _unknown(f"HTTP 200, but not a response to PutRecords: {_quoted(body)}")
-    if len(entries) != n_records:
-        return _unknown(f"the response is about {len(entries)} records instead of {n_records}")
+    if len(entries) != n_entries:
+        return _unknown(f"the response is about {len(entries)} records instead of {n_entries}")
     failed = [index for index, entry in enumerate(entries) if not _accepted(entry)]
     if not failed:
         return SETTLED
@@ -215,18 +215,18 @@ def _classify_entries(body: bytes, n_records: int) -> Verdict:
         for index in failed
         if _entry_code(entries[index]) in CONTENT_CODES | SIZE_CODES
     }
-    is_refusal = len(refused) == n_records
+    is_refusal = len(refused) == n_entries
     explained = next((index for index in failed if index not in refused), failed[0])
     counts = ", ".join(f"{count} x {code}" for code, count in codes.most_common())
     return Verdict(
         Outcome.REFUSED if is_refusal else Outcome.PARTIAL,
         failed,
         throttled,
-        f"{len(failed)} of {n_records} records were not accepted ({counts}): "
+        f"{len(failed)} of {n_entries} records were not accepted ({counts}): "
         f"{_entry_message(entries[explained])}",
         THROTTLE_HINT if throttled else "" if refused else SERVICE_HINT,
         # Beside records that were accepted, the fault is in the record; otherwise it may be ours.
-        refused=refused if len(failed) < n_records else {},
+        refused=refused if len(failed) < n_entries else {},
     )
 
 

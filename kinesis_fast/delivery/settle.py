@@ -6,7 +6,7 @@ the record is dead. Every event without a bit is sent again, whatever happened i
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kinesis_fast.delivery.chunk_letters import ChunkLetters
 from kinesis_fast.delivery.chunk_report import ChunkReport
@@ -60,7 +60,7 @@ class Settlement:
         tally, skipped = stream.take_tally(), stream.take_skipped()
         self._report.encoded(tally)
         if tally.is_plain:
-            self._account.encoded(tally.records)
+            self._account.encoded(tally)
             return
         if self._letters is not None:
             self._letters.skipped(skipped)
@@ -83,18 +83,19 @@ class Settlement:
             self._account.attempted(request.n_records)
         if verdict.throttled:
             self._account.throttled()
-            n_failed = len(verdict.failed) or request.n_records
-            self._context.concurrency.throttled(n_failed / request.n_records)
+            n_failed = len(verdict.failed) or request.n_entries
+            self._context.concurrency.throttled(n_failed / request.n_entries)
         elif verdict.outcome is Outcome.SETTLED:
             self._context.concurrency.accepted()
         if verdict.outcome is Outcome.SETTLED:
             self._acknowledge(request, ())
             return True
-        if verdict.outcome is Outcome.PARTIAL and len(verdict.failed) < request.n_records:
+        if verdict.outcome is Outcome.PARTIAL and len(verdict.failed) < request.n_entries:
             self._acknowledge(request, verdict.failed)
             for index, reason in verdict.refused.items():
-                self._bury(request, index, reason)
-            return not verdict.again
+                if not is_aggregate(request, index):
+                    self._bury(request, index, reason)
+            return not verdict.again and not refused_aggregates(request, verdict)
         return verdict.outcome is Outcome.REFUSED and self._refused(in_flight, verdict)
 
     def _refused(self, in_flight: InFlightRequest, verdict: Verdict) -> bool:
@@ -109,7 +110,7 @@ class Settlement:
             in_flight.refused_at = self._n_accepted
         is_blamed = self._n_accepted > in_flight.refused_at
         self.n_refusals = 0 if is_blamed else self.n_refusals + 1
-        if request.n_records > 1:
+        if request.n_records > 1:  # entries, or the records of an aggregate
             return False
         is_blamed |= request.n_bytes_of(0) > DEFAULT_MAX_RECORD_BYTES
         if is_blamed or self._context.refusals.refused(self._event_of(request)):
@@ -119,9 +120,25 @@ class Settlement:
 
     def _event_of(self, request: Request) -> bytes:
         """Return the event of a request with one record."""
-        start = request.event_at(0)
+        ((_, start),) = request.events_of(0)
         end, _ = self._context.encoder.span(self._chunk, start)
         return bytes(memoryview(self._chunk)[start:end])
+
+    def without_aggregates(self, request: Request, indexes: Iterable[int]) -> list[Request]:
+        """Encode the records of some entries once more, each of them as an entry of its own."""
+        unwanted = bytearray(b"\xff") * (len(self._chunk) // 8 + 1)  # there is a byte per event
+        for index in indexes:
+            for event, _ in request.events_of(index):
+                unwanted[event >> 3] &= ~(1 << (event & 7))
+        return list(
+            self._context.encoder.requests(
+                self._chunk,
+                max_lanes=self._context.max_in_flight,
+                settled=bytes(unwanted),
+                keep_skipped=False,
+                alone=True,
+            )
+        )
 
     def settled_events(self) -> bytes:
         """Return the bits of the events that are settled by now."""
@@ -156,10 +173,21 @@ class Settlement:
 
     def _bury(self, request: Request, index: int, reason: str) -> None:
         """Book a record that the service refuses for good."""
-        self._report.refused(request.event_of(index), request.n_bytes_of(index), reason)
+        ((event, start),) = request.events_of(index)
+        self._report.refused(event, request.n_bytes_of(index), reason)
         if self._letters is not None:
-            self._letters.refused(request.event_at(index), reason)
-        others = [other for other in range(request.n_records) if other != index]
+            self._letters.refused(start, reason)
+        others = [other for other in range(request.n_entries) if other != index]
         with self._lock:
             n_records, _ = request.mark_events(self._bits, others)
         self._account.dead(n_records)
+
+
+def is_aggregate(request: Request, index: int) -> bool:
+    """Tell whether an entry stands for several records."""
+    return len(request.events_of(index)) > 1
+
+
+def refused_aggregates(request: Request, verdict: Verdict) -> list[int]:
+    """Return the aggregates that the service refused beside entries that it did not refuse."""
+    return [index for index in verdict.refused if is_aggregate(request, index)]

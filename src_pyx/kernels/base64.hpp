@@ -6,15 +6,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base64_alphabet.hpp"
 #include "kernel_table.hpp"
 #include "level.hpp"
 
 #ifdef KF_X86_BLOCKS
 #include <immintrin.h>
 #endif
-
-static const char kf_base64_alphabet[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 // Overwrites the characters that encode no input with '='; returns the end of the text.
 static inline uint8_t *kf_base64_pad(uint8_t *text, size_t n)

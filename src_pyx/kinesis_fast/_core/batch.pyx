@@ -8,13 +8,15 @@ from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
 from kinesis_fast._core.kernels cimport (
     KF_ESCAPE_MAX, KF_SLACK, escape_text, kernels, kf_base64_length,
 )
+from kinesis_fast._core.kpl cimport kpl_renew_key
 from kinesis_fast._core.limits cimport RANDOM_KEY_LENGTH
 from kinesis_fast._core.partition_key cimport kf_write_random_key
 from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK
 
 
 cdef enum:
-    ENTRY_TEXT = 64     # more than the braces, names and quotes of an entry
+    ENTRY_TEXT = 128    # more than the braces, names, quotes and ExplicitHashKey of an entry
+    DATA_AT = 9         # {"Data":"
     OPENING_N = 12      # {"Records":[
     CLOSING_N = 2       # "}
 
@@ -22,6 +24,12 @@ cdef enum:
 cdef inline void put(Buffer* out, const char* text, size_t n) noexcept nogil:
     memcpy(out.data + out.n, text, n)
     out.n += n
+
+
+cdef inline void clear_counts(Batch* batch) noexcept nogil:
+    batch.n_entries = 0
+    batch.n_records = 0
+    batch.n_bytes = 0
 
 
 cdef Batch* batch_new() noexcept nogil:
@@ -32,47 +40,66 @@ cdef Batch* batch_new() noexcept nogil:
 cdef void batch_free(Batch* batch) noexcept nogil:
     if batch != NULL:
         buffer_free(&batch.buffer)
+        buffer_free(&batch.events)
         free(batch)
 
 
 cdef Status batch_open(Batch* batch) noexcept nogil:
     """Drop all entries and start a new body."""
-    batch.buffer.n = 0
-    batch.n_entries = 0
-    batch.n_bytes = 0
+    batch.buffer.n = batch.events.n = 0
+    clear_counts(batch)
     if buffer_reserve(&batch.buffer, ENTRY_TEXT) != STATUS_OK:
         return STATUS_NO_MEMORY
     put(&batch.buffer, b'{"Records":[', OPENING_N)
     return STATUS_OK
 
 
-cdef Status batch_append(Batch* batch, Text data, Text key, const Entry* event) noexcept nogil:
-    """Add a record; of `event` only `event`, `event_at` and `has_random_key` are read.
+cdef Status keep_further_events(Batch* batch, Entry* entry, const EventRef* events) noexcept nogil:
+    """Keep the events after the first, of which `events` is an array."""
+    cdef size_t n = (entry.n_events - 1) * sizeof(EventRef)
+    if buffer_reserve(&batch.events, n) != STATUS_OK:
+        return STATUS_NO_MEMORY
+    entry.further = batch.events.n // sizeof(EventRef)
+    put(&batch.events, <const char*> events, n)
+    return STATUS_OK
+
+
+cdef Status batch_append(Batch* batch, const NewEntry* new) noexcept nogil:
+    """Add an entry.
 
     The caller has checked the limits. KF_SLACK bytes after the data and after the key must be
     readable. On failure the batch does not change.
     """
     cdef Buffer* out = &batch.buffer
     cdef Entry* entry = &batch.entries[batch.n_entries]
+    cdef Text data = new.data
+    cdef Text key = new.key
     cdef uint8_t* pos
+    entry.n_events = new.n_events
     if buffer_reserve(out, kf_base64_length(data.n) + key.n * KF_ESCAPE_MAX
                       + KF_SLACK + ENTRY_TEXT) != STATUS_OK:
+        return STATUS_NO_MEMORY
+    if new.n_events > 1 and keep_further_events(batch, entry, new.events + 1) != STATUS_OK:
         return STATUS_NO_MEMORY
     pos = out.data + out.n
     pos[0] = c","
     pos += 1 if batch.n_entries else 0
     entry.start = <uint32_t> (pos - out.data)
-    memcpy(pos, b'{"Data":"', 9)
-    pos = kernels.base64(pos + 9, data.data, data.n, data.data + data.n + KF_SLACK)
+    memcpy(pos, b'{"Data":"', DATA_AT)
+    pos = kernels.base64(pos + DATA_AT, data.data, data.n, data.data + data.n + KF_SLACK)
+    if new.hash_key.n:
+        memcpy(pos, b'","ExplicitHashKey":"', 21)
+        memcpy(pos + 21, new.hash_key.data, new.hash_key.n)
+        pos += 21 + new.hash_key.n
     memcpy(pos, b'","PartitionKey":"', 18)
     pos = escape_text(pos + 18, key.data, key.n, key.data + key.n + KF_SLACK)
     memcpy(pos, b'"}', CLOSING_N)
     out.n = entry.end = <uint32_t> (pos - out.data) + CLOSING_N
     entry.n_bytes = <uint32_t> (data.n + key.n)
-    entry.event = event.event
-    entry.event_at = event.event_at
-    entry.has_random_key = event.has_random_key
+    entry.first = new.events[0]
+    entry.key_kind = new.key_kind
     batch.n_entries += 1
+    batch.n_records += new.n_events
     batch.n_bytes += entry.n_bytes
     return STATUS_OK
 
@@ -93,15 +120,19 @@ cdef void place(Batch* batch, const Entry* source, const uint8_t* text) noexcept
     entry.end = entry.start + n
     out.n = entry.end
     batch.n_entries += 1
+    batch.n_records += entry.n_events
     batch.n_bytes += entry.n_bytes
 
 
 cdef Status batch_append_copy(Batch* batch, const Batch* other, unsigned int index) noexcept nogil:
     """Add a copy of entry `index` of another batch."""
-    cdef const Entry* source = &other.entries[index]
+    cdef Entry source = other.entries[index]
+    cdef const EventRef* further = <const EventRef*> other.events.data + source.further
     if buffer_reserve(&batch.buffer, source.end - source.start + ENTRY_TEXT) != STATUS_OK:
         return STATUS_NO_MEMORY
-    place(batch, source, other.buffer.data + source.start)
+    if source.n_events > 1 and keep_further_events(batch, &source, further) != STATUS_OK:
+        return STATUS_NO_MEMORY
+    place(batch, &source, other.buffer.data + source.start)
     return STATUS_OK
 
 
@@ -115,8 +146,7 @@ cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int 
     cdef unsigned int i
     cdef Entry source
     batch.buffer.n = OPENING_N
-    batch.n_entries = 0
-    batch.n_bytes = 0
+    clear_counts(batch)
     for i in range(n):
         source = batch.entries[chosen[i]]
         place(batch, &source, batch.buffer.data + source.start)
@@ -126,11 +156,17 @@ cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int 
 cdef void batch_renew_keys(Batch* batch) noexcept nogil:
     """Write new random keys over the random ones, in the body where they are."""
     cdef unsigned int i
+    cdef Entry* entry
+    cdef uint8_t* key
     for i in range(batch.n_entries):
-        if batch.entries[i].has_random_key:
-            kf_write_random_key(
-                batch.buffer.data + batch.entries[i].end - CLOSING_N - RANDOM_KEY_LENGTH,
-                &batch.random_state)
+        entry = &batch.entries[i]
+        if entry.key_kind == KEY_OF_RECORD:
+            continue
+        key = batch.buffer.data + entry.end - CLOSING_N - RANDOM_KEY_LENGTH
+        kf_write_random_key(key, &batch.random_state)
+        if entry.key_kind == KEY_RANDOM_IN_KPL:
+            kpl_renew_key(batch.buffer.data + entry.start + DATA_AT,
+                          entry.n_bytes - RANDOM_KEY_LENGTH, key)
 
 
 cdef Status batch_finish(Batch* batch, Text tail) noexcept nogil:

@@ -3,12 +3,12 @@
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytearray cimport PyByteArray_AsString
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from kinesis_fast._core.batch cimport (
-    batch_append_copy, batch_finish, batch_free, batch_new, batch_open, batch_renew_keys,
-    batch_retain,
+    KEY_OF_RECORD, EventRef, batch_append_copy, batch_finish, batch_free, batch_new, batch_open,
+    batch_renew_keys, batch_retain, event_of_entry,
 )
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.status cimport STATUS_OK, Status
@@ -67,6 +67,30 @@ cdef uint8_t* octets_of(bytearray bits, size_t n) except NULL:
     return <uint8_t*> PyByteArray_AsString(bits)
 
 
+cdef size_t octets_needed(const Batch* batch) noexcept nogil:
+    """Return how many bytes have room for the bit of every event."""
+    cdef size_t n = 0
+    cdef unsigned int i
+    cdef uint32_t k
+    for i in range(batch.n_entries):
+        for k in range(batch.entries[i].n_events):
+            n = max(n, (<size_t> event_of_entry(batch, &batch.entries[i], k).index >> 3) + 1)
+    return n
+
+
+cdef unsigned int mark(const Batch* batch, const Entry* entry, uint8_t* octets) noexcept nogil:
+    """Set the bits of an entry's events; returns how many of them were 0."""
+    cdef unsigned int n_new = 0
+    cdef uint32_t k, index
+    cdef uint8_t mask
+    for k in range(entry.n_events):
+        index = event_of_entry(batch, entry, k).index
+        mask = <uint8_t> (1 << (index & 7))
+        n_new += not octets[index >> 3] & mask
+        octets[index >> 3] |= mask
+    return n_new
+
+
 cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane):
     """Make a request that owns a finished batch; the batch returns to `pool`, even on failure."""
     cdef Request request
@@ -110,7 +134,7 @@ cdef class Request:
             n_entries = self.entries().n_entries
             if 0 <= index < <Py_ssize_t> n_entries:
                 return self.batch.entries[index]
-        raise IndexError(f"no entry {index} in a request of {n_entries} records")
+        raise IndexError(f"no entry {index} in a request of {n_entries} entries")
 
     cdef unsigned int choose(self, indexes, unsigned int* chosen) except 0:
         """Check indexes and write them to `chosen`, which has room for a full request."""
@@ -122,7 +146,7 @@ cdef class Request:
         with cython.critical_section(self):
             n_entries = self.entries().n_entries
         if not 0 < len(wanted) <= <Py_ssize_t> n_entries:
-            raise ValueError(f"{len(wanted)} indexes for a request of {n_entries} records")
+            raise ValueError(f"{len(wanted)} indexes for a request of {n_entries} entries")
         for index in wanted:
             self.entry_at(index)
             chosen[n] = <unsigned int> index
@@ -157,10 +181,16 @@ cdef class Request:
         return f"<Request of {n_records} records, {self.n_bytes} bytes>"
 
     @property
-    def n_records(self):
-        """Number of entries, 1 to 500; 0 when released."""
+    def n_entries(self):
+        """Number of entries, 1 to 500, as the response counts them; 0 when released."""
         with cython.critical_section(self):
             return self.batch.n_entries if self.batch != NULL else 0
+
+    @property
+    def n_records(self):
+        """Number of records, each made of one event; an aggregate is one entry with many."""
+        with cython.critical_section(self):
+            return self.batch.n_records if self.batch != NULL else 0
 
     @property
     def n_bytes(self):
@@ -177,56 +207,61 @@ cdef class Request:
         """Return the bytes of data plus partition key of entry `index`."""
         return self.entry_at(index).n_bytes
 
-    def event_of(self, Py_ssize_t index):
-        """Return the index in the chunk, from 0, of the event that entry `index` was made of."""
-        return self.entry_at(index).event
+    def events_of(self, Py_ssize_t index):
+        """Return the events that entry `index` was made of, in order.
 
-    def event_at(self, Py_ssize_t index):
-        """Return the byte offset in the chunk of the event that entry `index` was made of."""
-        return self.entry_at(index).event_at
+        A list of (index in the chunk from 0, byte offset in the chunk).
+        """
+        cdef Entry entry
+        cdef EventRef event
+        cdef uint32_t i
+        found = []
+        with cython.critical_section(self):
+            entry = self.entry_at(index)
+            for i in range(entry.n_events):
+                event = event_of_entry(self.entries(), &entry, i)
+                found.append((event.index, event.at))
+        return found
 
     def has_random_key(self, Py_ssize_t index):
         """Tell whether the partition key of entry `index` is random."""
-        return self.entry_at(index).has_random_key != 0
+        return self.entry_at(index).key_kind != KEY_OF_RECORD
 
     def entry(self, Py_ssize_t index):
-        """Return the JSON of entry `index`: `{"Data":"<base64>","PartitionKey":"..."}`."""
+        """Return the JSON of entry `index`: `{"Data":"<base64>","PartitionKey":"..."}`.
+
+        Before the partition key there may be an ExplicitHashKey.
+        """
         cdef Entry entry
         with cython.critical_section(self):
             entry = self.entry_at(index)
             return (<const char*> self.entries().buffer.data)[entry.start:entry.end]
 
     def mark_events(self, bytearray bits not None, kept=()):
-        """Set the bit of the event of each entry, but for the entries `kept`.
+        """Set the bits of the events of each entry, but for the entries `kept`.
 
         Bit i % 8 of byte i // 8 is event i; `bits` grows where it is too short. Returns how many
-        bits were 0 before, and the bytes of these entries, data plus partition keys. Raises
+        bits were 0 before, and the bytes of the entries that had one, data plus partition keys. Raises
         IndexError or ValueError for wrong indexes.
         """
         cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
         cdef uint8_t is_kept[MAX_RECORDS_PER_REQUEST]
         cdef Batch* batch
         cdef uint8_t* octets
-        cdef size_t octet, n_octets = 0, n_bytes = 0
-        cdef unsigned int i, n_new = 0
-        cdef uint8_t mask
+        cdef size_t n_bytes = 0
+        cdef unsigned int i, n_marked, n_new = 0
         cdef unsigned int n_kept = self.choose(kept, chosen) if kept else 0
         memset(is_kept, 0, sizeof(is_kept))
         for i in range(n_kept):
             is_kept[chosen[i]] = True
         with cython.critical_section(self, bits):
+            octets = octets_of(bits, octets_needed(self.entries()))
             batch = self.entries()
             for i in range(batch.n_entries):
-                n_octets = max(n_octets, (<size_t> batch.entries[i].event >> 3) + 1)
-            octets = octets_of(bits, n_octets)
-            batch = self.entries()
-            for i in range(batch.n_entries):
-                octet = batch.entries[i].event >> 3
-                mask = <uint8_t> (1 << (batch.entries[i].event & 7))
-                if not is_kept[i] and not octets[octet] & mask:
-                    octets[octet] |= mask
-                    n_bytes += batch.entries[i].n_bytes
-                    n_new += 1
+                if not is_kept[i]:
+                    n_marked = mark(batch, &batch.entries[i], octets)
+                    n_new += n_marked
+                    n_bytes += batch.entries[i].n_bytes if n_marked else 0
         return n_new, n_bytes
 
     def subset(self, indexes):

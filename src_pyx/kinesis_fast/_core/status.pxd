@@ -7,5 +7,8 @@ cdef enum Status:
     STATUS_BAD_KEY      # a map key that JSON cannot express, such as a map or an array
     STATUS_NO_LOG_KEY   # log_key is set and the record does not have that key
     STATUS_NO_MEMORY
-    STATUS_FULL         # the next record does not fit into this request
+    STATUS_FULL         # the next entry does not fit into this request
+    STATUS_FULL_NOW     # the entry was added, and the request takes no other
+    STATUS_ALONE        # the record does not fit into an aggregate
+    STATUS_ENDED        # aggregates are ready to be put into a request
     STATUS_NO_BATCH     # the lane has no batch to collect records in

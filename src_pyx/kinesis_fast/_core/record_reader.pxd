@@ -1,21 +1,21 @@
+"""Reads the events of a chunk and makes a record of each."""
+
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from kinesis_fast._core.batch cimport Batch
+from kinesis_fast._core.batch cimport EventRef
 from kinesis_fast._core.buffer cimport Buffer
 from kinesis_fast._core.cursor cimport Cursor
 from kinesis_fast._core.events cimport Event, Moment
-from kinesis_fast._core.limits cimport MAX_LANES
 from kinesis_fast._core.partition_key cimport PartitionKey
-from kinesis_fast._core.request cimport BatchPool, Request
-from kinesis_fast._core.shape cimport Found, Shape
+from kinesis_fast._core.plan cimport Plan
+from kinesis_fast._core.shape cimport Found
 from kinesis_fast._core.status cimport Status
 from kinesis_fast._core.text cimport Text
-from kinesis_fast._core.times cimport TimeCache, TimeFormat
+from kinesis_fast._core.times cimport TimeCache
 
 
 cdef struct Counts:
-    uint64_t records
     uint64_t skipped_not_map
     uint64_t skipped_too_deep
     uint64_t skipped_no_log_key
@@ -38,68 +38,44 @@ cdef struct SkippedEvent:
     Status reason
 
 
-cdef class Encoder:
-    cdef Shape shape
-    cdef TimeFormat time_format
-    cdef bint append_newline
-    cdef size_t max_record_bytes
-    cdef size_t max_request_bytes
-    cdef BatchPool pool
-    cdef bytes tail
-    cdef tuple owned            # keeps alive the bytes objects that the structs point into
-    cdef Text* names            # data_keys followed by path
-
-    cdef void set_names(self, tuple data_keys, tuple path) except *
-    cdef void check_time_format(self) except *
-
-
-cdef class RequestStream:
-    cdef Encoder encoder
+cdef class RecordReader:
+    cdef Plan plan
     cdef Py_buffer chunk
-    cdef bint is_open           # this stream holds the chunk
-    cdef bint is_busy           # a call is running, perhaps with the GIL released
+    cdef bint is_open           # this reader holds the chunk
     cdef Cursor cursor
     cdef const uint8_t* start
-    cdef readonly uint32_t n_events     # events read
+    cdef uint32_t n_events      # events read
     cdef bytes settled          # one bit per event; 1: settled earlier, not sent again
     cdef Text settled_bits
     cdef Moment now
     cdef uint64_t random_state
     cdef TimeCache times
-    cdef Buffer data            # the data of the record encoded last
+    cdef Buffer data            # the data of the record read last
     cdef PartitionKey key       # its partition key
     cdef bint key_is_random
-    cdef size_t event_at        # offset of its event
-    cdef bint has_record        # that record is not in a batch yet
-    cdef int lane               # the lane of that record
-    cdef readonly unsigned int n_lanes
-    cdef readonly unsigned int n_open   # lanes that are collecting records
-    cdef Batch* lanes[MAX_LANES]
+    cdef EventRef event         # its event
+    cdef bint has_record        # that record is in use: the next one has not been asked for
     cdef Counts counts
     cdef size_t malformed_at
     cdef bint keeps_skipped
     cdef Buffer skipped         # an array of SkippedEvent
     cdef Buffer no_record       # one bit per event read; 1: it makes no record
 
-    cdef void enter(self) except *
-    cdef void leave(self) noexcept
     cdef void release_chunk(self) noexcept
-    cdef void drop_batches(self) noexcept
-    cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil
-    cdef Request take_request(self, unsigned int max_open)
-    cdef Request close_lane(self, int lane)
-    cdef Request close_any_lane(self)
-    cdef Status fill(self) noexcept nogil
-    cdef Status encode_next(self) noexcept nogil
+    cdef Status next_record(self) noexcept nogil
+    cdef uint64_t count_events(self, uint64_t most) noexcept nogil
+    cdef uint64_t count_ahead(self, uint64_t most) noexcept nogil
+    cdef list take_skipped(self)
+    cdef void mark_skipped(self, bytearray bits) except *
+    cdef tuple span(self, Py_ssize_t start)
+
     cdef Status add_bits(self) noexcept nogil
     cdef Status read_next_event(self) noexcept nogil
     cdef Status encode_body(self, const Event* event) noexcept nogil
     cdef Status finish_record(self, const Found* found) noexcept nogil
     cdef void choose_key(self, const Found* found, Text time) noexcept nogil
-    cdef int lane_of_record(self) noexcept nogil
     cdef void truncate_record(self) noexcept nogil
     cdef Status skip_body(self, Cursor body, const Event* event, Status reason) noexcept nogil
     cdef Status end_malformed(self) noexcept nogil
     cdef Status keep_skipped(self, const Event* event, Status reason) noexcept nogil
     cdef bint is_settled(self, uint32_t event) noexcept nogil
-    cdef uint64_t count_events(self, uint64_t most) noexcept nogil

@@ -1,0 +1,26 @@
+"""What an encoder does with each event, as its arguments say; it never changes."""
+
+from libc.stddef cimport size_t
+
+from kinesis_fast._core.aggregator cimport AggregatorPool
+from kinesis_fast._core.request cimport BatchPool
+from kinesis_fast._core.shape cimport Shape
+from kinesis_fast._core.text cimport Text
+from kinesis_fast._core.times cimport TimeFormat
+
+
+cdef class Plan:
+    cdef Shape shape
+    cdef TimeFormat time_format
+    cdef bint append_newline
+    cdef size_t max_record_bytes
+    cdef size_t max_request_bytes
+    cdef BatchPool pool
+    cdef AggregatorPool aggregators
+    cdef bytes tail
+    cdef tuple owned            # keeps alive the bytes objects that the structs point into
+    cdef Text* names            # data_keys, path and hash_keys, one after the other
+
+    cdef void set_names(self, tuple data_keys, tuple path, tuple hash_keys) except *
+    cdef void set_aggregation(self, str aggregation, size_t max_aggregate_bytes) except *
+    cdef void check_time_format(self) except *

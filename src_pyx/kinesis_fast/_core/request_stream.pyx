@@ -1,0 +1,356 @@
+"""Fills requests with the records of one chunk: one call per request, without the GIL."""
+
+cimport cython
+from libc.stdint cimport uint8_t
+from libc.string cimport memset
+
+from kinesis_fast._core.aggregator cimport (
+    aggregator_add, aggregator_end_some, aggregator_entry, aggregator_entry_is_put,
+    hash_key_of, slot_of,
+)
+from kinesis_fast._core.batch cimport KEY_OF_RECORD, KEY_RANDOM, batch_append, batch_finish
+from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
+from kinesis_fast._core.record_reader cimport Counts
+from kinesis_fast._core.request cimport new_request
+from kinesis_fast._core.status cimport (
+    STATUS_ALONE, STATUS_END, STATUS_ENDED, STATUS_FULL, STATUS_FULL_NOW, STATUS_NO_BATCH,
+    STATUS_NO_MEMORY, STATUS_OK,
+)
+from kinesis_fast._core.text cimport Text, text_of
+
+from kinesis_fast._core.tally import Tally
+
+
+cdef extern from "kernels/hash.hpp" nogil:
+    uint64_t kf_hash(const uint8_t* text, size_t n)
+
+
+cdef extern from "kernels/random_key.hpp" nogil:
+    uint64_t kf_next_random(uint64_t* state)
+
+
+cdef enum:
+    ANY_LANE = -1
+
+cdef uint64_t ALL = <uint64_t> -1
+
+
+@cython.final
+cdef class RequestStream:
+    """Iterator over the requests of one chunk. It holds the chunk until it is exhausted or closed.
+
+    `n_lanes` is the number of lanes, `n_open` the number of lanes that are collecting entries. Only
+    one thread may call at a time: a call during another call raises RuntimeError.
+    """
+
+    def __cinit__(self, Plan plan not None, chunk, uint64_t now_ns, uint64_t seed,
+                  unsigned int max_lanes, bytes settled, bint keep_skipped, bint alone):
+        if not 1 <= max_lanes <= MAX_LANES:
+            raise ValueError(f"max_lanes is {max_lanes}; allowed: 1 to {MAX_LANES}")
+        self.plan = plan
+        self.reader = RecordReader.__new__(RecordReader, plan, chunk, now_ns, seed, settled,
+                                           keep_skipped)
+        self.is_alone = alone
+        if plan.aggregators is not None:
+            self.aggregator = plan.aggregators.take()
+        with nogil:
+            self.choose_lanes(max_lanes)
+
+    def __dealloc__(self):
+        self.drop()
+
+    cdef void enter(self) except *:
+        with cython.critical_section(self):
+            if self.is_busy:
+                raise RuntimeError("another thread is reading from this stream")
+            self.is_busy = True
+
+    cdef void leave(self) noexcept:
+        with cython.critical_section(self):
+            self.is_busy = False
+
+    cdef void drop(self) noexcept:
+        """Drop all that is in no request yet, and release the chunk."""
+        cdef unsigned int lane
+        for lane in range(MAX_LANES):
+            if self.lanes[lane] != NULL:
+                self.plan.pool.give_back(self.lanes[lane])
+                self.lanes[lane] = NULL
+        self.n_open = 0
+        self.drop_aggregates()
+        if self.reader is not None:
+            self.reader.has_record = False
+            self.reader.release_chunk()
+
+    cdef void drop_aggregates(self) noexcept:
+        if self.aggregator != NULL:
+            self.plan.aggregators.give_back(self.aggregator)
+            self.aggregator = NULL
+
+    cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil:
+        """Set n_lanes: one per full request at most; one for random keys, which have no order."""
+        cdef uint64_t n_full
+        self.n_lanes = 1
+        if max_lanes == 1 or self.plan.shape.n_path == 0:
+            return
+        if self.aggregator != NULL:
+            n_full = <uint64_t> self.reader.chunk.len // self.plan.max_request_bytes
+        else:
+            n_full = self.reader.count_ahead(max_lanes * MAX_RECORDS_PER_REQUEST)
+            n_full //= MAX_RECORDS_PER_REQUEST
+        self.n_lanes = <unsigned int> max(1, min(n_full, max_lanes))
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.take(MAX_LANES)
+
+    def take(self, unsigned int max_open):
+        """Return the next request; None if the next record needs more than `max_open` open lanes.
+
+        Raises StopIteration at the end. After a MemoryError another call continues where this one
+        stopped; the counters may already include the record that failed.
+        """
+        self.enter()
+        try:
+            return self.take_request(max_open)
+        finally:
+            self.leave()
+
+    cdef Request take_request(self, unsigned int max_open):
+        cdef Status status
+        while self.reader.is_open:
+            with nogil:
+                status = self.fill()
+            if status == STATUS_NO_BATCH:
+                if self.n_open >= max_open:
+                    return None
+                self.lanes[self.lane] = self.plan.pool.take()
+                self.n_open += 1
+            elif status == STATUS_FULL or status == STATUS_FULL_NOW:
+                return self.close_lane(self.lane)
+            elif status == STATUS_END:
+                self.reader.release_chunk()
+                self.drop_aggregates()
+            else:
+                raise MemoryError("out of memory for a record")
+        return self.close_any_lane()
+
+    cdef Request close_any_lane(self):
+        cdef int lane
+        for lane in range(<int> self.n_lanes):
+            if self.lanes[lane] != NULL:
+                return self.close_lane(lane)
+        raise StopIteration
+
+    cdef Request close_lane(self, int lane):
+        """Make a request of what a lane has collected."""
+        cdef Batch* batch = self.lanes[lane]
+        cdef Request request
+        if batch_finish(batch, text_of(self.plan.tail)) != STATUS_OK:
+            raise MemoryError(f"out of memory for a request of {batch.n_records} records")
+        batch.random_state = kf_next_random(&self.reader.random_state)
+        self.lanes[lane] = NULL
+        self.n_open -= 1
+        request = new_request(self.plan.pool, self.plan.tail, batch,
+                              lane if self.plan.shape.n_path else ANY_LANE)
+        self.packing.records += request.batch.n_records
+        self.packing.entries += request.batch.n_entries
+        self.packing.entry_bytes += request.batch.n_bytes
+        if self.aggregator == NULL:
+            self.packing.record_bytes += request.batch.n_bytes
+        return request
+
+    @property
+    def n_events(self):
+        """Number of events read."""
+        return self.reader.n_events
+
+    @property
+    def is_exhausted(self):
+        """Whether no request is left. False does not promise that there is another record."""
+        return (self.n_open == 0 and not self.reader.has_record
+                and (self.aggregator == NULL or self.aggregator.n_records == 0)
+                and (not self.reader.is_open or self.reader.cursor.pos == self.reader.cursor.end))
+
+    def take_tally(self):
+        """Return a Tally of what happened since the last call."""
+        cdef Counts counts
+        cdef Packing packing
+        cdef Py_ssize_t malformed_at = -1
+        self.enter()
+        counts = self.reader.counts
+        memset(&self.reader.counts, 0, sizeof(Counts))
+        packing = self.packing
+        memset(&self.packing, 0, sizeof(Packing))
+        self.leave()
+        if counts.skipped_malformed:
+            malformed_at = <Py_ssize_t> self.reader.malformed_at
+        return Tally(
+            packing.records, counts.skipped_not_map, counts.skipped_too_deep,
+            counts.skipped_no_log_key, counts.skipped_bad_key, counts.skipped_malformed,
+            malformed_at, counts.group_markers, counts.truncated, counts.bad_times,
+            counts.nan_values, counts.random_keys, counts.no_data_keys, counts.resumed,
+            packing.entries, packing.aggregates, packing.record_bytes, packing.entry_bytes)
+
+    def take_skipped(self):
+        """Return the events skipped since the last call: a list of (reason, start, end, time_ns).
+
+        `reason` is the name of a field of Tally, `start` and `end` are offsets in the chunk,
+        `time_ns` is nanoseconds since 1970 or -1. The list is empty without `keep_skipped`.
+        """
+        self.enter()
+        try:
+            return self.reader.take_skipped()
+        finally:
+            self.leave()
+
+    def mark_skipped(self, bytearray bits not None):
+        """Set the bit of each event read so far that makes no record.
+
+        These are events that were skipped, group markers, and events that were settled before. Bit
+        i % 8 of byte i // 8 is event i; `bits` grows where it is too short.
+        """
+        self.enter()
+        try:
+            self.reader.mark_skipped(bits)
+        finally:
+            self.leave()
+
+    def count_rest(self):
+        """Close the stream and return the number of records that are in no request yet.
+
+        Settled records do not count here; the next tally has their number.
+        """
+        cdef uint64_t n = 0
+        cdef unsigned int lane
+        self.enter()
+        try:
+            for lane in range(self.n_lanes):
+                n += self.lanes[lane].n_records if self.lanes[lane] != NULL else 0
+            n += self.aggregator.n_records if self.aggregator != NULL else 0
+            with nogil:
+                n += (1 if self.reader.has_record else 0) + self.reader.count_events(ALL)
+            self.drop()
+            return n
+        finally:
+            self.leave()
+
+    def close(self):
+        """Release the chunk and end the iteration. A second call does nothing."""
+        self.enter()
+        self.drop()
+        self.leave()
+
+    cdef Status fill(self) noexcept nogil:
+        """Add records to their lanes until one is full, one lacks a batch, or the chunk ends."""
+        if self.aggregator == NULL:
+            return self.fill_singles()
+        return self.fill_aggregates()
+
+    cdef Status fill_singles(self) noexcept nogil:
+        """Make an entry of each record."""
+        cdef Status status
+        while True:
+            if not self.reader.has_record:
+                status = self.reader.next_record()
+                if status != STATUS_OK:
+                    return status
+                self.lane = self.lane_of_record()
+            status = self.put_record(NULL)
+            if status != STATUS_OK:
+                return status
+
+    cdef Status fill_aggregates(self) noexcept nogil:
+        """Add records to aggregates, and make entries of the aggregates that have ended."""
+        cdef Status status
+        while True:
+            status = self.put_aggregates()
+            if status != STATUS_OK:
+                return status
+            if not self.reader.has_record:
+                status = self.reader.next_record()
+                if status == STATUS_END:
+                    status = aggregator_end_some(self.aggregator)
+                    if status == STATUS_ENDED:
+                        continue
+                if status != STATUS_OK:
+                    return status
+                self.packing.record_bytes += self.reader.data.n + self.reader.key.n
+                self.slot = slot_of(self.aggregator, self.key_of_record(),
+                                    self.reader.key_is_random)
+            status = STATUS_ALONE
+            if not self.is_alone:
+                status = aggregator_add(self.aggregator, self.slot, self.data_of_record(),
+                                        self.key_of_record(), self.reader.event)
+            if status == STATUS_OK:
+                self.reader.has_record = False
+            elif status == STATUS_ALONE:
+                self.lane = <int> (self.slot % self.n_lanes)
+                status = self.put_record(hash_key_of(self.aggregator, self.slot))
+                if status != STATUS_OK:
+                    return status
+            elif status != STATUS_ENDED:
+                return status
+
+    cdef Status put_aggregates(self) noexcept nogil:
+        """Make entries of the aggregates that are sealed."""
+        cdef NewEntry entry
+        cdef Status status
+        cdef unsigned int slot
+        while aggregator_entry(self.aggregator, &entry, &slot):
+            self.lane = <int> (slot % self.n_lanes)
+            status = self.put(&entry)
+            if status == STATUS_OK or status == STATUS_FULL_NOW:
+                self.packing.aggregates += entry.n_events > 1
+                aggregator_entry_is_put(self.aggregator)
+            if status != STATUS_OK:
+                return status
+        return STATUS_OK
+
+    cdef inline Text data_of_record(self) noexcept nogil:
+        cdef Text data
+        data.data, data.n = self.reader.data.data, self.reader.data.n
+        return data
+
+    cdef inline Text key_of_record(self) noexcept nogil:
+        cdef Text key
+        key.data, key.n = self.reader.key.data, self.reader.key.n
+        return key
+
+    cdef Status put_record(self, const Text* hash_key) noexcept nogil:
+        """Make an entry of the record alone; `hash_key` may be NULL."""
+        cdef NewEntry entry
+        cdef Status status
+        entry.data = self.data_of_record()
+        entry.key = self.key_of_record()
+        entry.hash_key.n = 0
+        if hash_key != NULL:
+            entry.hash_key = hash_key[0]
+        entry.key_kind = KEY_RANDOM if self.reader.key_is_random else KEY_OF_RECORD
+        entry.events = &self.reader.event
+        entry.n_events = 1
+        status = self.put(&entry)
+        if status == STATUS_OK or status == STATUS_FULL_NOW:
+            self.reader.has_record = False
+        return status
+
+    cdef inline Status put(self, const NewEntry* entry) noexcept nogil:
+        """Add an entry to the batch of `lane`."""
+        cdef Batch* batch = self.lanes[self.lane]
+        if batch == NULL:
+            return STATUS_NO_BATCH
+        if entry.data.n + entry.key.n > self.plan.max_request_bytes - batch.n_bytes:
+            return STATUS_FULL
+        if batch_append(batch, entry) != STATUS_OK:
+            return STATUS_NO_MEMORY
+        return STATUS_FULL_NOW if batch.n_entries == MAX_RECORDS_PER_REQUEST else STATUS_OK
+
+    cdef int lane_of_record(self) noexcept nogil:
+        """Choose a lane by the hash of the key; a random key stays in an open last lane."""
+        if self.n_lanes == 1:
+            return 0
+        if self.reader.key_is_random and self.lanes[self.lane] != NULL:
+            return self.lane
+        return <int> (kf_hash(self.reader.key.data, self.reader.key.n) % self.n_lanes)
