@@ -1,14 +1,16 @@
-"""Compresses records: gzip and zlib with zlib, and the raw block format of Snappy.
+"""Compresses records: gzip and zlib with zlib, the raw block format of Snappy, zstd in Python.
 
 A Codec is kept for many records, because a new state of zlib costs more than a short record. No
 record depends on an earlier one, and the same text always gives the same bytes.
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
 from kinesis_fast._core.kernels cimport KF_SLACK
@@ -35,35 +37,50 @@ cdef extern from "kernels/truncated.hpp" nogil:
 
 cdef enum:
     MAX_TEXT = 0x7fffffff       # bytes; zlib counts in unsigned int
-    MAX_RATIO = 32              # a text this many times larger than its limit is cut before
     MAX_TRIES = 20              # to find a cut that fits; two or three are usual
     CLOSE_ENOUGH = 98           # % of the limit
 
-KINDS = {"gzip": CODEC_GZIP, "zlib": CODEC_ZLIB, "snappy": CODEC_SNAPPY}
+CODECS = ("none", "gzip", "zlib", "snappy", "zstd")
+
+
+@cython.final
+cdef class Zstd:
+    def __cinit__(self, library):
+        self.library = library
+
+
+cdef inline bint uses_zlib(CodecKind kind) noexcept nogil:
+    return kind == CODEC_GZIP or kind == CODEC_ZLIB
 
 
 cdef Codec* codec_new(CodecKind kind, int level) noexcept nogil:
-    """Return a codec, or NULL if there is no memory. Snappy has no level."""
+    """Return a codec, or NULL if there is no memory. Only gzip and zlib use the level."""
     cdef Codec* codec = <Codec*> malloc(sizeof(Codec))
     if codec == NULL:
         return NULL
     codec.kind = kind
-    if kind != CODEC_SNAPPY and not kf_deflate_open(&codec.deflater, level, kind == CODEC_GZIP):
+    codec.zstd = NULL
+    if uses_zlib(kind) and not kf_deflate_open(&codec.deflater, level, kind == CODEC_GZIP):
         free(codec)
         return NULL
     return codec
 
 
 cdef void codec_free(Codec* codec) noexcept nogil:
-    if codec != NULL and codec.kind != CODEC_SNAPPY:
+    if codec != NULL and uses_zlib(codec.kind):
         kf_deflate_close(&codec.deflater)
     free(codec)
 
 
 cdef Status codec_compress(Codec* codec, Text data, Buffer* out) noexcept nogil:
-    """Replace what is in `out` by the compressed data, with KF_SLACK bytes of room behind it."""
+    """Replace what is in `out` by the compressed data, with KF_SLACK bytes of room behind it.
+
+    zstd takes the GIL. STATUS_NO_MEMORY also stands for the error that its Zstd then has.
+    """
     cdef size_t room
     out.n = 0
+    if codec.kind == CODEC_ZSTD:
+        return compress_with_gil(codec, data, out)
     if data.n > MAX_TEXT:
         return STATUS_NO_MEMORY
     if codec.kind == CODEC_SNAPPY:
@@ -77,6 +94,35 @@ cdef Status codec_compress(Codec* codec, Text data, Buffer* out) noexcept nogil:
     else:
         out.n = kf_deflate(&codec.deflater, out.data, room, data.data, data.n)
     return STATUS_OK if out.n > 0 else STATUS_NO_MEMORY
+
+
+cdef Status compress_with_gil(Codec* codec, Text data, Buffer* out) noexcept with gil:
+    cdef Zstd zstd = <Zstd> codec.zstd
+    try:
+        copy_text(zstd.library.compress(view_of(data)), out)
+    except BaseException as error:
+        zstd.error = error
+        return STATUS_NO_MEMORY
+    return STATUS_OK
+
+
+cdef object view_of(Text text):
+    """Return a view of a text; the caller keeps the text until the view is gone."""
+    return PyMemoryView_FromMemory(<char*> text.data, <Py_ssize_t> text.n, PyBUF_READ)
+
+
+cdef void copy_text(object source, Buffer* out) except *:
+    """Replace what is in `out` by the bytes of an object, with KF_SLACK bytes of room."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
+    try:
+        out.n = 0
+        if buffer_reserve(out, <size_t> view.len + KF_SLACK) != STATUS_OK:
+            raise MemoryError("out of memory for compressed data")
+        memcpy(out.data, view.buf, <size_t> view.len)
+        out.n = <size_t> view.len
+    finally:
+        PyBuffer_Release(&view)
 
 
 cdef Status codec_fit(Codec* codec, Text data, bint newline, size_t limit, Buffer* out,
@@ -176,25 +222,29 @@ cdef Status compress_cut(Codec* codec, Text data, size_t n, bint newline, Buffer
 @cython.final
 @cython.no_gc
 cdef class Compressor:
-    """One codec and its state, for tests, benchmarks and whoever compresses from Python.
+    """One codec and its state, for tests and benchmarks. Only one thread at a time may use it.
 
     Args:
-        name: "gzip", "zlib" or "snappy".
-        level: 0 to 9 for gzip and zlib; ignored for snappy.
+        name: "gzip", "zlib", "snappy" or "zstd".
+        level: 0 to 9 for gzip and zlib; the others ignore it.
+        zstd: for zstd an object that compresses.
 
     Raises:
         ValueError: the name is unknown, or the level out of range.
     """
     cdef Codec* codec
+    cdef Zstd zstd
 
-    def __cinit__(self, str name not None, int level):
-        if name not in KINDS:
-            raise ValueError(f"no codec {name!r}; allowed: {', '.join(KINDS)}")
+    def __cinit__(self, str name not None, int level, zstd=None):
+        if name not in CODECS[1:]:
+            raise ValueError(f"no codec {name!r}; allowed: {', '.join(CODECS[1:])}")
         if not 0 <= level <= 9:
             raise ValueError(f"level {level} is out of range; allowed: 0 to 9")
-        self.codec = codec_new(KINDS[name], level)
+        self.codec = codec_new(<CodecKind> <int> CODECS.index(name), level)
         if self.codec == NULL:
             raise MemoryError("out of memory for a codec")
+        self.zstd = Zstd.__new__(Zstd, zstd)
+        self.codec.zstd = <void*> self.zstd
 
     def __dealloc__(self):
         codec_free(self.codec)
@@ -236,7 +286,7 @@ cdef class Compressor:
             if status == STATUS_FULL:
                 raise ValueError(f"no cut text fits into {limit} bytes")
             if status != STATUS_OK:
-                raise MemoryError("out of memory for compressed data")
+                raise self.zstd.error or MemoryError("out of memory for compressed data")
             return PyBytes_FromStringAndSize(<const char*> out.data, out.n)
         finally:
             buffer_free(&out)
