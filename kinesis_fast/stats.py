@@ -3,8 +3,7 @@
 import threading
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-if TYPE_CHECKING:
-    from kinesis_fast._core.tally import Tally
+from kinesis_fast._core.tally import NOTHING_PACKED, Packing, Tally
 
 SkipReason = Literal[
     "skipped_not_map",
@@ -17,14 +16,13 @@ Remark = Literal[
     "truncated", "bad_times", "nan_values", "random_keys", "no_data_keys", "group_markers",
     "resumed"
 ]  # fmt: skip
-Packing = Literal["entries", "aggregates", "record_bytes", "entry_bytes"]
+Packed = Literal["entries", "aggregates", "record_bytes", "entry_bytes"]
 CounterName = Literal[
     "in", "delivered", "skipped", SkipReason, "dead", "pending", "returned",
-    Remark, "retried", "requests", "throttles", Packing, "bytes_in", "bytes_delivered",
+    Remark, "retried", "requests", "throttles", Packed, "bytes_in", "bytes_delivered",
 ]  # fmt: skip
 SKIP_REASONS: Final[tuple[SkipReason, ...]] = get_args(SkipReason)
 REMARKS: Final[tuple[Remark, ...]] = get_args(Remark)
-PACKING: Final[tuple[Packing, ...]] = get_args(Packing)
 COUNTERS: Final[tuple[CounterName, ...]] = get_args(CounterName)
 
 
@@ -140,23 +138,24 @@ class ChunkAccount:
         """Count records that need no sending, because they were settled before."""
         self._add({"resumed": n_records})
 
-    def encoded(self, tally: "Tally") -> None:
-        """Count records that the encoder put into requests, all of an event each."""
-        if tally.records:
-            n_new = 0 if self._is_taken_over else tally.records
-            self._add({"in": n_new, "pending": n_new} | _packing(tally))
+    def encoded(self, n_records: int, packing: Packing = NOTHING_PACKED) -> None:
+        """Count records that the encoder put into requests."""
+        if n_records:
+            n_new = 0 if self._is_taken_over else n_records
+            self._add({"in": n_new, "pending": n_new, **packing._asdict()})
 
-    def skipped(self, tally: "Tally") -> None:
+    def skipped(self, tally: Tally, packing: Packing = NOTHING_PACKED) -> None:
         """Count all that the encoder found where it skipped or changed records."""
         names = (*SKIP_REASONS, *REMARKS)
         changes: dict[str, int] = {name: getattr(tally, name) for name in names}
+        changes |= packing._asdict()
         del changes["resumed"]  # `resumed` counts them
         skipped = sum(changes[reason] for reason in SKIP_REASONS)
         if self._is_taken_over:
             changes |= {"pending": -skipped}
         else:
             changes |= {"in": tally.records + skipped, "pending": tally.records}
-        self._add(changes | _packing(tally) | {"skipped": skipped})
+        self._add(changes | {"skipped": skipped})
 
     def attempted(self, n_resent: int) -> None:
         """Count a request that goes out, with so many records that were sent before."""
@@ -198,7 +197,3 @@ class ChunkAccount:
 
     def _add(self, changes: dict[str, int]) -> None:
         self._counters.add(changes, self)
-
-
-def _packing(tally: "Tally") -> dict[str, int]:
-    return {name: getattr(tally, name) for name in PACKING}

@@ -33,7 +33,7 @@ def taken_over(counters: Counters, n_records: int) -> ChunkAccount:
 
 def test_all_counters_start_at_zero(counters: Counters) -> None:
     assert counters.snapshot() == dict.fromkeys(COUNTERS, 0)
-    assert len(set(COUNTERS)) == len(COUNTERS) == 23
+    assert len(set(COUNTERS)) == len(COUNTERS) == 27
 
 
 @pytest.mark.parametrize(

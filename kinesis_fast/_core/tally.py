@@ -20,15 +20,23 @@ class Tally(NamedTuple):
     random_keys: int  # records without the configured partition key
     no_data_keys: int  # records without any of the data_keys
     resumed: int  # records left out because they were settled earlier
-    entries: int  # that the records make in requests; an aggregate is one
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all counters but `records` are zero."""
+        return self[1:] == _NOTHING_ELSE
+
+
+_NOTHING_ELSE = (0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0)
+
+
+class Packing(NamedTuple):
+    """What records became on their way into requests."""
+
+    entries: int  # an aggregate is one entry
     aggregates: int  # entries with more than one record
     record_bytes: int  # data and partition keys of the records, as they were encoded
     entry_bytes: int  # data and partition keys of the entries
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether each event became a record, and nothing is to be said about it."""
-        return self[1:14] == _NOTHING_ELSE
 
-
-_NOTHING_ELSE = (0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0)
+NOTHING_PACKED = Packing(0, 0, 0, 0)

@@ -57,16 +57,16 @@ class Settlement:
 
     def encoded(self, stream: RequestStream) -> None:
         """Book what the encoder found when it wrote a request."""
-        tally, skipped = stream.take_tally(), stream.take_skipped()
+        tally, skipped, packing = stream.take_tally(), stream.take_skipped(), stream.take_packing()
         self._report.encoded(tally)
         if tally.is_plain:
-            self._account.encoded(tally)
+            self._account.encoded(tally.records, packing)
             return
         if self._letters is not None:
             self._letters.skipped(skipped)
         with self._lock:
             stream.mark_skipped(self._bits)
-        self._account.skipped(tally)
+        self._account.skipped(tally, packing)
 
     def attempted(self, in_flight: InFlightRequest) -> None:
         """Book that a request goes out."""

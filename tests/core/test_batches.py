@@ -146,7 +146,7 @@ def test_a_request_describes_its_entries() -> None:
         assert len(request) == len(request.body) == len(bytes(request.body))
         joined = b",".join(request.entry(i) for i in indexes)
         assert bytes(request.body) == b'{"Records":[' + joined + b'],"StreamName":"logs"}'
-        events = [request.event_of(i) for i in indexes]
+        events = [request.events_of(i)[0][0] for i in indexes]
         assert events == sorted(set(events))
         n_requests += 1
     assert n_requests == 2

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinesis_fast import RecordEncoder
-from kinesis_fast._core.encoder import RequestStream
+from kinesis_fast._core.request_stream import RequestStream
 from kinesis_fast._core.request import Request
 
 KEYED = {"partition_key": "k"}
@@ -103,8 +103,8 @@ def test_retain_is_subset_in_place(kept: set[int]) -> None:
     assert bytes(request.body) == bytes(expected.body)
     assert entries_of(request) == entries_of(expected)
     assert (request.n_records, request.n_bytes) == (expected.n_records, expected.n_bytes)
-    assert [request.event_at(i) for i in range(len(kept))] == [
-        expected.event_at(i) for i in range(len(kept))
+    assert [request.events_of(i)[0][1] for i in range(len(kept))] == [
+        expected.events_of(i)[0][1] for i in range(len(kept))
     ]
 
 
@@ -236,12 +236,12 @@ def test_the_marks_of_requests_and_skips_are_what_needs_no_sending(
     requests = [request for _, request in zip(range(n_taken), stream, strict=False)]
     bits = marked(requests)
     stream.mark_skipped(bits)
-    taken = {request.event_of(i) for request in requests for i in range(request.n_records)}
+    taken = {request.events_of(i)[0][0] for request in requests for i in range(request.n_records)}
     skipped = {event for event in (0, 1601, *earlier) if event < stream.n_events}
     assert bits == bytearray(bits_of(taken | skipped, 8 * len(bits)))
     rest = stream_of(chunk, 1, settled=bytes(bits))
-    left = {r.event_of(i) for r in rest for i in range(r.n_records)}
-    everything = {r.event_of(i) for r in stream_of(chunk, 1) for i in range(r.n_records)}
+    left = {r.events_of(i)[0][0] for r in rest for i in range(r.n_records)}
+    everything = {r.events_of(i)[0][0] for r in stream_of(chunk, 1) for i in range(r.n_records)}
     assert left == everything - taken - skipped
 
 
@@ -256,14 +256,14 @@ def test_marks_of_a_whole_chunk_are_all_its_events() -> None:
 
 def test_kept_entries_are_not_marked() -> None:
     request = one_request()
-    everything = {request.event_of(i) for i in range(request.n_records)}
+    everything = {request.events_of(i)[0][0] for i in range(request.n_records)}
     kept = [1, request.n_records - 1]
     bits = bytearray(b"\0")
     n_new, n_bytes = request.mark_events(bits, kept)
     assert n_new == request.n_records - 2
     assert request.mark_events(bits, kept) == (0, 0)
     marks = {i for i in range(8 * len(bits)) if bits[i >> 3] >> (i & 7) & 1}
-    assert marks == everything - {request.event_of(i) for i in kept}
+    assert marks == everything - {request.events_of(i)[0][0] for i in kept}
     assert n_bytes == request.n_bytes - sum(map(request.n_bytes_of, kept))
     with pytest.raises(IndexError):
         request.mark_events(bits, [request.n_records])
@@ -292,7 +292,7 @@ def test_resumed_at_every_request(name: str) -> None:
         stream.mark_skipped(bits)
         rest = RecordEncoder(config)._core.requests(chunk, now_ns=0, seed=0, settled=bytes(bits))
         left = [entry.data for part in rest for entry in entries_of(part)]
-        n_taken = request.event_of(request.n_records - 1)
+        n_taken = request.events_of(request.n_records - 1)[0][0]
         assert left == [entry.data for entry in whole if entry.event > n_taken]
         break
 
@@ -326,7 +326,7 @@ def test_the_place_of_an_event() -> None:
     chunk = BAD + keyed_chunk(10)
     (request,) = stream_of(chunk, 1)
     for i in range(10):
-        (again,) = stream_of(chunk[request.event_at(i) :], 1)
+        (again,) = stream_of(chunk[request.events_of(i)[0][1] :], 1)
         assert json.loads(again.entry(0)) == json.loads(request.entry(i))
 
 

@@ -52,7 +52,7 @@ def test_a_subset_has_only_the_chosen_entries_in_the_given_order(indexes: list[i
     for i, index in enumerate(indexes):
         assert part.entry(i) == request.entry(index)
         assert part.n_bytes_of(i) == request.n_bytes_of(index)
-        assert part.event_of(i) == request.event_of(index)
+        assert part.events_of(i)[0][0] == request.events_of(index)[0][0]
     assert json.loads(bytes(part.body)).keys() == {"Records", "StreamName"}
     assert parsed(request) == whole
 
@@ -77,7 +77,7 @@ def test_a_subset_of_a_subset() -> None:
     request = first_request()
     part = request.subset(range(100, 200)).subset(range(10, 20))
 
-    assert [part.event_of(i) for i in range(10)] == list(range(110, 120))
+    assert [part.events_of(i)[0][0] for i in range(10)] == list(range(110, 120))
 
 
 @pytest.mark.parametrize("indexes", [[-1], [500], [0, 500], [2**40]])
@@ -117,7 +117,7 @@ def test_indexes_that_change_while_they_are_read() -> None:
 
 def test_indexes_are_checked() -> None:
     request = first_request()
-    methods: list[Callable[[int], Any]] = [request.entry, request.event_of, request.n_bytes_of]
+    methods: list[Callable[[int], Any]] = [request.entry, request.events_of, request.n_bytes_of]
     for method in methods:
         for index in (-1, 500, 10**9):
             with pytest.raises(IndexError):

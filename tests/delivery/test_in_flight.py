@@ -9,8 +9,8 @@ from fake_transport import FakeTime, FakeTransport, accept, error, fail, raise_i
 from outputs import assert_stats, numbered
 
 from kinesis_fast import FlushResult, KinesisOutput, OutputConfig, RecordEncoder
-from kinesis_fast._core.encoder import RequestStream
-from kinesis_fast._core.tally import Tally
+from kinesis_fast._core.request_stream import RequestStream
+from kinesis_fast._core.tally import Packing, Tally
 from kinesis_fast.delivery.protocols import Chunk, Request
 from kinesis_fast.transport import Response
 
@@ -30,6 +30,10 @@ class CountedRequest:
         return self._request.n_records
 
     @property
+    def n_entries(self) -> int:
+        return self._request.n_entries
+
+    @property
     def n_bytes(self) -> int:
         return self._request.n_bytes
 
@@ -44,11 +48,8 @@ class CountedRequest:
     def n_bytes_of(self, index: int, /) -> int:
         return self._request.n_bytes_of(index)
 
-    def event_of(self, index: int, /) -> int:
-        return self._request.event_of(index)
-
-    def event_at(self, index: int, /) -> int:
-        return self._request.event_at(index)
+    def events_of(self, index: int, /) -> list[tuple[int, int]]:
+        return self._request.events_of(index)
 
     def mark_events(self, bits: bytearray, kept: Sequence[int], /) -> tuple[int, int]:
         return self._request.mark_events(bits, kept)
@@ -101,6 +102,9 @@ class CountedStream:
 
     def take_tally(self) -> Tally:
         return self._stream.take_tally()
+
+    def take_packing(self) -> Packing:
+        return self._stream.take_packing()
 
     def close(self) -> None:
         self._stream.close()

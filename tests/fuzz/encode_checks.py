@@ -12,7 +12,7 @@ from oracle_reader import read_events
 from oracle_text import seconds_and_nanoseconds
 
 from kinesis_fast import OutputConfig
-from kinesis_fast._core.encoder import RequestStream
+from kinesis_fast._core.request_stream import RequestStream
 from kinesis_fast._core.tally import Tally
 
 

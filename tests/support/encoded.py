@@ -11,8 +11,8 @@ from chunks import output_config
 from oracle import Outcome, batches, outcomes, tally
 
 from kinesis_fast import OutputConfig, RecordEncoder
-from kinesis_fast._core.encoder import RequestStream
 from kinesis_fast._core.request import Request
+from kinesis_fast._core.request_stream import RequestStream
 
 NOW_S: Final = 1_795_000_000  # 2026-11-18T11:06:40Z
 
@@ -63,7 +63,7 @@ def data_of(chunk: Any, **options: str) -> list[bytes]:
 def entries_of(request: Request) -> list[Entry]:
     """Decode the body of a request."""
     return [
-        Entry(request.event_of(i), b64decode(entry["Data"]), entry["PartitionKey"])
+        Entry(request.events_of(i)[0][0], b64decode(entry["Data"]), entry["PartitionKey"])
         for i, entry in enumerate(json.loads(bytes(request.body))["Records"])
     ]
 

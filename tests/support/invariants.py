@@ -45,7 +45,7 @@ def check_request(request: Request, limits: Limits) -> list[Entry]:
     assert parsed.keys() == {"Records", "StreamName"}
     records = parsed["Records"]
     assert 1 <= len(records) <= MAX_RECORDS
-    assert request.n_records == len(records)
+    assert request.n_records == request.n_entries == len(records)
     assert len(request) == len(body)
     assert request.n_bytes <= limits.request
     entries = [check_entry(request, i, record, limits) for i, record in enumerate(records)]
@@ -63,7 +63,7 @@ def check_entry(request: Request, index: int, record: dict[str, str], limits: Li
     assert 1 <= len(key.encode("utf-16-le")) // 2 <= MAX_KEY_UNITS
     assert len(data) + len(key.encode()) == request.n_bytes_of(index)
     assert request.n_bytes_of(index) <= limits.record
-    return Entry(request.event_of(index), data, key)
+    return Entry(request.events_of(index)[0][0], data, key)
 
 
 def check_subset(request: Request, indexes: Sequence[int]) -> None:
@@ -71,7 +71,8 @@ def check_subset(request: Request, indexes: Sequence[int]) -> None:
     part = request.subset(indexes)
     assert part.n_records == len(indexes)
     assert [part.entry(i) for i in range(len(indexes))] == [request.entry(i) for i in indexes]
-    assert [part.event_of(i) for i in range(len(indexes))] == [request.event_of(i) for i in indexes]
+    events = [part.events_of(i) for i in range(len(indexes))]
+    assert events == [request.events_of(i) for i in indexes]
     assert part.n_bytes == sum(request.n_bytes_of(i) for i in indexes)
     assert bytes(part.body) == body_of(request.entry(i) for i in indexes)
 
@@ -84,7 +85,7 @@ def body_of(entries: Iterable[bytes]) -> bytes:
 def check_retained(request: Request, indexes: Sequence[int], limits: Limits) -> None:
     """Assert that retain() keeps exactly the chosen entries."""
     kept = [request.entry(i) for i in indexes]
-    events = [request.event_of(i) for i in indexes]
+    events = [request.events_of(i)[0][0] for i in indexes]
     request.retain(indexes)
     assert [request.entry(i) for i in range(request.n_records)] == kept
     assert [entry.event for entry in check_request(request, limits)] == events

@@ -13,9 +13,8 @@ from kinesis_fast._core.status cimport Status
 from kinesis_fast._core.text cimport Text
 
 
-cdef struct Packing:
-    uint64_t records        # in requests
-    uint64_t entries
+cdef struct PackingCounts:
+    uint64_t entries        # in requests
     uint64_t aggregates
     uint64_t record_bytes   # data and partition keys, when each record was encoded
     uint64_t entry_bytes    # the same of the entries
@@ -34,7 +33,8 @@ cdef class RequestStream:
     cdef readonly unsigned int n_lanes
     cdef readonly unsigned int n_open   # lanes that are collecting entries
     cdef Batch* lanes[MAX_LANES]
-    cdef Packing packing            # not taken as a tally yet
+    cdef uint64_t n_records         # in requests, not taken as a tally yet
+    cdef PackingCounts packing      # not taken yet
 
     cdef void enter(self) except *
     cdef void leave(self) noexcept

@@ -19,7 +19,7 @@ from kinesis_fast._core.status cimport (
 )
 from kinesis_fast._core.text cimport Text, text_of
 
-from kinesis_fast._core.tally import Tally
+from kinesis_fast._core.tally import Packing, Tally
 
 
 cdef extern from "kernels/hash.hpp" nogil:
@@ -182,7 +182,7 @@ cdef class RequestStream:
         self.n_open -= 1
         request = new_request(self.plan.pool, self.plan.tail, batch,
                               lane if self.plan.shape.n_path else ANY_LANE)
-        self.packing.records += request.batch.n_records
+        self.n_records += request.batch.n_records
         self.packing.entries += request.batch.n_entries
         self.packing.entry_bytes += request.batch.n_bytes
         if self.aggregator == NULL and self.plan.codec == CODEC_NONE:
@@ -205,22 +205,30 @@ cdef class RequestStream:
     def take_tally(self):
         """Return a Tally of what happened since the last call."""
         cdef Counts counts
-        cdef Packing packing
+        cdef uint64_t n_records
         cdef Py_ssize_t malformed_at = -1
         self.enter()
         counts = self.reader.counts
         memset(&self.reader.counts, 0, sizeof(Counts))
-        packing = self.packing
-        memset(&self.packing, 0, sizeof(Packing))
+        n_records = self.n_records
+        self.n_records = 0
         self.leave()
         if counts.skipped_malformed:
             malformed_at = <Py_ssize_t> self.reader.malformed_at
         return Tally(
-            packing.records, counts.skipped_not_map, counts.skipped_too_deep,
+            n_records, counts.skipped_not_map, counts.skipped_too_deep,
             counts.skipped_no_log_key, counts.skipped_bad_key, counts.skipped_malformed,
             malformed_at, counts.group_markers, counts.truncated, counts.bad_times,
-            counts.nan_values, counts.random_keys, counts.no_data_keys, counts.resumed,
-            packing.entries, packing.aggregates, packing.record_bytes, packing.entry_bytes)
+            counts.nan_values, counts.random_keys, counts.no_data_keys, counts.resumed)
+
+    def take_packing(self):
+        """Return a Packing of the requests since the last call."""
+        cdef PackingCounts counts
+        self.enter()
+        counts = self.packing
+        memset(&self.packing, 0, sizeof(PackingCounts))
+        self.leave()
+        return Packing(counts.entries, counts.aggregates, counts.record_bytes, counts.entry_bytes)
 
     def take_skipped(self):
         """Return the events skipped since the last call: a list of (reason, start, end, time_ns).
