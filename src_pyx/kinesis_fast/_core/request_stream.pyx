@@ -185,7 +185,7 @@ cdef class RequestStream:
         self.n_records += request.batch.n_records
         self.packing.entries += request.batch.n_entries
         self.packing.entry_bytes += request.batch.n_bytes
-        if self.aggregator == NULL and self.plan.codec == CODEC_NONE:
+        if self.plan.aggregators is None and self.plan.codec == CODEC_NONE:
             self.packing.record_bytes += request.batch.n_bytes
         return request
 
