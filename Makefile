@@ -1,5 +1,5 @@
 # Every target makes the virtual environment it runs in. The machine needs Python >= 3.11 with its C
-# headers, and a C++ compiler. The tests run against the installed wheel, never against the source tree.
+# headers, those of zlib, and a C++ compiler. The tests run against the installed wheel, never against the source tree.
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11  # make uses the first suitable one
 FITS := import ensurepip, os, sys, sysconfig, venv; headers = sysconfig.get_path("include"); \

@@ -15,16 +15,26 @@ The environment variable KINESIS_FAST_BUILD selects the kind of build:
 import os
 import sys
 import sysconfig
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
 
 SOURCES = Path("src_pyx")
 EXPORTS = SOURCES / "exports.map"
 HOST_SOURCES = SOURCES / "host"
 HOST_LIBRARY = "kinesis_fast.host.out_kinesis"
+USES_ZLIB = "kinesis_fast._core.codec"
+# The host process may have another zlib, so ours is linked statically where its archive exists.
+ZLIB_FLAGS = (["-l:libz.a"], ["-lz"])
+ZLIB_PROBE = """
+#include <zlib.h>
+int PyInit_probe(void) { return deflateReset(0); }
+"""
 STABLE_ABI_MACRO, STABLE_ABI_TAG = ("Py_LIMITED_API", "0x030B0000"), "cp311"
 SANITIZERS = "-fsanitize=address,undefined"
 FUZZER = "-fsanitize=fuzzer-no-link,address,undefined"  # clang only
@@ -99,7 +109,37 @@ def host_library() -> Extension:
 
 
 class BuildExt(build_ext):
-    """Gives the library for Fluent Bit a plain file name, because it is not a Python module."""
+    """Finds zlib, and gives the library for Fluent Bit a plain file name: it is no Python module."""
+
+    def build_extensions(self) -> None:
+        """Build all extensions, after zlib was found for the one that needs it."""
+        for built in self.extensions:
+            if built.name == USES_ZLIB:
+                built.extra_link_args = [*self.zlib_flags(built), *built.extra_link_args]
+        super().build_extensions()
+
+    def zlib_flags(self, user: Extension) -> Sequence[str]:
+        """Return the flags that link zlib, or end the build and say what is missing."""
+        with tempfile.TemporaryDirectory() as directory:
+            probe = Path(directory, "probe.c")
+            probe.write_text(ZLIB_PROBE, encoding="utf-8")
+            for flags in ZLIB_FLAGS:
+                try:
+                    objects = self.compiler.compile(
+                        [str(probe)], output_dir=directory, extra_postargs=["-fPIC"]
+                    )
+                    self.compiler.link_shared_object(
+                        objects,
+                        str(Path(directory, "probe.so")),
+                        extra_postargs=[*flags, *user.extra_link_args],
+                    )
+                except (CompileError, LinkError):
+                    continue
+                return flags
+        sys.exit(
+            "kinesis-fast needs zlib and its header zlib.h to be built; install them (Debian: "
+            "zlib1g-dev, Fedora: zlib-devel, Alpine: zlib-dev)"
+        )
 
     def get_ext_filename(self, fullname: str) -> str:
         """Return the path of the file that an extension is built into."""

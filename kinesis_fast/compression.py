@@ -1,11 +1,15 @@
-"""The codecs that records can be compressed with, and their levels."""
+"""The codecs that records can be compressed with, and their levels; zstd as the core needs it."""
 
-from typing import Final
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from kinesis_fast.errors import ConfigError
 
 # codec -> (lowest level, highest level, default for a single record, default for joined records)
 _LEVELS: Final = {
-    "gzip": (0, 9, 6, 6),
-    "zlib": (0, 9, 6, 6),
+    "gzip": (0, 9, 6, 3),
+    "zlib": (0, 9, 6, 3),
     "zstd": (1, 22, 3, 1),
 }
 CODECS: Final = ("none", "gzip", "zlib", "zstd", "snappy")
@@ -37,3 +41,72 @@ def default_level(codec: str, *, joined: bool) -> int | None:
         return None
     _, _, alone, together = _LEVELS[codec]
     return together if joined else alone
+
+
+class Zstd:
+    """Compresses with zstd: one frame for each text, with its size and without a checksum.
+
+    Frames do not depend on earlier ones. Only one thread at a time may use an instance; it gives up
+    the GIL while it compresses.
+
+    Args:
+        library: the package zstandard.
+        level: 1 to 22.
+    """
+
+    def __init__(self, library: Any, level: int) -> None:
+        self._library = library
+        self._compressor = library.ZstdCompressor(level=level)
+
+    def compress(self, data: memoryview) -> bytes:
+        """Return the frame of one text.
+
+        Raises:
+            MemoryError: zstd fails, for which there is no other reason.
+        """
+        try:
+            frame: bytes = self._compressor.compress(data)
+        except self._library.ZstdError as error:
+            raise MemoryError(f"zstd cannot compress {len(data)} bytes: {error}") from None
+        return frame
+
+    def compress_all(
+        self, texts: memoryview | list[memoryview], spans: memoryview | None = None
+    ) -> Sequence[Any]:
+        """Return the frame of each text, as objects with the buffer protocol.
+
+        Args:
+            texts: a list of texts, or all texts in one piece.
+            spans: where each text is in that piece: two native unsigned 64-bit integers, its first
+                byte and its length.
+
+        Raises:
+            MemoryError: zstd fails, for which there is no other reason.
+        """
+        try:
+            parts = texts if spans is None else self._library.BufferWithSegments(texts, spans)
+            frames: Sequence[Any] = self._compressor.multi_compress_to_buffer(parts)
+        except self._library.ZstdError as error:
+            raise MemoryError(f"zstd cannot compress: {error}") from None
+        return frames
+
+
+def zstd_compressors(level: int) -> Callable[[], Zstd]:
+    """Return a function that makes compressors.
+
+    Raises:
+        ConfigError: the package zstandard is missing, or has no C code for this Python.
+    """
+    try:
+        library = importlib.import_module("zstandard")
+    except ImportError as error:
+        raise ConfigError(
+            f"option compression is 'zstd', but its library cannot be imported ({error}); install "
+            "it for this Python: pip install 'kinesis-fast[zstd]'"
+        ) from None
+    if "multi_compress_to_buffer" not in library.backend_features:
+        raise ConfigError(
+            "option compression is 'zstd', but the package zstandard is without its C code "
+            f"(its backend is {library.backend}); install a build for CPython"
+        )
+    return lambda: Zstd(library, level)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kinesis_fast._core.encoder import Encoder
 from kinesis_fast._core.request_stream import RequestStream
+from kinesis_fast.compression import zstd_compressors
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.config.time_format import split_subseconds
 from kinesis_fast.errors import ConfigError
@@ -54,6 +55,7 @@ def _hash_keys(n_buckets: int) -> tuple[bytes, ...]:
 
 def _core_of(config: OutputConfig) -> Encoder:
     strftime, digits = split_subseconds(config.time_key_format)
+    level = config.compression_level or 0
     return Encoder(
         tail=_tail(config.stream),
         data_keys=tuple(name.encode() for name in config.data_keys),
@@ -70,6 +72,9 @@ def _core_of(config: OutputConfig) -> Encoder:
         aggregation=_aggregation(config),
         max_aggregate_bytes=config.aggregation_max_size or 0,
         hash_keys=_hash_keys(config.aggregation_buckets) if config.partition_key else (),
+        codec=config.compression,
+        level=level if config.compression in {"gzip", "zlib"} else 0,
+        new_zstd=zstd_compressors(level) if config.compression == "zstd" else None,
         n_arenas=2 * config.max_in_flight,
     )
 

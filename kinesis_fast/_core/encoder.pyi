@@ -1,6 +1,13 @@
-from typing import final
+from collections.abc import Callable, Sequence
+from typing import Protocol, final
 
 from kinesis_fast._core.request_stream import RequestStream
+
+class Zstd(Protocol):
+    def compress(self, data: memoryview) -> bytes: ...
+    def compress_all(
+        self, texts: memoryview | list[memoryview], spans: memoryview | None = None
+    ) -> Sequence[Buffer]: ...
 
 @final
 class Encoder:
@@ -22,6 +29,9 @@ class Encoder:
         aggregation: str,
         max_aggregate_bytes: int,
         hash_keys: tuple[bytes, ...],
+        codec: str,
+        level: int,
+        new_zstd: Callable[[], Zstd] | None,
         n_arenas: int,
     ) -> None: ...
     def requests(

@@ -36,6 +36,7 @@ cdef struct Aggregator:
     Aggregate* ended[N_ENDED]           # in the order in which they ended
     unsigned int n_ended
     unsigned int n_put                  # of them are in a request
+    unsigned int n_compressed           # of them are compressed, once they are sealed
     bint is_sealed                      # they are ready to be put into requests
     Aggregate* spare
     size_t n_open_bytes

@@ -112,7 +112,7 @@ cdef void clear(Aggregator* aggregator) noexcept nogil:
         if aggregator.opened[i] != NULL:
             set_aside(aggregator, aggregator.opened[i])
             aggregator.opened[i] = NULL
-    aggregator.n_ended = aggregator.n_put = 0
+    aggregator.n_ended = aggregator.n_put = aggregator.n_compressed = 0
     aggregator.is_sealed = False
     aggregator.n_open_bytes = 0
     aggregator.n_records = 0
@@ -283,5 +283,5 @@ cdef void aggregator_entry_is_put(Aggregator* aggregator) noexcept nogil:
     set_aside(aggregator, aggregate)
     aggregator.n_put += 1
     if aggregator.n_put == aggregator.n_ended:
-        aggregator.n_ended = aggregator.n_put = 0
+        aggregator.n_ended = aggregator.n_put = aggregator.n_compressed = 0
         aggregator.is_sealed = False

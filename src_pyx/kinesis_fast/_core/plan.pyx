@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free
 
 from kinesis_fast._core.aggregate cimport FORMAT_LINES, FORMAT_NONE, Format
 from kinesis_fast._core.aggregator cimport MAX_BUCKETS, Aggregation
+from kinesis_fast._core.codec cimport CODEC_NONE, CODECS, CodecKind
 from kinesis_fast._core.shape cimport finish_shape
 from kinesis_fast._core.text cimport text_of
 from kinesis_fast._core.times cimport MAX_SUBSECONDS, measure_time
@@ -39,6 +40,10 @@ cdef class Plan:
         hash_keys: an explicit hash key for each bucket of partition keys, as decimal digits: the
             middle of the bucket. Their number is a power of two up to 1024. () with aggregation
             lets each aggregate have a random partition key.
+        codec: "none", "gzip", "zlib", "snappy" or "zstd": what compresses each record, or with
+            "lines" the joined ones.
+        level: of gzip and zlib, 0 to 9.
+        new_zstd: for zstd, returns an object like kinesis_fast.compression.Zstd.
         n_arenas: how many batches to keep for reuse after their requests are released.
 
     Raises:
@@ -50,7 +55,7 @@ cdef class Plan:
                   bytes subsecond_digits not None, bint is_utc, bytes replace_dots,
                   bint append_newline, size_t max_record_bytes, size_t max_request_bytes,
                   str aggregation not None, size_t max_aggregate_bytes, tuple hash_keys not None,
-                  unsigned int n_arenas):
+                  str codec not None, int level, new_zstd, unsigned int n_arenas):
         if not SMALLEST_RECORD <= max_record_bytes <= max_request_bytes <= 0x7fffffff:
             raise ValueError(f"limits out of range: {max_record_bytes} bytes per record, "
                              f"{max_request_bytes} bytes per request")
@@ -62,6 +67,7 @@ cdef class Plan:
         self.max_record_bytes = max_record_bytes
         self.max_request_bytes = max_request_bytes
         self.set_names(data_keys, path, hash_keys)
+        self.set_codec(codec, level, new_zstd, aggregation == "lines")
         self.set_aggregation(aggregation, max_aggregate_bytes)
         self.shape.log_key = text_of(log_key)
         self.shape.time_key = text_of(time_key)
@@ -90,6 +96,17 @@ cdef class Plan:
         self.shape.path = self.names + len(data_keys)
         self.shape.n_path = len(path)
 
+    cdef void set_codec(self, str codec, int level, new_zstd, bint joins) except *:
+        if codec not in CODECS:
+            raise ValueError(f"codec is {codec!r}; allowed: {', '.join(CODECS)}")
+        if not 0 <= level <= 9:
+            raise ValueError(f"level is {level}; allowed: 0 to 9")
+        self.codec = <CodecKind> <int> CODECS.index(codec)
+        self.joins = joins
+        if self.codec != CODEC_NONE:
+            self.compression = (codec, level, new_zstd)
+            self.compressors = []
+
     cdef void set_aggregation(self, str aggregation, size_t max_aggregate_bytes) except *:
         cdef Aggregation rules
         cdef tuple hash_keys = self.owned[7]
@@ -110,6 +127,8 @@ cdef class Plan:
             raise ValueError(f"{rules.max_bytes} bytes per aggregate, "
                              f"{self.max_record_bytes} bytes per record")
         self.append_newline |= rules.format == FORMAT_LINES
+        if self.codec != CODEC_NONE and self.joins:     # what cannot be compressed gets longer
+            rules.max_bytes = min(rules.max_bytes, self.max_record_bytes * 31 // 32 - 64)
         self.aggregators = AggregatorPool()
         self.aggregators.rules = rules
 

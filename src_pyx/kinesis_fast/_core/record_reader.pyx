@@ -5,6 +5,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memcpy, memset
 
 from kinesis_fast._core.buffer cimport buffer_free, buffer_reserve
+from kinesis_fast._core.codec cimport CODEC_NONE
 from kinesis_fast._core.cursor cimport skip_value
 from kinesis_fast._core.events cimport read_event
 from kinesis_fast._core.kernels cimport KF_SLACK
@@ -19,17 +20,9 @@ from kinesis_fast._core.text cimport text_of
 from kinesis_fast._core.times cimport close_times, open_times, render_time
 
 
-cdef extern from "kernels/utf8.hpp" nogil:
-    size_t kf_utf8_cut(const uint8_t* text, size_t n, size_t text_n)
-
-
-cdef extern from *:
-    """
-    static const char kf_truncated[] = "[Truncated...]";
-    #define KF_TRUNCATED_N (sizeof kf_truncated - 1)
-    """
-    const char* kf_truncated
+cdef extern from "kernels/truncated.hpp" nogil:
     size_t KF_TRUNCATED_N
+    size_t kf_truncate(uint8_t* out, const uint8_t* text, size_t n, size_t text_n)
 
 cdef enum:
     NANOSECONDS = 1000000000
@@ -287,14 +280,16 @@ cdef class RecordReader:
         return STATUS_OK
 
     cdef void truncate_record(self) noexcept nogil:
-        """Cut the data between two characters so that the record, with newline, keeps the limit."""
+        """Cut the data between two characters so that the record, with newline, keeps the limit.
+
+        A record that will be compressed is cut later, if it is too large then.
+        """
         cdef size_t room = self.plan.max_record_bytes - self.key.n
         room -= 1 if self.plan.append_newline else 0
-        if self.data.n <= room:
+        if self.data.n <= room or self.plan.codec != CODEC_NONE:
             return
-        self.data.n = kf_utf8_cut(self.data.data, room - KF_TRUNCATED_N, self.data.n)
-        memcpy(self.data.data + self.data.n, kf_truncated, KF_TRUNCATED_N)
-        self.data.n += KF_TRUNCATED_N
+        self.data.n = kf_truncate(self.data.data, self.data.data, room - KF_TRUNCATED_N,
+                                  self.data.n)
         self.counts.truncated += 1
 
     cdef uint64_t count_events(self, uint64_t most) noexcept nogil:

@@ -6,6 +6,7 @@ from kinesis_fast._core.aggregator cimport Aggregator
 from kinesis_fast._core.batch cimport Batch, NewEntry
 from kinesis_fast._core.limits cimport MAX_LANES
 from kinesis_fast._core.plan cimport Plan
+from kinesis_fast._core.record_compressor cimport RecordCompressor
 from kinesis_fast._core.record_reader cimport RecordReader
 from kinesis_fast._core.request cimport Request
 from kinesis_fast._core.status cimport Status
@@ -23,6 +24,8 @@ cdef class RequestStream:
     cdef Plan plan
     cdef RecordReader reader
     cdef Aggregator* aggregator     # NULL: each record is an entry
+    cdef RecordCompressor compressor    # None: nothing is compressed
+    cdef bint is_packed             # joined records are compressed, but this one is already, alone
     cdef bint is_alone              # each record is an entry, though it may be in a bucket
     cdef NewEntry single            # an entry for the record of the reader alone
     cdef bint is_busy               # a call is running, perhaps with the GIL released
@@ -38,6 +41,8 @@ cdef class RequestStream:
     cdef void leave(self) noexcept
     cdef void drop(self) noexcept
     cdef void drop_aggregates(self) noexcept
+    cdef RecordCompressor take_compressor(self)
+    cdef void drop_compressor(self) noexcept
     cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil
     cdef Request take_request(self, unsigned int max_open)
     cdef Request close_lane(self, int lane)
@@ -45,6 +50,9 @@ cdef class RequestStream:
     cdef int lane_of_record(self) noexcept nogil
     cdef Status fill(self) noexcept nogil
     cdef Status fill_singles(self) noexcept nogil
+    cdef Status fill_compressed(self) noexcept nogil
+    cdef Status next_record(self) noexcept nogil
+    cdef Status put_alone(self) noexcept nogil
     cdef Status fill_aggregates(self) noexcept nogil
     cdef Status put_aggregates(self) noexcept nogil
     cdef inline Text data_of_record(self) noexcept nogil

@@ -10,11 +10,12 @@ from kinesis_fast._core.aggregator cimport (
 )
 from kinesis_fast._core.batch cimport KEY_OF_RECORD, KEY_RANDOM, batch_append, batch_finish
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
+from kinesis_fast._core.codec cimport CODEC_NONE
 from kinesis_fast._core.record_reader cimport Counts
 from kinesis_fast._core.request cimport new_request
 from kinesis_fast._core.status cimport (
     STATUS_ALONE, STATUS_END, STATUS_ENDED, STATUS_FULL, STATUS_FULL_NOW, STATUS_NO_BATCH,
-    STATUS_NO_MEMORY, STATUS_OK,
+    STATUS_NO_MEMORY, STATUS_OK, STATUS_PACK,
 )
 from kinesis_fast._core.text cimport Text, text_of
 
@@ -31,6 +32,7 @@ cdef extern from "kernels/random_key.hpp" nogil:
 
 cdef enum:
     ANY_LANE = -1
+    MAX_KEPT_COMPRESSORS = 8
 
 cdef uint64_t ALL = <uint64_t> -1
 
@@ -56,6 +58,8 @@ cdef class RequestStream:
         self.is_alone = alone
         if plan.aggregators is not None:
             self.aggregator = plan.aggregators.take()
+        if plan.codec != CODEC_NONE:
+            self.compressor = self.take_compressor()
         with nogil:
             self.choose_lanes(max_lanes)
 
@@ -81,6 +85,7 @@ cdef class RequestStream:
                 self.lanes[lane] = NULL
         self.n_open = 0
         self.drop_aggregates()
+        self.drop_compressor()
         if self.reader is not None:
             self.reader.has_record = False
             self.reader.release_chunk()
@@ -89,6 +94,23 @@ cdef class RequestStream:
         if self.aggregator != NULL:
             self.plan.aggregators.give_back(self.aggregator)
             self.aggregator = NULL
+
+    cdef RecordCompressor take_compressor(self):
+        """Return a compressor that is not in use, or a new one: its state costs much to make."""
+        try:
+            return self.plan.compressors.pop()
+        except IndexError:
+            codec, level, new_zstd = self.plan.compression
+        return RecordCompressor(codec, level, new_zstd() if codec == "zstd" else None,
+                                self.plan.joins, self.plan.append_newline,
+                                self.plan.max_record_bytes)
+
+    cdef void drop_compressor(self) noexcept:
+        if self.compressor is not None:
+            self.compressor.clear()
+            if len(self.plan.compressors) < MAX_KEPT_COMPRESSORS:
+                self.plan.compressors.append(self.compressor)
+            self.compressor = None
 
     cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil:
         """Set n_lanes: one per full request at most; one for random keys, which have no order."""
@@ -136,6 +158,11 @@ cdef class RequestStream:
             elif status == STATUS_END:
                 self.reader.release_chunk()
                 self.drop_aggregates()
+                self.drop_compressor()
+            elif status == STATUS_PACK:
+                self.compressor.call_zstd(self.reader, self.aggregator)
+            elif self.compressor is not None:
+                raise self.compressor.error()
             else:
                 raise MemoryError("out of memory for a record")
         return self.close_any_lane()
@@ -161,7 +188,7 @@ cdef class RequestStream:
         self.n_records += request.batch.n_records
         self.packing.entries += request.batch.n_entries
         self.packing.entry_bytes += request.batch.n_bytes
-        if self.aggregator == NULL:
+        if self.plan.aggregators is None and self.plan.codec == CODEC_NONE:
             self.packing.record_bytes += request.batch.n_bytes
         return request
 
@@ -175,6 +202,7 @@ cdef class RequestStream:
         """Whether no request is left. False does not promise that there is another record."""
         return (self.n_open == 0 and not self.reader.has_record
                 and (self.aggregator == NULL or self.aggregator.n_records == 0)
+                and (self.compressor is None or self.compressor.n_waiting() == 0)
                 and (not self.reader.is_open or self.reader.cursor.pos == self.reader.cursor.end))
 
     def take_tally(self):
@@ -241,6 +269,7 @@ cdef class RequestStream:
             for lane in range(self.n_lanes):
                 n += self.lanes[lane].n_records if self.lanes[lane] != NULL else 0
             n += self.aggregator.n_records if self.aggregator != NULL else 0
+            n += self.compressor.n_waiting() if self.compressor is not None else 0
             with nogil:
                 n += (1 if self.reader.has_record else 0) + self.reader.count_events(ALL)
             self.drop()
@@ -256,9 +285,11 @@ cdef class RequestStream:
 
     cdef Status fill(self) noexcept nogil:
         """Add records to their lanes until one is full, one lacks a batch, or the chunk ends."""
-        if self.aggregator == NULL:
-            return self.fill_singles()
-        return self.fill_aggregates()
+        if self.aggregator != NULL:
+            return self.fill_aggregates()
+        if self.plan.codec != CODEC_NONE:
+            return self.fill_compressed()
+        return self.fill_singles()
 
     cdef Status fill_singles(self) noexcept nogil:
         """Make an entry of each record."""
@@ -274,6 +305,32 @@ cdef class RequestStream:
             if status != STATUS_OK:
                 return status
 
+    cdef Status fill_compressed(self) noexcept nogil:
+        """Make an entry of each record, and compress its data before."""
+        cdef Status status
+        while True:
+            if not self.reader.has_record:
+                status = self.next_record()
+                if status != STATUS_OK:
+                    return status
+                self.lane = self.lane_of_record()
+            status = self.put_record(NULL)
+            if status != STATUS_OK:
+                return status
+
+    cdef Status next_record(self) noexcept nogil:
+        """Let the reader have the next record, compressed if single records are; count its bytes."""
+        cdef Status status
+        if self.plan.codec == CODEC_NONE or self.plan.joins:
+            status = self.reader.next_record()
+            if status == STATUS_OK:
+                self.packing.record_bytes += self.reader.data.n + self.reader.key.n
+            return status
+        status = self.compressor.next_record(self.reader)
+        if status == STATUS_OK:
+            self.packing.record_bytes += self.compressor.raw_n + self.reader.key.n
+        return status
+
     cdef Status fill_aggregates(self) noexcept nogil:
         """Add records to aggregates, and make entries of the aggregates that have ended."""
         cdef Status status
@@ -282,35 +339,51 @@ cdef class RequestStream:
             if status != STATUS_OK:
                 return status
             if not self.reader.has_record:
-                status = self.reader.next_record()
+                status = self.next_record()
                 if status == STATUS_END:
                     status = aggregator_end_some(self.aggregator)
                     if status == STATUS_ENDED:
                         continue
                 if status != STATUS_OK:
                     return status
-                self.packing.record_bytes += self.reader.data.n + self.reader.key.n
                 self.slot = slot_of(self.aggregator, self.key_of_record(),
                                     self.reader.key_is_random)
             status = STATUS_ALONE
-            if not self.is_alone:
+            if not self.is_alone and not self.is_packed:
                 status = aggregator_add(self.aggregator, self.slot, self.data_of_record(),
                                         self.key_of_record(), self.reader.event)
             if status == STATUS_OK:
                 self.reader.has_record = False
             elif status == STATUS_ALONE:
-                self.lane = <int> (self.slot % self.n_lanes)
-                status = self.put_record(hash_key_of(self.aggregator, self.slot))
+                status = self.put_alone()
                 if status != STATUS_OK:
                     return status
             elif status != STATUS_ENDED:
                 return status
+
+    cdef Status put_alone(self) noexcept nogil:
+        """Make an entry of a record beside the aggregates; compress it as they are."""
+        cdef Status status
+        if self.plan.codec != CODEC_NONE and self.plan.joins and not self.is_packed:
+            status = self.compressor.compress_record(self.reader)
+            if status != STATUS_OK:
+                return status
+            self.is_packed = True
+        self.lane = <int> (self.slot % self.n_lanes)
+        status = self.put_record(hash_key_of(self.aggregator, self.slot))
+        if not self.reader.has_record:
+            self.is_packed = False
+        return status
 
     cdef Status put_aggregates(self) noexcept nogil:
         """Make entries of the aggregates that are sealed."""
         cdef NewEntry entry
         cdef Status status
         cdef unsigned int slot
+        if self.plan.codec != CODEC_NONE and self.plan.joins:
+            status = self.compressor.compress_joined(self.aggregator)
+            if status != STATUS_OK:
+                return status
         while aggregator_entry(self.aggregator, &entry, &slot):
             self.lane = <int> (slot % self.n_lanes)
             status = self.put(&entry)

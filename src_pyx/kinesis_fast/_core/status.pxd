@@ -11,4 +11,5 @@ cdef enum Status:
     STATUS_FULL_NOW     # the entry was added, and the request takes no other
     STATUS_ALONE        # the record does not fit into an aggregate
     STATUS_ENDED        # aggregates are ready to be put into a request
+    STATUS_PACK         # records wait for a call into Python that compresses them
     STATUS_NO_BATCH     # the lane has no batch to collect records in
