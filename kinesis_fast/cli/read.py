@@ -119,7 +119,7 @@ def run(arguments: Namespace) -> int:
     with ExitStack() as stack:
         reader = _reader(arguments, stack)
         stop = stack.enter_context(Stop())
-        code = Exit.OK
+        code: int = Exit.OK
         try:
             _read(reader, seeing)
         except KeyboardInterrupt:

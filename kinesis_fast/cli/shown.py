@@ -72,7 +72,8 @@ class Seeing:
             if not self.n_left:
                 return
             self.counts["records"] += 1
-            self.counts["lines"] += _lines(record.data)
+            is_text = not (self.is_raw or record.problem)
+            self.counts["lines"] += _lines(record.data) if is_text else 1
             self.counts["bytes"] += len(record.data)
             self.counts["compressed"] += record.compression is not None
             if record.problem:

@@ -22,7 +22,7 @@ def client_error(code: str, operation: str = "GetRecords", status: int = 400) ->
         "Error": {"Code": code, "Message": "said the service."},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    return ClientError(response, operation)  # type: ignore[arg-type]
+    return ClientError(response, operation)
 
 
 class FakeTime:
@@ -149,7 +149,7 @@ class FakeStream:
         answer = {"Records": found, "MillisBehindLatest": 1000 * (len(records) - end)}
         is_closed = "EndingSequenceNumber" in self._shards[shard_id]["SequenceNumberRange"]
         if not (is_closed and end == len(records)):
-            answer["NextShardIterator"] = f"{shard_id}:{end}"  # type: ignore[assignment]
+            answer["NextShardIterator"] = f"{shard_id}:{end}"
         return answer
 
     def _called(self, operation: str, parameters: dict[str, Any]) -> None:
