@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from chunks import DATA
 from command import COMMAND, run_command
+from started import Started
 
 from kinesis_fast import __version__
 from kinesis_fast.cli import COMMANDS, main
@@ -233,7 +234,7 @@ def test_the_traceback_shows_no_secret(
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
-    with subprocess.Popen(
+    with Started[bytes](
         [COMMAND, "preview", str(DATA / "chunks" / "access_0.msgpack")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+
+from started import Started
 
 from kinesis_fast.local.kinesis import LocalKinesis
 
 COMMAND = str(Path(sys.executable).with_name("kinesis-fast"))
 TIMEOUT_S = 60
-
-
-class Started(subprocess.Popen[str]):
-    """A command that ends when its test fails: nothing waits for it then."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Wait for its end."""
-        if kind is not None:
-            self.kill()
-        super().__exit__(kind, value, traceback)
 
 
 def as_arguments(options: Mapping[str, str]) -> list[str]:
@@ -53,9 +40,9 @@ def run_command(
 
 def start_command(
     *arguments: str, stdin: int = subprocess.PIPE, stderr: int = subprocess.PIPE
-) -> Started:
+) -> Started[str]:
     """Start the command without waiting for it."""
-    return Started(
+    return Started[str](
         [COMMAND, *arguments],
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -78,6 +65,11 @@ def rows(account: str) -> dict[str, int]:
 def lines(number: int, text: str = "line") -> bytes:
     """Return n different lines of text."""
     return b"".join(f"{text} {index}\n".encode() for index in range(number))
+
+
+def log_records(texts: Iterable[str]) -> list[bytes]:
+    """Return the data of the records of lines of text, sorted."""
+    return sorted(json.dumps({"log": text}, separators=(",", ":")).encode() for text in texts)
 
 
 def joined(parts: Iterable[str]) -> str:

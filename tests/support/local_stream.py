@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from chunks import output_config
 
+from kinesis_fast import RecordEncoder
 from kinesis_fast.local.kinesis import LocalKinesis, LocalRecord
 
 SHARDS = 3
@@ -29,6 +31,15 @@ class LocalStream:
     def read(self) -> list[LocalRecord]:
         """Return the records of the stream."""
         return self.local.read_all(self.name)
+
+    def data(self) -> list[bytes]:
+        """Return the data of the records of the stream, sorted."""
+        return sorted(record.data for record in self.read())
+
+
+def expected_data(chunk: bytes, **options: str) -> list[bytes]:
+    """Return the data that a stream has after a chunk was sent to it, sorted."""
+    return sorted(record.data for record in RecordEncoder(output_config(options)).records(chunk))
 
 
 @pytest.fixture(scope="session")
