@@ -23,7 +23,8 @@ STOP_TIMEOUT_S = 5.0
 READ_LIMIT = 10_000  # records a GetRecords call may return (service limit)
 
 _SERVER = Path(__file__).with_name("server.py")
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+# No error needs this secret as a word: wherever it stands, it is masked.
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "made-up-secret-key"}
 
 
 class LocalKinesisError(KinesisFastError):

@@ -265,9 +265,14 @@ def test_standard_streams_may_be_closed(arguments: list[str], code: int, closed:
     assert done.stderr == ("" if "2" in closed else expected.stderr)
 
 
+def test_the_installed_script_needs_no_standard_streams() -> None:
+    done = run_script("preview", "--raw", CHUNK, closed="012")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("closed", ["1", "2", "12"])
 def test_sending_needs_no_standard_streams(closed: str) -> None:
-    done = run_script("send", "--format", "lines", "--local", stdin=b"one\ntwo\n", closed=closed)
+    done = run_command("send", "--format", "lines", "--local", stdin=b"one\ntwo\n", closed=closed)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("" if "1" in closed else "Kinesis: 2 records\n")
     assert bool(done.stdout) == ("1" not in closed)

@@ -216,6 +216,7 @@ def test_local_takes_region_stream_and_large_records() -> None:
     assert done.stdout.endswith("arrived in the local Kinesis: 1 record\n")
 
 
+@pytest.mark.usefixtures("shared_local")
 def test_local_fails_when_something_else_arrived(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,8 @@ def other_ext(case: Case, expected: Any) -> Any:
             return {"type": value["Tag"], "data": value["Data"]}
         return value
 
+    if b'"Tag"' not in (case.row.data or b""):
+        return expected
     return with_data(expected, lambda data: everywhere(data, change))
 
 
@@ -174,7 +176,7 @@ def log_key_container(case: Case, expected: Any) -> Any:
 
 def dots_in_arrays(case: Case, expected: Any) -> Any:
     dot = case.config.replace_dots
-    if dot is None:
+    if dot is None or b"[" not in (case.row.data or b"["):
         return expected
 
     def change(value: Any) -> Any:
@@ -283,10 +285,11 @@ def n_events(counts: Mapping[str, int]) -> int:
     return sum(counts[name] for name in good)
 
 
-def cases(name: str, config_name: str) -> Iterator[tuple[Any, list[str]]]:
+def cases(
+    name: str, config_name: str, rows: Iterable[GoldenRow]
+) -> Iterator[tuple[Any, list[str]]]:
     """Yield the expected result of each event, and the differences that it depends on."""
     config = output_config(GOLDEN_OPTIONS[config_name])
-    rows = load_golden(name, config_name).rows
     for event, row in zip(read_events(load_chunk(name)), rows, strict=False):
         case = Case(GOLDEN_OPTIONS[config_name], config, event.moment, event.body, row)
         expected = of_plugin(row, config)
@@ -343,7 +346,7 @@ def test_records_are_those_of_the_plugin(name: str, config_name: str) -> None:
     records, n_events = by_encoder(load_chunk(name), config, len(golden.rows))
     of_oracle = by_oracle(load_chunk(name), config) if name in SMALL_CHUNKS else None
 
-    for i, (expected, used) in enumerate(cases(name, config_name)):
+    for i, (expected, used) in enumerate(cases(name, config_name, golden.rows)):
         assert comparable(records.get(i), expected) == expected, f"event {i}, differences: {used}"
         if of_oracle is not None:
             assert comparable(of_oracle.get(i), expected) == expected, f"event {i}, oracle"
@@ -356,7 +359,7 @@ def test_records_are_those_of_the_plugin(name: str, config_name: str) -> None:
 def test_every_difference_occurs_in_the_files() -> None:
     missing = set(DIFFERENCES)
     for name, config_name in product(SMALL_CHUNKS, UNCOMPRESSED):
-        for _, used in cases(name, config_name):
+        for _, used in cases(name, config_name, load_golden(name, config_name).rows):
             missing.difference_update(used)
         if not missing:
             return

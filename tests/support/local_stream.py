@@ -54,3 +54,26 @@ def stream(local_kinesis: LocalKinesis) -> Iterator[LocalStream]:
     """A new stream, while real credentials are hidden."""
     with local_kinesis.applied_environment():
         yield LocalStream(local_kinesis)
+
+
+@pytest.fixture
+def shared_local(local_kinesis: LocalKinesis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that start a local Kinesis use that of the session, and leave no stream in it."""
+    create, created = LocalKinesis.create_stream, list[str]()
+
+    def start(self: LocalKinesis) -> LocalKinesis:
+        self._process, self._port = local_kinesis._process, local_kinesis._port
+        return self
+
+    def create_stream(self: LocalKinesis, name: str, shards: int = 1) -> None:
+        created.append(name)
+        create(self, name, shards)
+
+    def stop(self: LocalKinesis) -> None:
+        while created:
+            self._client.delete_stream(StreamName=created.pop())
+        self._client.close()
+
+    monkeypatch.setattr(LocalKinesis, "start", start)
+    monkeypatch.setattr(LocalKinesis, "create_stream", create_stream)
+    monkeypatch.setattr(LocalKinesis, "stop", stop)
