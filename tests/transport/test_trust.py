@@ -56,10 +56,7 @@ def test_where_trusted_certificates_come_from(
     (directory / "12345678.0").symlink_to("certificate.pem")  # as OpenSSL wants it
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(directory=directory, public=get_cert_path(True)))
-    with RawServer(service, context) as server:
-        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
-        assert transport.send(memoryview(BODY), 1, None).status == 200
-        transport.close()
+    assert_trusted(service, context, transport_name)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +82,13 @@ def test_an_empty_variable_trusts_no_stranger(
     assert_not_trusted(service, context, transport_name)
 
 
+def assert_trusted(service: Service, context: ssl.SSLContext, transport_name: str) -> None:
+    with RawServer(service, context) as server:
+        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
+        assert transport.send(memoryview(BODY), 1, None).status == 200
+        transport.close()
+
+
 def assert_not_trusted(service: Service, context: ssl.SSLContext, transport_name: str) -> None:
     with RawServer(service, context) as server:
         transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
@@ -102,10 +106,7 @@ def test_the_systems_store_is_trusted_without_any_variable(
     (tmp_path / "empty.pem").touch()
     stores = (tmp_path / "missing.pem", tmp_path, tmp_path / "empty.pem", certificate)
     monkeypatch.setattr(trust, "SYSTEM_STORES", tuple(map(str, stores)))
-    with RawServer(service, context) as server:
-        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
-        assert transport.send(memoryview(BODY), 1, None).status == 200
-        transport.close()
+    assert_trusted(service, context, transport_name)
 
 
 @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
@@ -142,10 +143,7 @@ def test_the_profiles_bundle_counts_if_the_variable_is_empty(
     context, certificate = self_signed(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", "")
     aws_settings.write_text(f"[default]\nca_bundle = {certificate}\n")
-    with RawServer(service, context) as server:
-        transport = open_transport(output_config(endpoint=server.url, transport=transport_name))
-        assert transport.send(memoryview(BODY), 1, None).status == 200
-        transport.close()
+    assert_trusted(service, context, transport_name)
 
 
 def test_a_certificate_of_sts_is_not_blamed_on_the_endpoint(
