@@ -12,6 +12,7 @@ import pytest
 from aggregated import REFUSED, WAYS, all_numbers, by_entry, by_request, keyed, numbers_in
 from fake_transport import (
     INTERNAL,
+    THROTTLED,
     FakeTime,
     FakeTransport,
     Reply,
@@ -19,6 +20,7 @@ from fake_transport import (
     accept,
     error,
     fail_all,
+    fail_with,
     refuse_if,
 )
 from hypothesis import given, settings
@@ -75,6 +77,17 @@ def test_only_the_record_to_blame_is_dead(
     (line,) = [line for line in caplog.messages if "is lost" in line]
     assert line.startswith("event 400 of chunk 'app' ")
     assert REFUSED in line
+
+
+@each_way
+def test_refused_and_throttled_aggregates_in_one_response(way: str) -> None:
+    transport = FakeTransport(fail_with({1: REFUSED, 2: THROTTLED, 3: REFUSED}))
+    output = new_output(transport, **WAYS[way])
+    assert output.flush(keyed(range(900))) is OK
+    assert sorted(all_numbers(transport.kept)) == list(range(900))
+    again = {number for request in transport.requests[1:] for number in all_numbers(request)}
+    assert again == set(all_numbers(transport.requests[0][1:4]))
+    assert_stats(output, delivered=900, dead=0, retried=len(again), throttles=1)
 
 
 @REFUSALS
