@@ -147,7 +147,7 @@ sdist: $(VENV)/installed $(VENV)/test.extra  ## build dist/*.tar.gz
 	$(VENV)/bin/pyproject-build --sdist
 
 clean:  ## remove everything built here, virtual environments included
-	rm -rf build dist *.egg-info .coverage* $(VENV) $(COVERAGE) $(SANITIZE) $(PORTABLE) $(FUZZ) $(THREADS)
+	rm -rf build dist *.egg-info .coverage* .node $(VENV) $(COVERAGE) $(SANITIZE) $(PORTABLE) $(FUZZ) $(THREADS)
 
 # --- The virtual environments: each file records that a step is done. ---
 

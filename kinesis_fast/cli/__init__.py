@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "send sample Fluent Bit chunks to a local Kinesis, read them back and compare",
     "send": "send a file or a pipe to a stream",
     "preview": "show the records that would be sent, without a network",
+    "read": "read a stream back: take aggregates apart, inflate, show what a consumer sees",
     "spool": "list, replay, export or purge spooled chunks and dead letters",
     "plugin-path": "print the path of the library that Fluent Bit loads",
     "doctor": "check Python, Fluent Bit, credentials, stream and permissions",

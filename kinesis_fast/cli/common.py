@@ -20,6 +20,8 @@ from kinesis_fast.transport.secrets import MASK, learn, without_credentials
 MAX_COMPLAINT: Final = 2000  # characters
 MB: Final = 1_000_000
 PATIENCE_S: Final = 60
+_AGE: Final = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_AGE_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _NAME: Final = re.compile("[a-z0-9_-]+")
 _EXTERNAL_ID: Final = re.compile(r"external.?id[\s=:]*(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -138,6 +140,12 @@ def whole_number(minimum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def age_seconds(text: str) -> int | None:
+    """Return the seconds of an age such as 90s, 30m, 12h or 7d, None if the text is none."""
+    match = _AGE.fullmatch(text)
+    return int(match[1]) * _AGE_UNITS[match[2]] if match else None
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, str]:

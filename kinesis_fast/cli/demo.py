@@ -36,9 +36,11 @@ from kinesis_fast.cli.expectation import (
     first_events,
     load_samples,
 )
+from kinesis_fast.cli.keeping import add_keep, announce, keep
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.local.kinesis import LocalKinesis
+from kinesis_fast.reading.records import seen_in
 from kinesis_fast.storage.spool.identity import identity_of
 
 STREAM: Final = "demo"
@@ -76,6 +78,7 @@ def parser() -> Parser:
         metavar="N",
         help=f"repeat the samples up to N records (default: {DEFAULT_RECORDS:,})",
     )
+    add_keep(parser)
     return parser
 
 
@@ -94,12 +97,16 @@ def run(arguments: Namespace) -> int:
     ):
         print(f"local Kinesis (moto) at {local.endpoint}, stream {STREAM!r} of {SHARDS} shards")
         local.create_stream(STREAM, SHARDS)
+        if arguments.keep:
+            announce(local)
         is_packaged = all(has_own_shape(sample, configs[sample.name]) for sample in samples)
         plays = list(plays_of(samples, arguments.records, None if is_packaged else configs))
         demo = Demo(local, samples, changes)
         demo.play(plays)
         demo.read_back()
-    demo.report(is_packaged)
+        demo.report(is_packaged)
+        if arguments.keep:
+            keep()
     return Exit.OK if demo.comparison.is_equal else Exit.FAILED
 
 
@@ -196,12 +203,13 @@ class Demo:
     def read_back(self) -> None:
         """Read the stream and compare its records with the expected ones."""
         for record in self._local.read_all(STREAM):
-            self._shard_records[record.shard_id] += 1
-            n_bytes = record_bytes(record.data, record.partition_key)
-            self._shard_bytes[record.shard_id] += n_bytes
-            sample = self.comparison.arrive(record.data, record.partition_key)
-            if sample is not None:
-                self._sample_bytes[sample] += n_bytes
+            self._shard_bytes[record.shard_id] += record_bytes(record.data, record.partition_key)
+            for seen in seen_in(record.data, record.partition_key):
+                self._shard_records[record.shard_id] += 1
+                sample = self.comparison.arrive(seen.data, seen.partition_key)
+                if sample is not None:
+                    n_bytes = record_bytes(seen.data, seen.partition_key)
+                    self._sample_bytes[sample] += n_bytes
 
     def report(self, is_packaged: bool) -> None:
         """Print the tables, the differences and the result."""

@@ -1,6 +1,7 @@
 """`kinesis-fast send`: send a file or a pipe to a stream."""
 
 import logging
+import signal
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
@@ -19,10 +20,12 @@ from kinesis_fast.cli.common import (
     parse_options,
     refuse_options,
 )
+from kinesis_fast.cli.keeping import add_keep, announce, keep
 from kinesis_fast.cli.sending import Sending
 from kinesis_fast.cli.sources import FORMATS, FORMATS_HELP, opened
 from kinesis_fast.config import OPTIONS, OutputConfig
 from kinesis_fast.local.kinesis import REGION, LocalKinesis
+from kinesis_fast.reading.records import seen_in
 
 LOCAL_SHARDS: Final = 4
 # In the background, so that it can be waited for and interrupted; --patience ends the retries.
@@ -64,12 +67,15 @@ def parser() -> Parser:
         action="store_true",
         help="start a local Kinesis, send to it, and report what arrived there",
     )
+    add_keep(parser)
     return parser
 
 
 def run(arguments: Namespace) -> int:
     """Send the input and return the exit code."""
     log_to_stderr(logging.WARNING, arguments.debug)
+    if arguments.keep and not arguments.local:
+        raise UsageError("--keep is for the local Kinesis of --local")
     options = BACKGROUND | parse_options(arguments.options)
     if options["experimental_concurrency"].strip() in {"", "0"}:
         options |= {"experimental_concurrency": "1"}
@@ -82,9 +88,13 @@ def run(arguments: Namespace) -> int:
         options = {"region": REGION, "stream": "local"} | options
         local = stack.enter_context(started(OutputConfig.from_options(options)))
         config = OutputConfig.from_options(options | {"endpoint": local.endpoint})
+        if arguments.keep:
+            announce(local)
         sending = Sending(config, file, arguments.format, arguments.patience)
         code = sending.run()
         arrival_code = report_arrivals(local, config.stream, sending.n_delivered)
+        if arguments.keep and code != Exit.SIGNAL + signal.SIGTERM:
+            keep()
         return code or arrival_code
 
 
@@ -103,9 +113,13 @@ def started(config: OutputConfig) -> Iterator[LocalKinesis]:
 
 def report_arrivals(local: LocalKinesis, stream: str, n_delivered: int) -> int:
     """Read the stream back, print what it holds, and return the exit code."""
-    arrived = local.read_all(stream)
-    shards = Counter(record.shard_id for record in arrived)
+    stored = local.read_all(stream)
+    shards: Counter[str] = Counter()
+    for record in stored:
+        shards[record.shard_id] += sum(1 for _ in seen_in(record.data, record.partition_key))
     for shard_id, number in sorted(shards.items()):
         print(f"{shard_id}{number:>12,}")
-    print(f"arrived in the local Kinesis: {counted(len(arrived), 'record')}")
-    return Exit.OK if len(arrived) == n_delivered else Exit.FAILED
+    n_arrived = shards.total()
+    within = f", in {counted(len(stored), 'stored record')}" if len(stored) != n_arrived else ""
+    print(f"arrived in the local Kinesis: {counted(n_arrived, 'record')}{within}")
+    return Exit.OK if n_arrived == n_delivered else Exit.FAILED

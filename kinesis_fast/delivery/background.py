@@ -27,7 +27,8 @@ class _Copy:
         settled: a bit per event that needs no sending any more.
         is_begun: whether a thread delivers it.
         n_tries: tries since records of it arrived, that one included.
-        is_waiting: whether its next try is not due yet.
+        is_waiting: whether its next try is not due yet, because the service takes nothing.
+        is_isolated: whether what is left fails alone, so that others need not wait.
         is_last: whether no further try follows the next one.
         is_settled: whether every record is settled.
         is_over: whether nothing is left to do for it.
@@ -40,6 +41,7 @@ class _Copy:
     is_begun: bool = False
     n_tries: int = 0
     is_waiting: bool = False
+    is_isolated: bool = False
     is_last: bool = False
     is_settled: bool = False
     is_over: bool = False
@@ -195,6 +197,7 @@ class Background:
             is_complete = delivery.run()
         finally:
             delivery.close()
+        copy.is_isolated = delivery.is_isolated
         if delivery.failure_reason:
             self._context.log.warning("chunk '%s': %s", delivery.tag, delivery.failure_reason)
         return is_complete
@@ -207,7 +210,7 @@ class Background:
         )
         due = timing.clock() + wait_s
         with self._changed:
-            copy.is_waiting = True
+            copy.is_waiting = not copy.is_isolated
             try:
                 while not self._is_closing and (left_s := due - timing.clock()) > 0:
                     timing.wait(self._changed, left_s)

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -12,13 +11,14 @@ from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.in_flight import InFlightRequest, RetryBudget
 from kinesis_fast.delivery.leader_followers import PATIENCE_S, LeaderFollowers
 from kinesis_fast.delivery.protocols import Chunk, Request
+from kinesis_fast.delivery.request_queue import RequestQueue
 from kinesis_fast.delivery.retry import Outcome, Verdict
 from kinesis_fast.delivery.settle import Settlement, refused_aggregates
-from kinesis_fast.limits import MAX_REFUSALS
+from kinesis_fast.limits import MAX_ATTEMPTS, MAX_REFUSALS
 from kinesis_fast.logs import printable
 from kinesis_fast.stats import ChunkAccount
 
-ANY_LANE: Final = -1
+N_PROBES: Final = 2  # of MAX_ATTEMPTS, those that others get when a request has failed before
 
 Job = Callable[[], None]
 
@@ -65,7 +65,7 @@ class ChunkDelivery:
         self._lock = lock = threading.Lock()
         self._stopped = threading.Condition(lock)
         self._workers = LeaderFollowers(lock, context.max_in_flight + 1)
-        self._ready: deque[InFlightRequest] = deque()  # written, not in flight
+        self._queue = RequestQueue(context.timing.random)
         self._sending: list[InFlightRequest] = []
         self._budgets = [RetryBudget() for _ in range(context.max_in_flight)]  # those not in use
         self._is_encoding = False
@@ -73,11 +73,14 @@ class ChunkDelivery:
         self._is_stopped = False
         self._is_complete = False
         self._failure: BaseException | None = None
+        self._doubt = (-1, 0)  # accepted records, and attempts in vain since, of several requests
+        self._set_aside_reason = ""
         # Each lane may fill a buffer while others are in flight.
         self._max_buffers = context.max_in_flight + stream.n_lanes
         self.tag = self._settlement.tag
         self.failure_reason = ""
         self.is_refused = False  # it stopped because the service refuses its content
+        self.is_isolated = False  # what is left fails alone, while other records are accepted
 
     def run(self) -> bool:
         """Send until every record is settled, or until going on is pointless for now.
@@ -101,6 +104,9 @@ class ChunkDelivery:
                 raise failure
             finally:
                 del failure
+        self.is_isolated = bool(self._set_aside_reason) and not self._is_stopped
+        if self.is_isolated:
+            self.failure_reason = f"{self._set_aside_reason}; other records are accepted"
         self._is_complete = self._settlement.is_complete(self._stream)
         return self._is_complete
 
@@ -128,9 +134,9 @@ class ChunkDelivery:
             return self._settlement.close(is_complete=self._is_complete)
         finally:
             self._stream.close()
-            for in_flight in (*self._ready, *self._sending):
+            for in_flight in self._sending:
                 in_flight.release()
-            self._ready.clear()
+            self._queue.release()
 
     # --- the threads ---
 
@@ -175,16 +181,13 @@ class ChunkDelivery:
 
     def _first_ready(self) -> InFlightRequest | None:
         """Return the first request that may be sent now."""
-        if not self._ready or not self._budgets:
+        if not (self._sending or self._is_encoding or self._queue.has_ready or self._may_encode()):
+            self._queue.let_last_go()
+        if not self._queue.has_ready or not self._budgets:
             return None
         if len(self._sending) >= self._context.concurrency.in_flight:
             return None
-        busy = [in_flight.request.lane for in_flight in self._sending]
-        for in_flight in self._ready:
-            lane = in_flight.request.lane
-            if lane == ANY_LANE or lane not in busy:
-                return in_flight
-        return None
+        return self._queue.first([in_flight.request.lane for in_flight in self._sending])
 
     def _may_encode(self) -> bool:
         return (
@@ -195,14 +198,14 @@ class ChunkDelivery:
         )
 
     def _n_unsettled(self) -> int:
-        return len(self._ready) + len(self._sending)
+        return len(self._queue) + len(self._sending)
 
     def _begin_encoding(self) -> Job:
         self._is_encoding = True
         return self._encode_next
 
     def _begin_sending(self, in_flight: InFlightRequest) -> Job:
-        self._ready.remove(in_flight)
+        self._queue.take(in_flight)
         self._sending.append(in_flight)
         return partial(self._send, in_flight, self._budgets.pop(), self._needs_help())
 
@@ -263,7 +266,7 @@ class ChunkDelivery:
             with self._lock:
                 self._is_encoding = False
                 if request is not None:
-                    self._ready.append(InFlightRequest(request))
+                    self._queue.add(InFlightRequest(request))
                 else:
                     self._waits_for_buffer = 0 < n_unsettled <= self._n_unsettled()
 
@@ -281,55 +284,35 @@ class ChunkDelivery:
                 self._budgets.append(budget)
                 self._waits_for_buffer = False
                 if not is_settled:
-                    self._put_back(in_flight)
+                    self._queue.put_back(in_flight, self._settlement.n_refusals)
         if is_settled:
             in_flight.release()
             if self._on_settled is not None:
                 self._on_settled(self)
 
-    def _put_back(self, in_flight: InFlightRequest) -> None:
-        """Queue what is left of a request, in its order; the lock is held."""
-        is_single = in_flight.refused_at is not None and not in_flight.other_parts
-        if is_single or self._settlement.n_refusals > MAX_REFUSALS // 2:
-            self._ready.extend(in_flight.parts())  # others go first: does the service accept any?
-        else:
-            self._ready.extendleft(reversed(in_flight.parts()))
-
     def _settle(self, in_flight: InFlightRequest, budget: RetryBudget) -> bool:
-        """Send until every record is settled; False when it was divided, or when all stop."""
+        """Send until every record is settled; False when it goes to the queue, or when all stop."""
         timing = self._context.timing
-        attempts = in_vain = 0  # in all; since a part of the request was accepted
+        in_vain = self._n_in_vain()  # attempts since a part of the request was accepted
         while not self._is_stopped:
             started = timing.clock()
             n_entries = in_flight.request.n_entries
             self._settlement.attempted(in_flight)
             verdict = in_flight.send(self._context)
-            attempts += 1
             if self._settlement.answered(in_flight, verdict):
                 return True
+            failed_s = timing.clock() - started
             if verdict.outcome is Outcome.REFUSED:
-                self._close_in(in_flight, verdict, budget.spend(timing.clock() - started))
+                self._close_in(in_flight, verdict, budget.spend(failed_s))
                 return False
-            if verdict.outcome is Outcome.PARTIAL and self._divide_out_aggregates(in_flight, verdict):
+            if verdict.outcome is Outcome.PARTIAL and self._take_apart(in_flight, verdict):
                 return False
             in_vain = 1 if in_flight.request.n_entries < n_entries else in_vain + 1
-            self._context.watchdog.check()
-            wait_s = None
-            if verdict.outcome is not Outcome.BLOCKED:
-                wait_s = budget.pause_s(self._context, in_vain, timing.clock() - started)
-            if wait_s is not None:
-                reason = printable(verdict.reason, MAX_REASON)
-                self._context.log.debug(
-                    "chunk '%s': next attempt in %.2f s: %s", self.tag, wait_s, reason
-                )
-            if wait_s is None or not self._pause(wait_s):
-                end = "" if wait_s is None else "; close() ended the pause before the next attempt"
-                self.failure_reason = self.failure_reason or _describe(verdict, attempts) + end
-                self.stop()
+            if not self._may_go_on(in_flight, verdict, budget, in_vain, failed_s):
                 return False
         return False
 
-    def _divide_out_aggregates(self, in_flight: InFlightRequest, verdict: Verdict) -> bool:
+    def _take_apart(self, in_flight: InFlightRequest, verdict: Verdict) -> bool:
         """Keep what is to be sent again; refused aggregates become requests of single records.
 
         Returns whether there were any.
@@ -340,21 +323,99 @@ class ChunkDelivery:
             in_flight.keep(verdict.again)
             in_flight.other_parts = singles
         elif singles:
-            in_flight.replace(singles)
+            in_flight.become(singles)
         return bool(refused)
+
+    def _divide(self, in_flight: InFlightRequest) -> None:
+        """Cut a request in two; an aggregate on its own becomes its records."""
+        if in_flight.request.n_entries > 1:
+            in_flight.divide()
+        else:
+            in_flight.become(self._settlement.without_aggregates(in_flight.request, [0]))
+
+    def _may_go_on(
+        self,
+        in_flight: InFlightRequest,
+        verdict: Verdict,
+        budget: RetryBudget,
+        in_vain: int,
+        failed_s: float,
+    ) -> bool:
+        """Pause after a failed attempt; False when others are sent before it, or when all stop."""
+        failure = self._settlement.failed(in_flight, verdict)
+        if failure and in_flight.is_suspect:
+            self._isolate(in_flight, verdict, budget.spend(failed_s))
+            return False
+        self._context.watchdog.check()
+        is_blocked = verdict.outcome is Outcome.BLOCKED
+        is_known = failure is not None and failure.is_known
+        has_probes = is_known and not verdict.is_for_all and self._has_probes(in_flight)
+        wait_s = None
+        if not is_blocked:
+            wait_s = budget.pause_s(self._context, in_vain, failed_s)
+        elif has_probes and in_vain <= N_PROBES:
+            wait_s = 0.0
+        may_divide = not in_flight.is_single and verdict.outcome is not Outcome.PARTIAL
+        if failure and failure.is_to_blame and (wait_s is None or (is_known and may_divide)):
+            self._isolate(in_flight, verdict, budget.spend(0.0))
+            return False
+        if wait_s is not None:
+            reason = printable(verdict.reason, MAX_REASON)
+            self._context.log.debug(
+                "chunk '%s': next attempt in %.2f s: %s", self.tag, wait_s, reason
+            )
+        if wait_s is None or not self._pause(wait_s):
+            end = "" if wait_s is None else "; close() ended the pause before the next attempt"
+            reason = _describe(verdict, max(in_flight.n_attempts, in_vain)) + end
+            self.failure_reason = self.failure_reason or reason
+            self.stop()
+            return False
+        if has_probes and (is_blocked or in_vain >= MAX_ATTEMPTS - N_PROBES):
+            self._give_way(in_flight, in_vain)
+            return False
+        return True
+
+    def _n_in_vain(self) -> int:
+        """Return the attempts in vain of those that gave way since a record was accepted."""
+        n_delivered, in_vain = self._doubt
+        return in_vain if n_delivered == self._context.stats.n_delivered() else 0
+
+    def _has_probes(self, in_flight: InFlightRequest) -> bool:
+        """Tell whether other requests, or its halves, can show if the service takes any."""
+        return self._has_others() or not (in_flight.is_single or self._n_in_vain())
+
+    def _give_way(self, in_flight: InFlightRequest, in_vain: int) -> None:
+        """Let another request take the next attempt: a half of this one, at first."""
+        if not (in_flight.is_single or self._n_in_vain()):
+            self._divide(in_flight)
+        in_flight.gives_way = True
+        self._doubt = (self._context.stats.n_delivered(), in_vain)
+
+    def _isolate(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
+        """Close in on the record that fails while others are accepted, and set it aside."""
+        in_flight.is_suspect, in_flight.gives_way = True, False
+        if has_time and verdict.outcome is not Outcome.PARTIAL and not in_flight.is_single:
+            self._divide(in_flight)
+        else:
+            self._settlement.set_aside(in_flight, verdict)
+            self._set_aside_reason = self._set_aside_reason or _describe(
+                verdict, in_flight.n_attempts
+            )
+        if self._settlement.n_refusals >= (MAX_REFUSALS if has_time else N_PROBES):
+            self.failure_reason = self.failure_reason or _describe(verdict, in_flight.n_attempts)
+            self.stop()
+
+    def _has_others(self) -> bool:
+        """Tell whether there is another request than the one that is being sent."""
+        return self._n_unsettled() > 1 or not self._stream.is_exhausted
 
     def _close_in(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
         """Close in on the record that is refused, or stop: the service may refuse everything."""
-        if in_flight.request.n_entries > 1:
-            in_flight.divide()
-            is_alone = False
-        elif in_flight.request.n_records > 1:
-            in_flight.replace(self._settlement.without_aggregates(in_flight.request, [0]))
-            is_alone = False
-        else:
-            is_alone = self._n_unsettled() == 1 and self._stream.is_exhausted
+        is_alone = in_flight.is_single and not self._has_others()
+        if not in_flight.is_single:
+            self._divide(in_flight)
         if is_alone or not has_time or self._settlement.n_refusals >= MAX_REFUSALS:
-            self.failure_reason = self.failure_reason or _describe(verdict, 1)
+            self.failure_reason = self.failure_reason or _describe(verdict, in_flight.n_attempts)
             self.is_refused = True
             self.stop()
 

@@ -38,7 +38,7 @@ class ChunkReport:
         self._n_records = 0  # that were encoded
         self._counts: Counter[str] = Counter()
         self._malformed_at = -1
-        self._n_refused = 0
+        self._n_refused = self._n_failing = 0
 
     def encoded(self, tally: "Tally") -> None:
         """Take in what the encoder found when it read on in the chunk."""
@@ -62,9 +62,22 @@ class ChunkReport:
                 printable(reason, MAX_REASON),
             )
 
+    def fails(self, event: int, n_bytes: int, reason: str) -> None:
+        """Take in a record that fails alone; the first few have a line each."""
+        self._n_failing += 1
+        if self._n_failing <= MAX_DEAD_LINES:
+            self._log.warning(
+                "event %d of chunk '%s' (%d bytes) fails alone, while other records are accepted; "
+                "it will be tried again: %s",
+                event,
+                self._tag,
+                n_bytes,
+                printable(reason, MAX_REASON),
+            )
+
     def write(self) -> None:
         """Log the sums, if there are any."""
-        if not self._counts and not self._n_refused:
+        if not self._counts and not self._n_refused and not self._n_failing:
             return
         remarks = list(self._describe())
         if remarks:
@@ -76,6 +89,8 @@ class ChunkReport:
             yield f"malformed or cut off at byte {self._malformed_at}; the rest is skipped"
         if self._n_refused > MAX_DEAD_LINES:
             yield f"records refused by the service and lost: {self._n_refused}"
+        if self._n_failing > MAX_DEAD_LINES:
+            yield f"records that fail alone, to be tried again: {self._n_failing}"
 
 
 def remarks(

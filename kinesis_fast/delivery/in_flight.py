@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Request
+from kinesis_fast.delivery.refusals import Failure
 from kinesis_fast.delivery.retry import Verdict, classify, classify_exception, halves, pause_s
 from kinesis_fast.limits import RETRY_BUDGET_S
 
@@ -45,7 +46,7 @@ class RetryBudget:
         return wait_s
 
     def spend(self, seconds: float) -> bool:
-        """Spend time on a request that was refused. Returns whether any of the budget is left."""
+        """Spend time on a request that will be divided. Returns whether any is left."""
         self.retrying_s = (self.retrying_s or 0.0) + seconds
         return self.retrying_s <= RETRY_BUDGET_S
 
@@ -56,16 +57,31 @@ class InFlightRequest:
 
     Attributes:
         request: what is left to send.
+        n_attempts: how often it was sent, or the request that it is a part of.
         was_sent: whether it has been sent before.
         other_parts: the rest of a request that was divided.
         refused_at: how many records of the chunk were accepted when the service first refused the
             request that its records were in; None before.
+        failure: what is known since it failed; None before.
+        is_suspect: whether it fails while others are accepted; then it is divided, not tried again.
+        gives_way: whether all others are sent before it.
+        is_set_aside: whether it is not sent any more in this run.
     """
 
     request: Request
+    n_attempts: int = 0
     was_sent: bool = False
     other_parts: list[Request] = field(default_factory=list)
     refused_at: int | None = None
+    failure: Failure | None = None
+    is_suspect: bool = False
+    gives_way: bool = False
+    is_set_aside: bool = False
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it cannot be divided any further."""
+        return self.request.n_records == 1
 
     @property
     def n_resent(self) -> int:
@@ -80,6 +96,7 @@ class InFlightRequest:
         """
         if self.was_sent:
             self._renew_random_keys()
+        self.n_attempts += 1
         n_entries = self.request.n_entries
         body = self.request.body
         try:
@@ -105,18 +122,15 @@ class InFlightRequest:
         self.other_parts = [self.request.subset(second)]
         self.keep(first)
 
-    def replace(self, requests: Sequence[Request]) -> None:
+    def become(self, requests: Sequence[Request]) -> None:
         """Let other requests, at least one, stand for the same events; `parts` returns them."""
         _release(self.request)
         self.request, *self.other_parts = requests
 
     def parts(self) -> list["InFlightRequest"]:
         """Return this request and, if it was divided, each other part as one of its own."""
-        others = [
-            InFlightRequest(part, was_sent=True, refused_at=self.refused_at)
-            for part in self.other_parts
-        ]
-        self.other_parts = []
+        requests, self.other_parts = self.other_parts, []
+        others = (replace(self, request=part, other_parts=[], was_sent=True) for part in requests)
         return [self, *others]
 
     def _renew_random_keys(self) -> None:

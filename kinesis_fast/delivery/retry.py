@@ -40,6 +40,7 @@ class Verdict(NamedTuple):
         reason: what failed, in the words of the service, unescaped; empty when SETTLED.
         hint: what an operator can do about it; may be empty.
         n_sent: how often the request went out.
+        is_for_all: whether any other request would fail as well, by its reason.
     """
 
     outcome: Outcome
@@ -49,6 +50,7 @@ class Verdict(NamedTuple):
     hint: str = ""
     n_sent: int = 1
     refused: Mapping[int, str] = MappingProxyType({})
+    is_for_all: bool = False
 
     @property
     def again(self) -> Sequence[int]:
@@ -155,11 +157,13 @@ def classify_exception(error: Exception) -> Verdict:
     Args:
         error: what the transport raised; all but a NotSentError may pass.
     """
-    outcome = Outcome.BLOCKED if isinstance(error, NotSentError) else Outcome.RETRY_ALL
+    is_unsent = isinstance(error, NotSentError)
+    outcome = Outcome.BLOCKED if is_unsent else Outcome.RETRY_ALL
     reason = presentable(str(error))
     if not isinstance(error, TransportError):
         reason = f"{type(error).__name__}: {reason}"
-    return Verdict(outcome, reason=reason, n_sent=getattr(error, "n_sent", 1))
+    n_sent = getattr(error, "n_sent", 1)
+    return Verdict(outcome, reason=reason, n_sent=n_sent, is_for_all=is_unsent)
 
 
 def pause_s(attempts: int, spent_s: float, random: Callable[[], float]) -> float | None:
@@ -262,7 +266,8 @@ def _classify_error(response: Response) -> Verdict:
         return Verdict(Outcome.RETRY_ALL, reason=reason, hint=SERVICE_HINT)
     if _is_about_content(status, code, message):
         return Verdict(Outcome.REFUSED, reason=reason)
-    return Verdict(Outcome.BLOCKED, reason=reason, hint=_blocking_hint(status, code))
+    hint = _blocking_hint(status, code)
+    return Verdict(Outcome.BLOCKED, reason=reason, hint=hint, is_for_all=code in KNOWN_CODES)
 
 
 def _is_about_content(status: int, code: str, message: str) -> bool:

@@ -13,6 +13,7 @@ from kinesis_fast.delivery.chunk_report import ChunkReport
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.in_flight import InFlightRequest
 from kinesis_fast.delivery.protocols import Chunk, Request, RequestStream
+from kinesis_fast.delivery.refusals import Failure
 from kinesis_fast.delivery.retry import Outcome, Verdict
 from kinesis_fast.limits import DEFAULT_MAX_RECORD_BYTES
 from kinesis_fast.logs import printable
@@ -48,7 +49,7 @@ class Settlement:
         self._bits = settled
         self._lock = threading.Lock()
         self._n_accepted = 0  # records
-        self.n_refusals = 0  # requests refused since a record was accepted
+        self.n_refusals = 0  # requests refused, or failed as suspects, since one was accepted
         self.tag = printable(tag, MAX_TAG)
         self._report = ChunkReport(context.log, self.tag, context.missing_keys)
         self._letters = None
@@ -92,6 +93,7 @@ class Settlement:
             return True
         if verdict.outcome is Outcome.PARTIAL and len(verdict.failed) < request.n_entries:
             self._acknowledge(request, verdict.failed)
+            in_flight.failure = None  # of what is left, nothing is known yet
             for index, reason in verdict.refused.items():
                 if not is_aggregate(request, index):
                     self._bury(request, index, reason)
@@ -110,7 +112,7 @@ class Settlement:
             in_flight.refused_at = self._n_accepted
         is_blamed = self._n_accepted > in_flight.refused_at
         self.n_refusals = 0 if is_blamed else self.n_refusals + 1
-        if request.n_records > 1:  # entries, or the records of an aggregate
+        if not in_flight.is_single:
             return False
         is_blamed |= request.n_bytes_of(0) > DEFAULT_MAX_RECORD_BYTES
         if is_blamed or self._context.refusals.refused(self._event_of(request)):
@@ -118,9 +120,30 @@ class Settlement:
             return True
         return False
 
+    def failed(self, in_flight: InFlightRequest, verdict: Verdict) -> Failure | None:
+        """Take in that a request failed. Returns what is known of it.
+
+        None when the failure says nothing about the request: it was throttled, or not sent.
+        """
+        if verdict.throttled or not verdict.n_sent:
+            return None
+        request, refusals = in_flight.request, self._context.refusals
+        event = self._event_of(request)
+        in_flight.failure = refusals.failed(event, request.n_records, in_flight.failure)
+        self.n_refusals += in_flight.is_suspect
+        return in_flight.failure
+
+    def set_aside(self, in_flight: InFlightRequest, verdict: Verdict) -> None:
+        """Take in that a request fails alone, and waits for the next delivery."""
+        in_flight.is_set_aside = True
+        request = in_flight.request
+        if in_flight.is_single:
+            ((event, _),) = request.events_of(0)
+            self._report.fails(event, request.n_bytes_of(0), verdict.reason)
+
     def _event_of(self, request: Request) -> bytes:
-        """Return the event of a request with one record."""
-        ((_, start),) = request.events_of(0)
+        """Return the first event of a request."""
+        _, start = request.events_of(0)[0]
         end, _ = self._context.encoder.span(self._chunk, start)
         return bytes(memoryview(self._chunk)[start:end])
 

@@ -309,6 +309,9 @@ class Spooled:
                 if not all(entry.is_done for entry in group.entries):
                     self._postpone(group.entries, group.name, "some events are not settled")
                 return True
+            if delivery.is_isolated:  # the others need not wait
+                self._postpone(group.entries, group.name, delivery.failure_reason)
+                return True
             if not self._is_stopped or delivery.failure_reason:
                 self._hold(delivery)
             if delivery.is_refused:  # others go first: they show whether it is this chunk

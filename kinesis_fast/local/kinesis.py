@@ -23,7 +23,8 @@ STOP_TIMEOUT_S = 5.0
 READ_LIMIT = 10_000  # records a GetRecords call may return (service limit)
 
 _SERVER = Path(__file__).with_name("server.py")
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+# Secrets are masked in all that is printed, so it is no word that a text may need.
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "made-up-7mZp2vT9"}
 
 
 class LocalKinesisError(KinesisFastError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import io
 import json
 import os
@@ -20,6 +21,8 @@ from typing import Any
 from unittest.mock import patch
 
 from moto.kinesis import models
+from moto.kinesis.exceptions import InvalidArgumentError
+from moto.kinesis.utils import decompose_shard_iterator
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -30,6 +33,8 @@ from werkzeug.serving import make_server
 MOTO_RECORD_LIMIT = 1024 * 1024  # bytes
 LARGE_REQUEST_LIMIT = 10 * 1024 * 1024  # bytes
 REQUEST_RECORDS_LIMIT = 500
+MAX_HASH_KEY = 2**128 - 1
+MAX_KEY_CHARACTERS = 256
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -87,6 +92,61 @@ def put_records_up_to(max_record_size: int, moto_put_records: Callable[..., Any]
     return put_records
 
 
+# Splits and merges as the service does them. moto moves the records of a shard to its children (a
+# merge copies them), goes on to put records into the closed shard, and never ends it.
+
+
+def open_shard_for_key(stream: Any, partition_key: str, explicit_hash_key: str) -> Any:
+    """Replace moto's Stream.get_shard_for_key: open shards only, the last hash key included."""
+    key = int.from_bytes(hashlib.md5(partition_key.encode()).digest(), "big")
+    if explicit_hash_key:
+        key = int(explicit_hash_key)
+    if key > MAX_HASH_KEY or len(partition_key) > MAX_KEY_CHARACTERS:
+        raise InvalidArgumentError("explicit_hash_key or partition_key")
+    for shard in stream.shards.values():
+        if shard.is_open and shard.starting_hash <= key <= shard.ending_hash:
+            return shard
+    return None
+
+
+def records_stay(moto_reshard: Callable[..., None]) -> Callable[..., None]:
+    """Return a split_shard or merge_shards after which each record is where it was."""
+
+    def reshard(stream: Any, *arguments: str) -> None:
+        before = {shard_id: shard.records.copy() for shard_id, shard in stream.shards.items()}
+        moto_reshard(stream, *arguments)
+        for shard_id, shard in stream.shards.items():
+            shard.records = before.get(shard_id, type(shard.records)())
+        stream.shard_count = sum(shard.is_open for shard in stream.shards.values())
+
+    return reshard
+
+
+def ending_get_records(moto_get_records: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a get_records for moto's backend that gives no next iterator at a shard's end."""
+
+    def get_records(backend: Any, stream_arn: str | None, iterator: str, limit: int | None) -> Any:
+        following, records, behind = moto_get_records(backend, stream_arn, iterator, limit)
+        name, shard_id, number = decompose_shard_iterator(following)
+        shard = backend.describe_stream(stream_arn, name).get_shard(shard_id)
+        is_at_end = not shard.is_open and int(number) >= shard.get_max_sequence_number()
+        return None if is_at_end else following, records, behind
+
+    return get_records
+
+
+def patched_for_resharding(patches: ExitStack) -> None:
+    """Let moto split and merge shards as the service does."""
+    stream, backend = models.Stream, models.KinesisBackend
+    for owner, name, replacement in (
+        (stream, "get_shard_for_key", open_shard_for_key),
+        (stream, "split_shard", records_stay(stream.split_shard)),
+        (stream, "merge_shards", records_stay(stream.merge_shards)),
+        (backend, "get_records", ending_get_records(backend.get_records)),
+    ):
+        patches.enter_context(patch.object(owner, name, replacement))
+
+
 class QuietHandler(MotoRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing: a line for each request would hide the messages that matter."""
@@ -98,6 +158,7 @@ def serve(max_record_size: int) -> None:
         patches.enter_context(
             patch.object(models.Shard, "get_max_sequence_number", last_sequence_number)
         )
+        patched_for_resharding(patches)
         if max_record_size > MOTO_RECORD_LIMIT:
             raised = put_records_up_to(max_record_size, models.KinesisBackend.put_records)
             patches.enter_context(patch.object(models.KinesisBackend, "put_records", raised))

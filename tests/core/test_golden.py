@@ -164,6 +164,8 @@ def log_key_container(case: Case, expected: Any) -> Any:
     is_lost = case.row.data is None and case.config.compression != "none"
     if not case.config.log_key or not (is_lost or case.row.data in (b"", b"\n")):
         return expected
+    if not isinstance(case.body, Pairs):
+        return expected
     texts = [(key_text(key, case.config.replace_dots), value) for key, value in case.body]
     value = dict(texts).get(case.config.log_key)
     if not isinstance(value, list):

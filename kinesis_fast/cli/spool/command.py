@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -11,6 +10,7 @@ from kinesis_fast.cli.common import (
     Parser,
     add_common_arguments,
     add_patience,
+    age_seconds,
     log_to_stderr,
     parse_options,
 )
@@ -22,9 +22,6 @@ from kinesis_fast.cli.spool.removing import purge_items, replay_items
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.storage.dead_letters import NS
 from kinesis_fast.storage.spool.identity import identity_of
-
-_AGE: Final = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
-_AGE_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Action(NamedTuple):
@@ -105,10 +102,10 @@ def _add_shared(parser: Parser) -> None:
 
 
 def _age_ns(text: str) -> int:
-    match = _AGE.fullmatch(text)
-    if not match:
+    seconds = age_seconds(text)
+    if seconds is None:
         raise ArgumentTypeError(f"{text!r} is not an age such as 90s, 30m, 12h or 7d")
-    return int(match[1]) * _AGE_UNITS[match[2]] * NS
+    return seconds * NS
 
 
 ACTIONS: Final = {

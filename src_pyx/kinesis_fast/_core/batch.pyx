@@ -92,7 +92,12 @@ cdef Status batch_append(Batch* batch, const NewEntry* new) noexcept nogil:
         memcpy(pos + 21, new.hash_key.data, new.hash_key.n)
         pos += 21 + new.hash_key.n
     memcpy(pos, b'","PartitionKey":"', 18)
-    pos = escape_text(pos + 18, key.data, key.n, key.data + key.n + KF_SLACK)
+    pos += 18
+    if new.key_kind == KEY_OF_RECORD:
+        pos = escape_text(pos, key.data, key.n, key.data + key.n + KF_SLACK)
+    else:
+        memcpy(pos, key.data, RANDOM_KEY_LENGTH)
+        pos += RANDOM_KEY_LENGTH
     memcpy(pos, b'"}', CLOSING_N)
     out.n = entry.end = <uint32_t> (pos - out.data) + CLOSING_N
     entry.n_bytes = <uint32_t> (data.n + key.n)

@@ -27,6 +27,7 @@ cdef class RequestStream:
     cdef RecordCompressor compressor    # None: nothing is compressed
     cdef bint is_packed             # joined records are compressed, but this one is already, alone
     cdef bint is_alone              # each record is an entry, though it may be in a bucket
+    cdef NewEntry single            # an entry for the record of the reader alone
     cdef bint is_busy               # a call is running, perhaps with the GIL released
     cdef int lane                   # the lane of the record or aggregate to add next
     cdef unsigned int slot          # the aggregator's slot of the record

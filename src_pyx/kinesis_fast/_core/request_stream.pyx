@@ -52,6 +52,9 @@ cdef class RequestStream:
         self.plan = plan
         self.reader = RecordReader.__new__(RecordReader, plan, chunk, now_ns, seed, settled,
                                            keep_skipped)
+        self.single.key.data = self.reader.key.data
+        self.single.events = &self.reader.event
+        self.single.n_events = 1
         self.is_alone = alone
         if plan.aggregators is not None:
             self.aggregator = plan.aggregators.take()
@@ -296,7 +299,8 @@ cdef class RequestStream:
                 status = self.reader.next_record()
                 if status != STATUS_OK:
                     return status
-                self.lane = self.lane_of_record()
+                if self.n_lanes > 1:
+                    self.lane = self.lane_of_record()
             status = self.put_record(NULL)
             if status != STATUS_OK:
                 return status
@@ -402,17 +406,14 @@ cdef class RequestStream:
 
     cdef Status put_record(self, const Text* hash_key) noexcept nogil:
         """Make an entry of the record alone; `hash_key` may be NULL."""
-        cdef NewEntry entry
         cdef Status status
-        entry.data = self.data_of_record()
-        entry.key = self.key_of_record()
-        entry.hash_key.n = 0
+        self.single.data = self.data_of_record()
+        self.single.key.n = self.reader.key.n
+        self.single.key_kind = KEY_RANDOM if self.reader.key_is_random else KEY_OF_RECORD
         if hash_key != NULL:
-            entry.hash_key = hash_key[0]
-        entry.key_kind = KEY_RANDOM if self.reader.key_is_random else KEY_OF_RECORD
-        entry.events = &self.reader.event
-        entry.n_events = 1
-        status = self.put(&entry)
+            self.single.hash_key = hash_key[0]
+        status = self.put(&self.single)
+        self.single.hash_key.n = 0
         if status == STATUS_OK or status == STATUS_FULL_NOW:
             self.reader.has_record = False
         return status
@@ -430,8 +431,6 @@ cdef class RequestStream:
 
     cdef int lane_of_record(self) noexcept nogil:
         """Choose a lane by the hash of the key; a random key stays in an open last lane."""
-        if self.n_lanes == 1:
-            return 0
         if self.reader.key_is_random and self.lanes[self.lane] != NULL:
             return self.lane
         return <int> (kf_hash(self.reader.key.data, self.reader.key.n) % self.n_lanes)
