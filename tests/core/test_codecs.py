@@ -182,7 +182,9 @@ def to_cut() -> dict[str, bytes]:
         "lines": log_lines(2_000_000),
         "lines, then noise": log_lines(1_000_000) + noise,
         "noise, then lines": noise[:100_000] + log_lines(1_500_000),
-        "by turns": b"".join(noise[i : i + 20_000] + b"0" * 40_000 for i in range(0, 600_000, 20_000)),
+        "by turns": b"".join(
+            noise[i : i + 20_000] + b"0" * 40_000 for i in range(0, 600_000, 20_000)
+        ),
     }
 
 

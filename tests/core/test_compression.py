@@ -1,4 +1,4 @@
-"""Compressed records and compressed joined records: inflated, they are those without compression."""
+"""Compressed records, alone or joined: inflated, they are those without compression."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ def test_lanes_keep_the_order_of_each_key(codec: str) -> None:
 
 
 def entries_of_all(stream: RequestStream) -> list[dict[str, str]]:
-    return list(chain.from_iterable(json.loads(bytes(request.body))["Records"] for request in stream))
+    return list(
+        chain.from_iterable(json.loads(bytes(request.body))["Records"] for request in stream)
+    )
 
 
 @pytest.mark.parametrize("codec", CODECS)
