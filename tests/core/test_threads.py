@@ -123,7 +123,11 @@ def test_a_request_is_read_while_another_thread_changes_it() -> None:
     readers: list[Callable[[Request], object]] = [
         lambda request: json.loads(request.entry(request.n_records - 1)),
         lambda request: json.loads(bytes(request.subset(range(request.n_records)).body)),
-        lambda request: (request.events_of(0)[0][0], request.events_of(0)[0][1], request.n_bytes_of(0)),
+        lambda request: (
+            request.events_of(0)[0][0],
+            request.events_of(0)[0][1],
+            request.n_bytes_of(0),
+        ),
         lambda request: (len(request), repr(request), request.mark_events(bytearray())),
     ]
 

@@ -154,7 +154,7 @@ cdef Status codec_fit(Codec* codec, Text data, bint newline, size_t limit, Buffe
 
 cdef Status find_cut(Codec* codec, Text data, bint newline, size_t limit, Buffer* text,
                      Buffer* out) noexcept nogil:
-    """Look for the longest cut that fits; out.n is the size of the whole data, 0 if it was not tried.
+    """Look for the longest cut that fits; out.n is the size of the whole data, 0 if not tried.
 
     `low` and `high` are cuts that fit and do not fit; n is a number of bytes of the data, and size
     that of the compressed text.

@@ -1,7 +1,7 @@
 """Compresses the records of one stream, or its joined records.
 
-gzip, zlib and snappy compress one record after the other, without the GIL. zstd is a Python package:
-records are collected, and one call compresses them all.
+gzip, zlib and snappy compress one record after the other, without the GIL. zstd is a Python
+package: records are collected, and one call compresses them all.
 """
 
 cimport cython
