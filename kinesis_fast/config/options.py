@@ -58,7 +58,7 @@ class OutputConfig:
                 "endpoint, any name without control characters"
             ),
             help="The stream that receives the records: its name or its ARN.",
-            details="With `endpoint`, region and stream may have names that AWS does not allow.",
+            details="With `endpoint` or AWS_ENDPOINT_URL, region and stream may have other names.",
             identifies_spool=True,
         ).metadata
     )
@@ -308,8 +308,9 @@ class OutputConfig:
                 contradict each other.
         """
         texts = _known_texts(options)
+        with_endpoint = "endpoint" in texts or parsers.is_endpoint_in_environment()
         values: dict[str, Any] = {
-            option.name: _parsed(option, texts[option.name], with_endpoint="endpoint" in texts)
+            option.name: _parsed(option, texts[option.name], with_endpoint=with_endpoint)
             if option.name in texts
             else option.default
             for option in OPTIONS
