@@ -120,8 +120,11 @@ class Preview:
 
     def counts(self) -> str:
         """Return what was left out or changed, and how often; empty if nothing was."""
-        counters = self._counters + Counter({"bad lines": self._lines.n_bad_lines})
-        return reason_counts(counters + self._lines.changed)
+        counts = [reason_counts(self._counters)]
+        if self._lines.n_bad_lines:
+            counts.append(counted(self._lines.n_bad_lines, "bad line"))
+        counts += [f"{what}: {number:,}" for what, number in self._lines.changed.items()]
+        return ", ".join(filter(None, counts))
 
     def records(self, name: str) -> Iterator[tuple[Record, bool]]:
         """Yield each record of a file (- is stdin), and whether its partition key is random."""

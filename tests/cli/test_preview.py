@@ -139,6 +139,6 @@ def test_stdin_and_other_formats() -> None:
     assert done.returncode == 1
     assert [json.loads(line)["a"] for line in done.stdout.splitlines()[1::2]] == [1, 2]
     assert "line 2: not JSON" in done.stderr
-    assert "1 bad lines" in done.stderr
+    assert "1 bad line" in done.stderr
     done = run_command("preview", "-", "--format", "lines", "--raw", stdin=b"a\nb")
     assert (done.returncode, done.stdout) == (0, '{"log":"a"}{"log":"b"}')
