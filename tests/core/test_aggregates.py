@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import random
 from collections import defaultdict
@@ -172,7 +173,7 @@ def check_sizes(entries: list[Entry], options: dict[str, str]) -> None:
         by_slot[entry.hash_key].append(entry)
         assert entry.n_bytes <= limit or len(entry.events) == 1
     for slot in by_slot.values():
-        for entry, following in zip(slot, slot[1:], strict=False):
+        for entry, following in itertools.pairwise(slot):
             added = len(first_record(following, options)) + 3 * 6 + 2 + 300
             assert entry.n_bytes + added > limit or added > limit / 2
 
