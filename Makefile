@@ -59,7 +59,7 @@ test-long: $(VENV)/installed $(VENV)/test.extra  ## run the tests that take minu
 	$(VENV)/bin/pytest -m long
 
 mutants: $(VENV)/installed $(VENV)/test.extra $(VENV)/mutants.group  ## report faults that no test notices; ONLY=core
-	$(VENV)/bin/python -P tools/mutants.py $(if $(ONLY),--only "$(ONLY)")
+	$(VENV)/bin/python tools/mutants.py $(if $(ONLY),--only "$(ONLY)")
 
 packaging: $(VENV)/installed $(VENV)/test.extra  ## test wheel and sdist on every Python of the machine
 	$(VENV)/bin/pytest tests/packaging

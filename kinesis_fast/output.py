@@ -5,7 +5,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from enum import IntEnum
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from kinesis_fast import logs
@@ -98,12 +97,7 @@ class KinesisOutput:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def flush(self, chunk: Chunk, tag: str = "") -> FlushResult:

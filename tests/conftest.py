@@ -1,4 +1,4 @@
-"""The option --quick: fewer examples of each property, and only the best kernels."""
+"""The option --quick: fewer examples and seeds of each property, and only the best kernels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ QUICK_EXAMPLES = 20
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option."""
-    text = f"at most {QUICK_EXAMPLES} examples of each property, only the best kernels"
+    text = f"at most {QUICK_EXAMPLES} examples or seeds of each property, only the best kernels"
     parser.addoption("--quick", action="store_true", help=text)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests with slower kernels; lower max_examples, also where a test sets it itself."""
+    """Deselect slower kernels and many seeds; lower max_examples, also where a test sets it."""
     if not config.getoption("--quick"):
         return
     from hypothesis import settings  # noqa: PLC0415 - takes longer than many a run of one test
 
-    left_out = [item for item in items if _has_slower_kernels(item)]
-    items[:] = [item for item in items if not _has_slower_kernels(item)]
+    left_out = [item for item in items if _is_left_out(item)]
+    items[:] = [item for item in items if not _is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     for item in items:
         test: Any = getattr(item, "obj", None)
@@ -33,9 +33,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             function._hypothesis_internal_use_settings = settings(of_test, max_examples=n_examples)
 
 
-def _has_slower_kernels(item: pytest.Item) -> bool:
+def _is_left_out(item: pytest.Item) -> bool:
     from kinesis_fast._core import kernels  # noqa: PLC0415 - not needed without --quick
 
     best = kernels.level()
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    return bool(parameters.get("kernel_level", best) != best)
+    seed = parameters.get("seed", 0)
+    return bool(parameters.get("kernel_level", best) != best or seed >= QUICK_EXAMPLES)

@@ -17,7 +17,7 @@ from kinesis_fast.errors import ConfigError
 from kinesis_fast.limits import KIB
 from kinesis_fast.transport import Response
 from kinesis_fast.transport.client import make_client, open_session
-from kinesis_fast.transport.errors import NO_CREDENTIALS, explain
+from kinesis_fast.transport.errors import NO_CREDENTIALS, explain, stream_parameter
 
 TIMEOUT_S: Final = 10.0  # for one request to the service
 # Hosts that are known to respect DryRun. Others may ignore it and write the record.
@@ -83,7 +83,7 @@ def _credentials(config: OutputConfig) -> Finding:
 
 
 def _stream(client: Any, config: OutputConfig) -> Iterator[Finding]:
-    target = {"StreamARN" if config.stream.startswith("arn:") else "StreamName": config.stream}
+    target = stream_parameter(config.stream)
     try:
         summary = client.describe_stream_summary(**target)
     except ClientError as error:

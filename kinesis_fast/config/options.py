@@ -17,7 +17,6 @@ TRANSPORTS: Final = ("auto", "direct", "botocore")
 DEFAULT_TIME_KEY_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 
 _MAX_RETRIES: Final = 1_000_000
-_ANY_KEY: Final = "the name of a key at the top level of a record"
 _BOOLEAN: Final = "true, on, yes, 1 or false, off, no, 0"
 _URL: Final = "an http:// or https:// URL with a host, or a host alone, which means https"
 _DIRECTORY: Final = "the absolute path of a directory"
@@ -29,6 +28,16 @@ def _sizes(low: int) -> str:
 
 def _hidden(_text: str) -> str:
     return "***"
+
+
+def _key(help_text: str) -> Mapping[str, Option]:
+    """Return the metadata of an option that names a key of a record."""
+    return Option(
+        parse=parsers.text,
+        allowed="the name of a key at the top level of a record",
+        help=help_text,
+        identifies_spool=True,
+    ).metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -85,12 +94,7 @@ class OutputConfig:
         ).metadata
     )
     log_key: str | None = field(
-        metadata=Option(
-            parse=parsers.text,
-            allowed=_ANY_KEY,
-            help="The one key whose value is sent: a string as it is, anything else as JSON.",
-            identifies_spool=True,
-        ).metadata
+        metadata=_key("The one key whose value is sent: a string as it is, anything else as JSON.")
     )
     replace_dots: str | None = field(
         metadata=Option(
@@ -110,12 +114,7 @@ class OutputConfig:
         ).metadata
     )
     time_key: str | None = field(
-        metadata=Option(
-            parse=parsers.text,
-            allowed=_ANY_KEY,
-            help="The key under which the time of the event is added to the record.",
-            identifies_spool=True,
-        ).metadata
+        metadata=_key("The key under which the time of the event is added to the record.")
     )
     time_key_format: str = field(
         metadata=Option(

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from local_stream import local_kinesis, stream
+from local_stream import local_kinesis, shared_local, stream
 
 from kinesis_fast.logs import LOGGER
 
-__all__ = ["local_kinesis", "stream"]
+__all__ = ["local_kinesis", "shared_local", "stream"]
 
 
 @pytest.fixture(autouse=True)

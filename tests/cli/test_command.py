@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 from chunks import DATA
-from command import COMMAND, run_command
+from command import COMMAND, run_command, run_script
+from started import Started
 
 from kinesis_fast import __version__
 from kinesis_fast.cli import COMMANDS, main
 from kinesis_fast.errors import ConfigError, TransportError
-from kinesis_fast.local.kinesis import LocalKinesis
 
 CHUNK = str(DATA / "chunks" / "access_1.msgpack")
 
 
 def test_the_version() -> None:
-    done = run_command("--version")
+    done = run_script("--version")
     assert (done.returncode, done.stdout) == (0, f"kinesis-fast {__version__}\n")
 
 
@@ -233,7 +233,7 @@ def test_the_traceback_shows_no_secret(
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
-    with subprocess.Popen(
+    with Started[bytes](
         [COMMAND, "preview", str(DATA / "chunks" / "access_0.msgpack")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -244,20 +244,6 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
-
-
-def run_with_closed(
-    streams: str, *arguments: str, stdin: bytes = b""
-) -> subprocess.CompletedProcess[str]:
-    """Run the command with some of its standard streams closed, given as their numbers."""
-    redirections = " ".join(f"{number}>&-" for number in streams)
-    command = ["sh", "-c", f'exec "$0" "$@" {redirections}', COMMAND, *arguments]
-    done = subprocess.run(
-        command, input=stdin, capture_output=True, env=LocalKinesis.environment(), check=False
-    )
-    return subprocess.CompletedProcess(
-        command, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
 
 
 @pytest.mark.parametrize("closed", ["1", "2", "12", "012"])
@@ -273,15 +259,20 @@ def run_with_closed(
 )
 def test_standard_streams_may_be_closed(arguments: list[str], code: int, closed: str) -> None:
     expected = run_command(*arguments)
-    done = run_with_closed(closed, *arguments)
+    done = run_command(*arguments, closed=closed)
     assert (expected.returncode, done.returncode) == (code, code)
     assert done.stdout == ("" if "1" in closed else expected.stdout)
     assert done.stderr == ("" if "2" in closed else expected.stderr)
 
 
+def test_the_installed_script_needs_no_standard_streams() -> None:
+    done = run_script("preview", "--raw", CHUNK, closed="012")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("closed", ["1", "2", "12"])
 def test_sending_needs_no_standard_streams(closed: str) -> None:
-    done = run_with_closed(closed, "send", "--format", "lines", "--local", stdin=b"one\ntwo\n")
+    done = run_command("send", "--format", "lines", "--local", stdin=b"one\ntwo\n", closed=closed)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("" if "1" in closed else "Kinesis: 2 records\n")
     assert bool(done.stdout) == ("1" not in closed)
@@ -290,7 +281,7 @@ def test_sending_needs_no_standard_streams(closed: str) -> None:
 @pytest.mark.parametrize("arguments", [["send", "--format", "lines"], ["preview", "-"]])
 def test_stdin_that_is_to_be_read_must_not_be_closed(arguments: list[str]) -> None:
     target = ["-p", "region=us-east-1", "-p", "stream=any"]
-    done = run_with_closed("01", *arguments, *target)
+    done = run_script(*arguments, *target, closed="01")
     assert (done.returncode, done.stderr) == (2, "kinesis-fast: stdin is closed\n")
 
 
@@ -300,7 +291,7 @@ def test_a_terminal_without_unicode_gets_escapes(
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     file = tmp_path / "text.log"
     file.write_text("caf\u00e9 \U0001f600\n", encoding="utf-8")
-    done = run_command("preview", str(file), "--format", "lines")
+    done = run_script("preview", str(file), "--format", "lines")
     assert done.returncode == 0
     assert done.stdout.splitlines()[1] == '{"log":"caf\\xe9 \\U0001f600"}'
 

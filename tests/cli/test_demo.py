@@ -14,6 +14,9 @@ from kinesis_fast.cli import demo, main
 from kinesis_fast.cli.expectation import Comparison, Expected, signature
 from kinesis_fast.local.kinesis import LocalKinesis, LocalRecord
 
+# But for run_command: that starts a local Kinesis in a process of its own.
+pytestmark = pytest.mark.usefixtures("shared_local")
+
 Change = Callable[[list[LocalRecord]], list[LocalRecord]]
 
 

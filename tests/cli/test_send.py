@@ -1,9 +1,7 @@
 """`kinesis-fast send`, as a user types it."""
 
-import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import time
@@ -11,39 +9,20 @@ import tty
 from pathlib import Path
 
 import pytest
-from chunks import DATA, load_chunk, output_config
-from command import COMMAND, as_arguments, lines, rows, run_command, start_command
-from local_stream import LocalStream
-from raw_server import Arrived, RawServer, http
+from chunks import DATA, load_chunk
+from command import COMMAND, as_arguments, lines, log_records, rows, run_command, start_command
+from local_stream import LocalStream, expected_data
 from slow_service import SlowService
 
-from kinesis_fast import FlushResult, KinesisOutput, RecordEncoder
+from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.cli import main
 from kinesis_fast.cli.progress import CLEAR_LINE
-from kinesis_fast.cli.sources import BLOCK_BYTES
 from kinesis_fast.errors import SendFailureTimeout
 from kinesis_fast.local.kinesis import LocalKinesis
 
 CHUNKS = DATA / "chunks"
 TIMEOUT_S = 60
 PATIENCE_S = 60.0
-NO_RETRY = {"experimental_concurrency_retries": "0"}
-
-
-def data_of(stream: LocalStream) -> list[bytes]:
-    """Return the data of all records of a stream, sorted."""
-    return sorted(record.data for record in stream.read())
-
-
-def encoded(chunk: bytes, **options: str) -> list[bytes]:
-    """Return the data of the records of a chunk, sorted."""
-    encoder = RecordEncoder(output_config(options))
-    return sorted(record.data for record in encoder.records(chunk))
-
-
-def log_lines(texts: list[str]) -> list[bytes]:
-    """Return the records of lines of text, sorted."""
-    return sorted(json.dumps({"log": text}, separators=(",", ":")).encode() for text in texts)
 
 
 @pytest.mark.parametrize("concurrency", ["0", "4"])
@@ -57,14 +36,14 @@ def test_a_file_of_events(
     assert captured.err == ""
     assert rows(captured.out) == {"in": 11_602, "delivered": 11_602}
     assert captured.out.endswith("\ndelivered 11602 of 11602\n")
-    assert data_of(stream) == encoded(load_chunk("access_0"))
+    assert stream.data() == expected_data(load_chunk("access_0"))
 
 
 def test_lines_from_a_pipe(stream: LocalStream) -> None:
     done = run_command("send", "--format", "lines", stdin=lines(2000), options=stream.target)
     assert (done.returncode, done.stderr) == (0, "")
     assert rows(done.stdout) == {"in": 2000, "delivered": 2000}
-    assert data_of(stream) == log_lines([f"line {number}" for number in range(2000)])
+    assert stream.data() == log_records([f"line {number}" for number in range(2000)])
 
 
 @pytest.mark.slow
@@ -87,7 +66,7 @@ def test_bad_lines_are_named_counted_and_left_out(stream: LocalStream) -> None:
     content = b'{"n": 1}\n{"n": \n{"n": 2}\n' + b"oops\n" * 20
     done = run_command("send", "-", "--format", "jsonl", stdin=content, options=stream.target)
     assert done.returncode == 1
-    assert data_of(stream) == [b'{"n":1}', b'{"n":2}']
+    assert stream.data() == [b'{"n":1}', b'{"n":2}']
     assert rows(done.stdout) == {"in": 23, "delivered": 2, "bad lines": 21}
     complaints = done.stderr.splitlines()
     assert complaints[0].startswith("kinesis-fast: line 2: not JSON: ")
@@ -103,7 +82,7 @@ def test_a_malformed_file_is_sent_up_to_there(stream: LocalStream, tmp_path: Pat
     assert done.returncode == 1
     assert f"malformed from byte {len(good):,} on" in done.stderr
     assert rows(done.stdout) == {"in": 399, "delivered": 398, "skipped": 1}
-    assert data_of(stream) == encoded(good)
+    assert stream.data() == expected_data(good)
 
 
 def test_input_that_cannot_be_read_on_is_accounted_for(stream: LocalStream) -> None:
@@ -124,7 +103,7 @@ def test_input_that_cannot_be_read_on_is_accounted_for(stream: LocalStream) -> N
     assert process.returncode == 1
     assert rows(out) == {"in": 3, "delivered": 3}
     assert "the input was not read from byte 29 on" in out
-    assert data_of(stream) == log_lines(["one", "two", "unfinished no longer"])
+    assert stream.data() == log_records(["one", "two", "unfinished no longer"])
 
 
 def test_input_that_cannot_be_read_at_all() -> None:
@@ -179,25 +158,6 @@ def test_a_record_that_the_service_refuses_is_dead_and_the_rest_arrives(
     assert len(stream.read()) == 1000
 
 
-def test_it_stops_when_nothing_arrives(stream: LocalStream) -> None:
-    options = {**stream.target, "stream": "no-such-stream"}
-    content = lines(1000, "x" * 5000)
-    arguments = ["send", "-", "--format", "lines", "--patience", "1"]
-    done = run_command(*arguments, stdin=content, options=options)
-    assert done.returncode == 1
-    assert "no-such-stream" in done.stderr
-    assert done.stderr.endswith(
-        "kinesis-fast: no record was delivered for 1 s, so sending stops; to outlast an outage, "
-        "add -p spool_dir=/absolute/path or --patience SECONDS\n"
-    )
-    found = rows(done.stdout)
-    assert found["delivered"] == 0
-    assert found["unknown"] > 0
-    assert found["not sent"] > 0
-    assert found["in"] == found["unknown"] + found["not sent"]
-    assert "the input was not read from byte" in done.stdout
-
-
 def test_an_error_of_the_output_is_told_and_all_is_accounted_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,55 +174,11 @@ def test_an_error_of_the_output_is_told_and_all_is_accounted_for(
     assert rows(captured.out) == {"in": 3, "delivered": 0, "not sent": 3}
 
 
-REFUSAL = b'{"__type":"ValidationException","message":"no"}'
-
-
-@pytest.mark.parametrize("retries", [{}, NO_RETRY])
-def test_a_service_that_refuses_everything_ends_it(retries: dict[str, str]) -> None:
-    def refuse(_: Arrived) -> bytes:
-        time.sleep(0.01)  # so that the patience ends before the input does
-        return http(400, REFUSAL)
-
-    with RawServer(refuse) as server:
-        options = {"region": "us-east-1", "stream": "any", "endpoint": server.url, **retries}
-        arguments = ["send", "-", "--format", "lines", "--patience", "1"]
-        done = run_command(*arguments, stdin=lines(50_000, "x" * 1000), options=options)
-    assert done.returncode == 1
-    found = rows(done.stdout)
-    assert found["delivered"] == 0
-    assert found["in"] == sum(found.get(name, 0) for name in ("unknown", "dead", "not sent"))
-    assert ("dead" in found) == bool(retries)
-    assert "ValidationException" in done.stderr
-    assert "no record was delivered for 1 s, so sending stops" in done.stderr
-    assert "the input was not read from byte" in done.stdout
-
-
-def test_with_a_spool_an_outage_loses_nothing(tmp_path: Path) -> None:
-    root = tmp_path / "spool"
-    with RawServer(lambda _: http(500, b"")) as server:
-        target = {"region": "us-east-1", "stream": "slow", "endpoint": server.url}
-        arguments = ["send", "-", "--format", "lines", "--patience", "1"]
-        options = {**target, "spool_dir": str(root)}
-        done = run_command(*arguments, stdin=lines(300), options=options)
-    assert done.returncode == 1
-    assert rows(done.stdout) == {"in": 300, "delivered": 0, "spooled": 300}
-    assert f"kept in {root}; the next start sends them" in done.stdout
-    assert done.stderr.endswith(
-        "kinesis-fast: no record was delivered for 1 s, so sending stops; the next start, or "
-        "`kinesis-fast spool replay`, sends what is in the spool\n"
-    )
-    with SlowService() as service:
-        service.release()
-        place = ["--spool", str(root), "--other-options"]
-        assert run_command("spool", "replay", *place, options=service.target).returncode == 0
-    assert sorted(service.accepted) == log_lines([f"line {number}" for number in range(300)])
-
-
 def test_what_was_changed_in_the_input_is_told(stream: LocalStream) -> None:
     content = b'{"n": 18446744073709551616}\n{"a": "\xff\xfe"}\n'
     done = run_command("send", "--format", "jsonl", stdin=content, options=stream.target)
     assert (done.returncode, done.stderr) == (0, "")
-    assert data_of(stream) == [
+    assert stream.data() == [
         '{"a":"\ufffd\ufffd"}'.encode(),
         b'{"n":18446744073709552000}',
     ]
@@ -278,7 +194,7 @@ def test_what_has_arrived_of_a_chunk_is_not_sent_again() -> None:
     assert "failed after 4 attempts" in done.stderr
     assert rows(done.stdout) == {"in": 300, "delivered": 300}
     assert "6 requests, 4 sent again, 5 throttling responses" in done.stdout
-    assert sorted(service.accepted) == log_lines([f"line {number}" for number in range(300)])
+    assert sorted(service.accepted) == log_records([f"line {number}" for number in range(300)])
 
 
 def test_local_starts_a_kinesis_of_its_own_and_tells_what_arrived() -> None:
@@ -300,6 +216,7 @@ def test_local_takes_region_stream_and_large_records() -> None:
     assert done.stdout.endswith("arrived in the local Kinesis: 1 record\n")
 
 
+@pytest.mark.usefixtures("shared_local")
 def test_local_fails_when_something_else_arrived(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,94 +225,6 @@ def test_local_fails_when_something_else_arrived(
     file = str(CHUNKS / "access_1.msgpack")
     assert main(["send", file, "--format", "msgpack", "--local"]) == 1
     assert "arrived in the local Kinesis: 397 records" in capsys.readouterr().out
-
-
-def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
-    """Read the standard error of a process up to a line that contains some text."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if text in line:
-            return
-    pytest.fail(f"the process ended without a line about {text!r}")
-
-
-def test_ctrl_c_finishes_what_is_in_flight_and_tells_what_was_not_sent(tmp_path: Path) -> None:
-    file = tmp_path / "long.log"
-    file.write_bytes(lines(1500, "x" * 2000))
-    with (
-        SlowService() as service,
-        start_command(
-            "send", str(file), "--format", "lines", *as_arguments(service.target)
-        ) as process,
-    ):
-        assert service.arrived.wait(PATIENCE_S)
-        time.sleep(0.5)  # so that a second chunk is in hand as well
-        process.send_signal(signal.SIGINT)
-        wait_for_line(process, "interrupted: finishing the records in flight")
-        service.release()
-        out, err = process.communicate(timeout=TIMEOUT_S)
-    assert err == ""
-    assert process.returncode == 130
-    found = rows(out)
-    assert found["delivered"] > 0
-    assert found["in"] == found["delivered"] + found.get("not sent", 0) < 1500
-    read = len(b"".join(file.read_bytes().splitlines(keepends=True)[: found["in"]]))
-    assert f"the input was not read from byte {read:,} on" in out
-
-
-def test_ctrl_c_at_the_last_chunk_forgets_no_record(tmp_path: Path) -> None:
-    file = tmp_path / "long.log"
-    content = lines(20_000, "x" * 100)[: 8 * BLOCK_BYTES]  # two chunks and an unfinished line
-    file.write_bytes(content)
-    arguments = ["send", str(file), "--format", "lines"]
-    with (
-        SlowService() as service,
-        start_command(*arguments, *as_arguments(service.target)) as process,
-    ):
-        assert service.arrived.wait(PATIENCE_S)
-        time.sleep(0.5)  # so that the second chunk is in hand as well
-        process.send_signal(signal.SIGINT)
-        wait_for_line(process, "interrupted: finishing the records in flight")
-        service.release()
-        out, _ = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 130
-    found = rows(out)
-    assert found["in"] == content.count(b"\n") + 1
-    assert found["in"] == found["delivered"] + found["not sent"]
-    assert "was not read" not in out
-
-
-def test_a_second_ctrl_c_stops_at_once() -> None:
-    with SlowService() as service:
-        process = start_command("send", "--format", "lines", *as_arguments(service.target))
-        with process:
-            assert process.stdin is not None
-            process.stdin.write("one\ntwo\n")
-            process.stdin.close()
-            assert service.arrived.wait(PATIENCE_S)
-            process.send_signal(signal.SIGINT)
-            wait_for_line(process, "interrupted: finishing the records in flight")
-            process.send_signal(signal.SIGINT)
-            assert process.stdout is not None
-            out = process.stdout.read()
-        assert process.wait(TIMEOUT_S) == 130
-    assert rows(out) == {"in": 2, "delivered": 0, "unknown": 2}
-
-
-def test_a_request_to_terminate_is_treated_alike(stream: LocalStream) -> None:
-    with start_command("send", "--format", "lines", *as_arguments(stream.target)) as process:
-        assert process.stdin is not None
-        process.stdin.write("one\n")
-        process.stdin.flush()
-        deadline = time.monotonic() + PATIENCE_S
-        while not stream.read():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        assert process.stdout is not None
-        out = process.stdout.read()
-    assert process.returncode == 143
-    assert rows(out) == {"in": 1, "delivered": 1}
 
 
 def test_a_terminal_gets_a_progress_bar(stream: LocalStream) -> None:

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+from zones import set_zone
 
 from kinesis_fast._core import kernels
+
+__all__ = ["kernel_level", "set_zone"]
 
 # This module has assertions that many tests share.
 pytest.register_assert_rewrite("encoded")

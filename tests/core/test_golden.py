@@ -12,6 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -110,6 +111,8 @@ def other_ext(case: Case, expected: Any) -> Any:
             return {"type": value["Tag"], "data": value["Data"]}
         return value
 
+    if b'"Tag"' not in (case.row.data or b""):
+        return expected
     return with_data(expected, lambda data: everywhere(data, change))
 
 
@@ -176,7 +179,7 @@ def log_key_container(case: Case, expected: Any) -> Any:
 
 def dots_in_arrays(case: Case, expected: Any) -> Any:
     dot = case.config.replace_dots
-    if dot is None:
+    if dot is None or b"[" not in (case.row.data or b"["):
         return expected
 
     def change(value: Any) -> Any:
@@ -289,10 +292,11 @@ def n_events(counts: Mapping[str, int]) -> int:
     return sum(counts[name] for name in good)
 
 
-def cases(name: str, config_name: str) -> Iterator[tuple[Any, list[str]]]:
+def cases(
+    name: str, config_name: str, rows: Iterable[GoldenRow]
+) -> Iterator[tuple[Any, list[str]]]:
     """Yield the expected result of each event, and the differences that it depends on."""
     config = output_config(GOLDEN_OPTIONS[config_name])
-    rows = load_golden(name, config_name).rows
     for event, compressed in zip(read_events(load_chunk(name)), rows, strict=False):
         row = compressed
         if compressed.data is not None:
@@ -302,7 +306,7 @@ def cases(name: str, config_name: str) -> Iterator[tuple[Any, list[str]]]:
         used = []
         for difference, (_, change) in DIFFERENCES.items():
             changed = change(case, expected)
-            if changed != expected:
+            if changed is not expected and changed != expected:
                 used.append(difference)
             expected = changed
         yield expected, used
@@ -329,44 +333,38 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def assert_as_expected(records: Mapping[int, Expected], name: str, config_name: str) -> None:
-    for i, (expected, used) in enumerate(cases(name, config_name)):
-        record = records.get(i)
-        if isinstance(expected, Expected) and expected.partition_key is None and record:
-            assert RANDOM_KEY.fullmatch(record.partition_key or ""), f"event {i}"
-            record = record._replace(partition_key=None)
-        assert record == expected, f"event {i}, differences used: {used}"
+def comparable(record: Expected | None, expected: Any) -> Expected | None:
+    """Return a record without its key, if that is to be a random one and looks like one."""
+    if record is None or not isinstance(expected, Expected) or expected.partition_key is not None:
+        return record
+    assert RANDOM_KEY.fullmatch(record.partition_key or ""), record.partition_key
+    return record._replace(partition_key=None)
 
 
 @pytest.mark.parametrize(("name", "config_name"), golden_files(chunk_names()))
 def test_records_are_those_of_the_plugin(name: str, config_name: str) -> None:
+    """The oracle of these tests agrees, too."""
     golden = load_golden(name, config_name)
     config = output_config(GOLDEN_OPTIONS[config_name])
 
     records, n_events = by_encoder(load_chunk(name), config, len(golden.rows))
+    of_oracle = by_oracle(load_chunk(name), config) if name in SMALL_CHUNKS else None
 
-    assert_as_expected(records, name, config_name)
+    for i, (expected, used) in enumerate(cases(name, config_name, golden.rows)):
+        assert comparable(records.get(i), expected) == expected, f"event {i}, differences: {used}"
+        if of_oracle is not None:
+            assert comparable(of_oracle.get(i), expected) == expected, f"event {i}, oracle"
     if len(load_chunk(name)) > LARGE_CHUNK and config_name != "plain":
         assert len(golden.rows) == ROWS_OF_LARGE_CHUNKS
     elif golden.n_events is not None:
         assert n_events == golden.n_events == len(golden.rows)
 
 
-@pytest.mark.parametrize("config_name", GOLDEN_OPTIONS)
-@pytest.mark.parametrize("name", SMALL_CHUNKS)
-def test_the_oracle_of_these_tests_agrees(name: str, config_name: str) -> None:
-    config = output_config(GOLDEN_OPTIONS[config_name])
-
-    assert_as_expected(by_oracle(load_chunk(name), config), name, config_name)
-
-
 def test_every_difference_occurs_in_the_files() -> None:
-    used = {
-        difference
-        for name in SMALL_CHUNKS
-        for config_name in GOLDEN_OPTIONS
-        for _, differences in cases(name, config_name)
-        for difference in differences
-    }
-
-    assert used == set(DIFFERENCES)
+    missing = set(DIFFERENCES)
+    for name, config_name in product(SMALL_CHUNKS, GOLDEN_OPTIONS):
+        for _, used in cases(name, config_name, load_golden(name, config_name).rows):
+            missing.difference_update(used)
+        if not missing:
+            return
+    pytest.fail(f"no file has {missing}")

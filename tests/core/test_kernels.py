@@ -16,6 +16,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_levels import ALL_LEVELS_IN_ONE, each_level
 from oracle_text import json_string, text_of
 
 from kinesis_fast._core import kernels
@@ -160,12 +161,15 @@ PIECES = st.lists(
 
 
 @pytest.mark.heavy
+@ALL_LEVELS_IN_ONE
 @settings(derandomize=True, deadline=None, database=None, max_examples=300)
 @given(PIECES, st.integers(0, 31))
 def test_escape_of_anything(source: bytes, shift: int) -> None:
     *_, view = at_alignments(source, shift + 1)
+    right = expected(source)
 
-    assert escaped(view) == expected(source)
+    for level in each_level():
+        assert escaped(view) == right, level
 
 
 # --- base64 -------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinesis_fast import RecordEncoder
-from kinesis_fast._core.request_stream import RequestStream
 from kinesis_fast._core.request import Request
+from kinesis_fast._core.request_stream import RequestStream
 
 KEYED = {"partition_key": "k"}
 BAD = b"\x92\x92\x00\x80\x07"  # the body is not a map

@@ -40,7 +40,7 @@ def random_chunk(rng: Random, n_events: int) -> bytes:
     return b"".join(wire.random_event(rng) for _ in range(n_events))
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=250)
+@settings(derandomize=True, deadline=None, database=None, max_examples=100)
 @given(rng=st.randoms(use_true_random=False), chosen=options(), n_events=st.integers(0, 3))
 def test_a_random_chunk_with_random_options(
     rng: Random, chosen: dict[str, str], n_events: int

@@ -11,8 +11,8 @@ from chunks import event, load_chunk, output_config
 from encoded import requests_of
 
 from kinesis_fast import RecordEncoder
-from kinesis_fast._core.request_stream import RequestStream
 from kinesis_fast._core.request import Request
+from kinesis_fast._core.request_stream import RequestStream
 
 CHUNK = b"".join(event({"i": i}) for i in range(1200))
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,15 @@ import wire
 from chunks import event, event_time, old_event, output_config
 from encoded import NOW_S, drain
 from oracle_text import format_time
+from zones import SetZone
 
 from kinesis_fast import RecordEncoder
 
 SECOND = 1_700_000_000  # 2023-11-14T22:13:20Z
-SetZone = Callable[[str], None]
 
 # New York changes its clocks on 8 March 2026 07:00 UTC and on 1 November 2026 06:00 UTC.
 SPRING = 1_772_953_200
 AUTUMN = 1_793_512_800
-
-
-@pytest.fixture
-def set_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[SetZone]:
-    def set_zone(name: str) -> None:
-        monkeypatch.setenv("TZ", name)
-        time.tzset()
-
-    yield set_zone
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from fake_transport import (
 from outputs import PATIENCE_S, assert_balanced, assert_stats, new_output, numbered, numbers
 
 from kinesis_fast import FlushResult, KinesisOutput, RecordEncoder
-from kinesis_fast._core.request_stream import RequestStream
 from kinesis_fast._core.request import Request
+from kinesis_fast._core.request_stream import RequestStream
 from kinesis_fast.delivery.concurrency_limit import RISE
 from kinesis_fast.delivery.leader_followers import LeaderFollowers
 from kinesis_fast.delivery.protocols import Chunk

@@ -20,7 +20,7 @@ from outputs import numbered
 
 from kinesis_fast import FlushResult, KinesisOutput
 from kinesis_fast.errors import StorageError
-from kinesis_fast.storage.dead_letters import FILE
+from kinesis_fast.storage.dead_letters import FILE, DeadLetters
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
 DENIED = error(400, "AccessDeniedException")
@@ -81,3 +81,23 @@ def test_a_directory_that_cannot_be_used_is_a_storage_error(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
         KinesisOutput(output_config(dead_letter_dir=str(tmp_path / "file")), FakeTransport())
+
+
+def test_the_skipped_events_of_a_request_are_written_down_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = b"\x92\x92\x00\x80\x07"
+    calls: list[int] = []
+    add_all = DeadLetters.add_all
+
+    def counted(dead_letters: DeadLetters, letters: Any) -> int:
+        calls.append(add_all(dead_letters, letters))
+        return calls[-1]
+
+    monkeypatch.setattr(DeadLetters, "add_all", counted)
+    config = output_config(dead_letter_dir=str(tmp_path / "dead"), max_in_flight="1")
+    with KinesisOutput(config, FakeTransport()) as output:
+        assert output.flush(bad * 300 + numbered(range(700)) + bad * 200) is OK
+    assert len(dead_letters(tmp_path)) == 500
+    assert sum(calls) == 500
+    assert len(calls) <= 3

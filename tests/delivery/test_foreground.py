@@ -4,7 +4,6 @@ import logging
 import threading
 
 import pytest
-from chunks import chunk_of, event, event_time
 from fake_transport import (
     INTERNAL,
     THROTTLED,
@@ -19,17 +18,12 @@ from fake_transport import (
     fail_with,
     raise_it,
     raw,
-    refuse_if,
 )
 from outputs import Gate, assert_stats, new_output, numbered, numbers
 
-from kinesis_fast import (
-    FlushResult,
-    SendFailureTimeout,
-    TransportError,
-)
+from kinesis_fast import FlushResult, SendFailureTimeout, TransportError
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
-from kinesis_fast.limits import MAX_REFUSALS, RETRY_BUDGET_S
+from kinesis_fast.limits import RETRY_BUDGET_S
 from kinesis_fast.transport import NotSentError
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
@@ -84,25 +78,6 @@ def test_the_last_request_may_fail_partly_too() -> None:
     output = new_output(transport)
     assert output.flush(numbered(range(501))) is RETRY
     assert_stats(output, in_=501, delivered=500, returned=1)
-
-
-def test_the_line_about_what_is_returned(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    transport, time = FakeTransport(then=fail(0)), FakeTime()
-    output = new_output(transport, time)
-    assert output.flush(numbered(range(1200)), "app.log") is RETRY
-    assert transport.sizes == [500, 1, 1, 1]
-    assert time.waits == [0.25, 0.5, 1.0]
-    assert_stats(output, in_=1200, delivered=499, returned=701, retried=3, throttles=4)
-    lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert lines == [
-        "chunk 'app.log': returning 701 of 1200 records to Fluent Bit (RETRY): "
-        "PutRecords failed after 4 attempts: 1 of 1 records were not "
-        "accepted (1 x ProvisionedThroughputExceededException): "
-        "ProvisionedThroughputExceededException on shard 0 "
-        "(the stream is at its limit: add shards, or spread the partition keys)"
-    ]
 
 
 def test_each_request_has_its_own_attempts() -> None:
@@ -232,153 +207,12 @@ def test_a_request_that_cannot_succeed_returns_the_chunk_at_once(
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 
-def test_the_line_has_a_hint(caplog: pytest.LogCaptureFixture) -> None:
-    output = new_output(FakeTransport(then=error(400, "AccessDeniedException", "User: x\ty")))
-    output.flush(numbered(range(2)), "bad\x1btag")
-    assert caplog.messages[-1] == (
-        "chunk 'bad\\x1btag': returning 2 of 2 records to Fluent Bit (RETRY): "
-        "PutRecords failed after 1 attempt: "
-        "AccessDeniedException (HTTP 400): User: x\\ty "
-        "(allow kinesis:PutRecords on the stream for these credentials)"
-    )
-
-
 def test_the_next_flush_starts_anew() -> None:
     transport = FakeTransport(error(400, "AccessDeniedException"))
     output = new_output(transport)
     assert output.flush(numbered(range(3))) is RETRY
     assert output.flush(numbered(range(3))) is OK
     assert_stats(output, in_=6, returned=3, delivered=3, retried=0)
-
-
-# --- the content is refused ---
-
-
-@pytest.mark.parametrize("code", ["ValidationException", "InvalidArgumentException"])
-@pytest.mark.parametrize("bad", [{0}, {499}, {250}, {3, 4}, {0, 250, 499}])
-def test_a_refused_record_is_found_by_halving(code: str, bad: set[int]) -> None:
-    transport, time = FakeTransport(), FakeTime()
-    transport = FakeTransport(then=refuse_if(lambda data: numbers([data])[0] in bad, code))
-    output = new_output(transport, time)
-    assert output.flush(numbered(range(500))) is OK
-    assert numbers(transport.kept) == [n for n in range(500) if n not in bad]
-    assert time.waits == []
-    assert_stats(output, in_=500, delivered=500 - len(bad), dead=len(bad))
-    # Two halves a level, 9 levels; a record that is refused first is tried again at the end.
-    assert len(transport.requests) <= 1 + len(bad) * (2 * 9 + 1)
-
-
-@pytest.mark.parametrize("n_records", [1, 2, 4, 500, 5000])
-def test_a_service_that_refuses_everything_kills_nothing(
-    n_records: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    refused = error(400, "ValidationException", "no such shard")
-    transport = FakeTransport(*[refused] * (2 * MAX_REFUSALS))  # then it accepts: no test hangs
-    output = new_output(transport)
-    assert output.flush(numbered(range(n_records)), "app") is RETRY
-    assert_stats(output, in_=n_records, returned=n_records, dead=0)
-    assert len(transport.requests) <= MAX_REFUSALS
-    assert "no such shard" in caplog.messages[-1]
-
-
-def test_a_block_of_bad_records_is_dead_when_others_were_accepted() -> None:
-    bad = range(100, 225)
-    transport = FakeTransport(then=refuse_if(lambda data: numbers([data])[0] in bad))
-    output = new_output(transport)
-    assert output.flush(numbered(range(500))) is OK
-    assert set(numbers(transport.kept)) == set(range(500)) - set(bad)
-    assert_stats(output, dead=125, delivered=375)
-
-
-def test_refusals_spend_the_time_of_the_flush() -> None:
-    time = FakeTime()
-
-    def slowly(records: list[bytes]) -> Reply:
-        time.advance(1.0)
-        return error(400, "ValidationException")(records)
-
-    transport = FakeTransport(then=slowly)
-    output = new_output(transport, time)
-    assert output.flush(numbered(range(500))) is RETRY
-    assert len(transport.requests) == 6  # RETRY_BUDGET_S and one that passes it
-    assert_stats(output, dead=0, returned=500)
-
-
-def test_a_record_larger_than_a_stream_takes_is_dead_by_itself() -> None:
-    transport = FakeTransport(then=error(400, "ValidationException", "too large"))
-    output = new_output(transport, max_record_size="10485760")
-    assert output.flush(chunk_of([{"x": "y" * 2_000_000}])) is OK
-    assert_stats(output, in_=1, dead=1)
-
-
-def test_an_entry_that_is_refused_beside_others_is_dead() -> None:
-    transport = FakeTransport(fail(1, code="InvalidArgumentException"))
-    output = new_output(transport)
-    assert output.flush(numbered(range(3))) is OK
-    assert numbers(transport.kept) == [0, 2]
-    assert_stats(output, in_=3, delivered=2, dead=1, requests=1)
-
-
-def test_entries_that_are_all_refused_are_returned() -> None:
-    transport = FakeTransport(then=fail_all("InvalidArgumentException"))
-    output = new_output(transport)
-    assert output.flush(numbered(range(3))) is RETRY
-    assert_stats(output, in_=3, returned=3, dead=0)
-
-
-def test_a_request_that_is_too_large_is_halved() -> None:
-    def accept_small(records: list[bytes]) -> Reply:
-        return accept(records) if len(records) <= 100 else raw(b"too large", 413)(records)
-
-    transport = FakeTransport(then=accept_small)
-    output = new_output(transport)
-    assert output.flush(numbered(range(500))) is OK
-    assert max(transport.sizes[1:]) == 250
-    assert numbers(transport.kept) == list(range(500))
-    assert_stats(output, delivered=500, dead=0)
-
-
-def test_the_line_about_a_dead_record(caplog: pytest.LogCaptureFixture) -> None:
-    marker = event({}, event_time(-1))
-    chunk = event({"n": 0}) + marker + event({"n": 1}) + event({"n": 2})
-    step = refuse_if(lambda data: data == b'{"n":1}')
-    output = new_output(FakeTransport(then=step))
-    assert output.flush(chunk, "app") is OK
-    assert_stats(output, in_=3, delivered=2, dead=1, group_markers=1)
-    lines = [record.message for record in caplog.records if record.levelno == logging.ERROR]
-    assert lines == [
-        "event 2 of chunk 'app' (15 bytes) was refused by the service and is lost: "
-        "ValidationException (HTTP 400): 1 validation error detected: at 'records'"
-    ]
-
-
-def test_many_dead_records_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    refusing = refuse_if(lambda data: numbers([data])[0] > 0)
-    output = new_output(FakeTransport(then=refusing))
-    assert output.flush(numbered(range(400)), "app") is OK
-    assert_stats(output, in_=400, delivered=1, dead=399)
-    lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(lines) == 11
-    assert all("ValidationException" in line for line in lines[:10])
-    assert lines[10] == "chunk 'app': records refused by the service and lost: 399"
-
-
-def test_halves_can_fail_in_other_ways() -> None:
-    transport = FakeTransport(
-        error(400, "ValidationException"),
-        fail(1),  # the first half, 0 1 2
-        accept,  # 1
-        error(400, "AccessDeniedException"),  # the second half
-    )
-    output = new_output(transport)
-    assert output.flush(numbered(range(6))) is RETRY
-    assert [numbers(request) for request in transport.requests] == [
-        [0, 1, 2, 3, 4, 5],
-        [0, 1, 2],
-        [1],
-        [3, 4, 5],
-    ]
-    assert_stats(output, in_=6, delivered=3, returned=3, retried=7)
 
 
 def test_different_failures_in_a_row() -> None:
@@ -391,77 +225,7 @@ def test_different_failures_in_a_row() -> None:
     assert_stats(output, delivered=4, retried=8)
 
 
-# --- what happened to the records ---
-
-
-def test_one_warning_per_flush_says_what_happened(caplog: pytest.LogCaptureFixture) -> None:
-    bodies = [{"log": "x" * 2000, "k": "key"}, {"log": "b"}, 7, {"k": "key"}, {"log": "c"}]
-    chunk = chunk_of(bodies * 300)
-    output = new_output(FakeTransport(), partition_key="k", log_key="log", max_record_size="1024")
-    assert output.flush(chunk + b"\xc1rest", "app") is OK
-    assert_stats(output, in_=1501, delivered=900, skipped=601, random_keys=600, truncated=300)
-    assert_stats(output, skipped_not_map=300, skipped_no_log_key=300, skipped_malformed=1)
-    lines = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert lines == [
-        "chunk 'app': records skipped because the body of the event is not a map: 300; "
-        "records cut to max_record_size: 300; "
-        "records skipped because they lack log_key 'log': 300; "
-        "records with a random partition key because they lack partition_key 'k': 600; "
-        f"malformed or cut off at byte {len(chunk)}; the rest is skipped"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("options", "counter", "line"),
-    [
-        (
-            {"data_keys": "Level,msg"},
-            "no_data_keys",
-            "sent as {} because they have none of data_keys 'Level,msg': 600 "
-            "(names are exact, in upper and lower case too)",
-        ),
-        (
-            {"partition_key": "kubernetes.pod_name"},
-            "random_keys",
-            "with a random partition key because they lack partition_key 'kubernetes.pod_name': "
-            "600 (if the key is inside a map, write kubernetes->pod_name)",
-        ),
-        (
-            {"log_key": "message,log"},
-            "skipped_no_log_key",
-            "skipped because they lack log_key 'message,log': 600 (log_key is one key, not a list)",
-        ),
-    ],
-)
-def test_an_option_that_matches_no_record_has_a_hint(
-    options: dict[str, str], counter: str, line: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    output = new_output(FakeTransport(), None, **options)
-    assert output.flush(chunk_of([{"level": "info"}] * 600), "app") is OK
-    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert warnings == [f"chunk 'app': records {line}"]
-    stats: dict[str, int] = output.stats()
-    assert stats[counter] == 600
-    assert_stats(output, in_=600)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [("data_keys", "a.b"), ("partition_key", "a.b"), ("log_key", "a.b")]
-)
-def test_an_option_that_matches_some_records_has_no_hint(
-    option: str, value: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The first request is as it should be, so the option is not the reason."""
-    output = new_output(FakeTransport(), None, **{option: value})
-    assert output.flush(chunk_of([*[{"a.b": "x"}] * 500, *[{"c": 1}] * 100])) is OK
-    (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
-    assert warning.endswith(f"{option} 'a.b': 100")
-
-
-def test_records_after_the_last_request_are_counted() -> None:
-    output = new_output(FakeTransport())
-    assert output.flush(chunk_of([7, 8])) is OK
-    assert_stats(output, in_=2, skipped=2, skipped_not_map=2, requests=0)
+# --- exceptions ---
 
 
 def test_a_chunk_has_to_be_bytes_like() -> None:
@@ -471,9 +235,6 @@ def test_a_chunk_has_to_be_bytes_like() -> None:
             output.flush(chunk)  # type: ignore[arg-type]
     assert not any(output.stats().values())
     assert output.flush(numbered([1])) is OK
-
-
-# --- exceptions ---
 
 
 def test_no_thread_is_at_work_after_an_exception_where_the_others_are_waited_for(

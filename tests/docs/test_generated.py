@@ -6,15 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import docs
 from kinesis_fast.config import option_names
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- options:begin -->\n", "<!-- options:end -->\n"
-
-
-def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", ROOT / "tools" / "docs.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -27,7 +23,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_the_generated_files_are_current() -> None:
-    done = generate("--check")
+    command = [sys.executable, "-P", str(ROOT / "tools" / "docs.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -41,27 +38,26 @@ def test_the_generated_files_are_current() -> None:
     ],
 )
 def test_a_stale_file_fails_the_check_and_is_written_again(
-    checkout: Path, name: str, old: str, new: str
+    checkout: Path, name: str, old: str, new: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = checkout / name
     current = path.read_text()
     assert old in current
     path.write_text(current.replace(old, new))
 
-    checked = generate("--check", checkout)
-    assert checked.returncode == 1
-    assert checked.stderr == f"{path} is stale; run `make docs`\n"
+    assert docs.main(["--check", str(checkout)]) == 1
+    assert capsys.readouterr() == ("", f"{path} is stale; run `make docs`\n")
     assert path.read_text() != current
 
-    written = generate(checkout)
-    assert (written.returncode, written.stdout) == (0, f"wrote {path}\n")
+    assert docs.main([str(checkout)]) == 0
+    assert capsys.readouterr() == (f"wrote {path}\n", "")
     assert path.read_text() == current
 
 
 def test_only_the_text_between_the_markers_changes(checkout: Path) -> None:
     path = checkout / "README.md"
     path.write_text(f"before\n{BEGIN}old\n{END}after\n")
-    assert generate(checkout).returncode == 0
+    assert docs.main([str(checkout)]) == 0
     before, _, rest = path.read_text().partition(BEGIN)
     table, _, after = rest.partition(END)
     assert (before, after) == ("before\n", "after\n")
@@ -71,12 +67,11 @@ def test_only_the_text_between_the_markers_changes(checkout: Path) -> None:
 
 def test_a_missing_api_reference_is_stale(checkout: Path) -> None:
     (checkout / "docs" / "api.md").unlink()
-    assert generate("--check", checkout).returncode == 1
+    assert docs.main(["--check", str(checkout)]) == 1
 
 
 def test_a_readme_without_markers_is_an_error(checkout: Path) -> None:
     (checkout / "README.md").write_text("no table here\n")
-    done = generate(checkout)
-    assert done.returncode != 0
-    assert "<!-- options:begin -->" in done.stderr
+    with pytest.raises(ValueError, match="<!-- options:begin -->"):
+        docs.main([str(checkout)])
     assert (checkout / "README.md").read_text() == "no table here\n"

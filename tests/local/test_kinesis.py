@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from local_stream import LocalStream
+from started import Started
 
 from kinesis_fast.local import kinesis
 from kinesis_fast.local.kinesis import LocalKinesis, LocalKinesisError, plain_client
@@ -144,10 +145,9 @@ def test_it_ends_with_its_parent_however_that_dies() -> None:
         "    print(local.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    parent = subprocess.Popen(
+    with Started[str](
         [sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, text=True
-    )
-    with parent:
+    ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         assert is_running(pid)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from loopback_settings import program_environment
 from spools import open_spool, spool_config
+from started import Started
 
 from kinesis_fast.errors import StorageError
 from kinesis_fast.storage.directory import Directory
@@ -145,7 +146,7 @@ def test_another_process_has_the_lock_until_it_ends(root: Path) -> None:
         "spool = open_spool(Path(sys.argv[1]))\nspool.put(b'x', 'theirs')\n"
         "print(spool.path, flush=True)\nsys.stdin.read()\n"
     )
-    with subprocess.Popen(
+    with Started[bytes](
         [sys.executable, "-P", "-c", program, str(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

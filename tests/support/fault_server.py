@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from fault_server_process import CREDENTIALS_PATH
@@ -128,12 +127,7 @@ class FaultServer:
             self.certificate("good")
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.communicate()  # it exits when its stdin is closed
         assert self._process.returncode == 0

@@ -7,7 +7,6 @@ import socketserver
 import ssl
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import NamedTuple, Self
 
 
@@ -68,12 +67,7 @@ class RawServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -15,7 +15,6 @@ import sys
 from array import array
 from base64 import b64decode
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from fake_transport import INTERNAL, THROTTLED, entries_answer
@@ -125,12 +124,7 @@ class RecordingService:
         done, _ = self._process.communicate(timeout=TIMEOUT_S)
         return [Accepted(*fields) for fields in pickle.loads(done)]
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
 

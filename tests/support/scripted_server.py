@@ -7,7 +7,6 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 # What to do with a connection, and its ordinal from 1; the connection is closed afterwards.
@@ -41,12 +40,7 @@ class ScriptedServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.released.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()

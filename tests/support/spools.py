@@ -28,6 +28,12 @@ def files_of(spool: Spool) -> list[str]:
     return sorted(path.name for path in Path(spool.path).iterdir())
 
 
+def only_file(spool: Spool) -> Path:
+    """Return the file of the only chunk."""
+    (path,) = Path(spool.path).glob("*.chunk")
+    return path
+
+
 def n_bytes_on_disk(spool: Spool) -> int:
     """Return the size of all files in the directory of an output."""
     return sum(path.stat().st_size for path in Path(spool.path).iterdir())

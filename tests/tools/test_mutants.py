@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mutants
 import pytest
+from mutant_faults import TREE
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,7 @@ def test_a_fault_that_a_test_notices(run: Run, test: str) -> None:
 def test_a_survivor_is_reported_with_what_to_do(run: Run) -> None:
     status, output = run(IGNORES)
     assert status == 1
-    text = (mutants.TREE / FILE).read_text().splitlines()
+    text = (TREE / FILE).read_text().splitlines()
     (line,) = (number for number, line in enumerate(text, 1) if OLD in line)
     assert "SURVIVED one record less (tests/mutants/room.toml)" in output
     assert f"{FILE}:{line}\n    - {OLD}\n    + {NEW}\n" in output
@@ -118,7 +119,7 @@ def test_a_part_of_the_name_selects(run: Run) -> None:
 
 
 def test_the_tree_and_the_installed_package_stay_as_they_are(run: Run) -> None:
-    before = (mutants.TREE / FILE).read_bytes()
+    before = (TREE / FILE).read_bytes()
     run(NOTICES)
-    assert (mutants.TREE / FILE).read_bytes() == before
+    assert (TREE / FILE).read_bytes() == before
     assert mutants.stale_modules() == []

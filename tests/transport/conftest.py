@@ -27,3 +27,9 @@ def service() -> Service:
 def server(service: Service) -> Iterator[RawServer]:
     with RawServer(service) as server:
         yield server
+
+
+@pytest.fixture(params=["direct", "botocore"])
+def transport_name(request: pytest.FixtureRequest) -> str:
+    """Return a value of the option transport."""
+    return str(request.param)

@@ -117,7 +117,6 @@ def normal(url: str) -> str:
     return f"{scheme}://{host.lower().removesuffix(port)}/{path}"
 
 
-@pytest.mark.parametrize("transport_name", ["direct", "botocore"])
 @pytest.mark.parametrize("path", ["", "/", "/a/path", "/a//b/./c/", "/%7Euser"])
 @pytest.mark.parametrize("user", ["", "me:sesame@"])
 def test_what_arrives_at_a_custom_endpoint(transport_name: str, path: str, user: str) -> None:

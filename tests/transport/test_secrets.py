@@ -206,11 +206,6 @@ def test_the_line_of_pythons_source_is_left_out() -> None:
 # --- responses ---
 
 
-@pytest.fixture(params=["direct", "botocore"])
-def transport_name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def echo(arrived: Arrived) -> bytes:
     body = json.dumps({"message": f"no such header: {arrived.headers}", "__type": "Odd"}).encode()
     return http(400, body, X_Echo=arrived.headers["x-amz-security-token"])

@@ -15,6 +15,7 @@ import pytest
 from chunks import output_config
 from direct import GOOD, post
 from self_signed import self_signed
+from started import Started
 
 from kinesis_fast.transport.client import open_transport
 from kinesis_fast.transport.direct import tls
@@ -174,39 +175,40 @@ def test_a_renegotiation_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-tls1_2", "-crlf"]
     command += ["-cert", str(certificate), "-key", str(tmp_path / "key.pem")]
-    with subprocess.Popen(
+    with Started[bytes](
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        try:
-            port = None
-            while port is None:
-                port = re.search(rb"ACCEPT .*:(\d+)", server.stdout.readline())
-            transport = open_transport(
-                output_config(endpoint=f"https://127.0.0.1:{int(port[1])}", transport="direct")
-            )
-            response = renegotiated(transport, server)
-            assert response.status == 200
-            transport.close()
-        finally:
-            server.kill()
+        port = re.search(rb":(\d+)$", read_until(server, b"ACCEPT ").strip())
+        assert port is not None
+        transport = open_transport(
+            output_config(endpoint=f"https://127.0.0.1:{int(port[1])}", transport="direct")
+        )
+        response = renegotiated(transport, server)
+        assert response.status == 200
+        transport.close()
+        server.kill()
+
+
+def read_until(server: subprocess.Popen[bytes], *texts: bytes) -> bytes:
+    """Read what a server prints up to a line with one of the texts; return the line."""
+    assert server.stdout is not None
+    for line in server.stdout:
+        if any(text in line for text in texts):
+            return line
+    pytest.fail(f"the server ended without a line with {texts}")
 
 
 def renegotiated(transport: Any, server: subprocess.Popen[bytes]) -> Any:
     """Send a request; let the server renegotiate when it has it, and then respond."""
     assert server.stdin is not None
-    assert server.stdout is not None
     with ThreadPoolExecutor(1) as executor:
         response = executor.submit(post, transport, b'{"Records":[]}\n', 5.0)
-        for line in server.stdout:
-            if b'{"Records"' in line:
-                break
+        read_until(server, b'{"Records"')
         server.stdin.write(b"r\n")
         server.stdin.flush()
-        for line in server.stdout:  # it says so when it begins
-            if b"DONE" in line or b"SSL_do_handshake" in line:
-                break
+        read_until(server, b"DONE", b"SSL_do_handshake")  # it says so when it begins
         server.stdin.write(GOOD.replace(b"\r\n", b"\n"))
         server.stdin.flush()
         return response.result()
