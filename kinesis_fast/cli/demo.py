@@ -254,7 +254,7 @@ class Demo:
         for record in unexpected[:SHOWN_DIFFERENCES]:
             complain(f"unexpected: key {record.partition_key!r}: {_short(record.data)}")
         if missing or unexpected:
-            complain(f"{len(missing):,} records missing, {len(unexpected):,} unexpected")
+            complain(f"{counted(len(missing), 'record')} missing, {len(unexpected):,} unexpected")
 
 
 def _short(content: str | bytes) -> str:

@@ -65,7 +65,7 @@ class OutputConfig:
                 "endpoint, any name without control characters"
             ),
             help="The stream that receives the records: its name or its ARN.",
-            details="With `endpoint`, region and stream may have names that AWS does not allow.",
+            details="With `endpoint` or AWS_ENDPOINT_URL, region and stream may have other names.",
             identifies_spool=True,
         ).metadata
     )
@@ -351,7 +351,8 @@ class OutputConfig:
                 contradict each other.
         """
         texts = known_texts(options, option_names())
-        own_names = _WITH_ENDPOINT if "endpoint" in texts else {}
+        has_endpoint = "endpoint" in texts or parsers.is_endpoint_in_environment()
+        own_names = _WITH_ENDPOINT if has_endpoint else {}
         values: dict[str, Any] = {
             option.name: parsed(option, texts[option.name], own_names.get(option.name))
             if option.name in texts

@@ -82,6 +82,10 @@ class ChunkDelivery:
         self.is_refused = False  # it stopped because the service refuses its content
         self.is_isolated = False  # what is left fails alone, while other records are accepted
 
+    def name_events(self, name: Callable[[int], str]) -> None:
+        """Set how log lines call the event of a number; by its place in the chunk by default."""
+        self._settlement.name_events(name)
+
     def run(self) -> bool:
         """Send until every record is settled, or until going on is pointless for now.
 

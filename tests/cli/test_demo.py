@@ -99,11 +99,11 @@ def one_digit_different(records: list[LocalRecord]) -> list[LocalRecord]:
 @pytest.mark.parametrize(
     ("change", "delivered", "message"),
     [
-        (one_missing, 397, "1 records missing, 0 unexpected"),
+        (one_missing, 397, "1 record missing, 0 unexpected"),
         (one_twice, 398, "0 records missing, 1 unexpected"),
-        (one_without_newline, 397, "1 records missing, 1 unexpected"),
-        (one_with_another_key, 397, "1 records missing, 1 unexpected"),
-        (one_digit_different, 397, "1 records missing, 1 unexpected"),
+        (one_without_newline, 397, "1 record missing, 1 unexpected"),
+        (one_with_another_key, 397, "1 record missing, 1 unexpected"),
+        (one_digit_different, 397, "1 record missing, 1 unexpected"),
     ],
 )
 def test_it_fails_when_a_record_is_missing_extra_or_different(

@@ -243,7 +243,7 @@ def test_in_the_background_only_that_record_is_given_up(
     eventually(lambda: output.stats()["pending"] == 0)
     assert_stats(output, delivered=699, dead=1)
     assert "event 170 of chunk 'app' (" in caplog.text
-    assert "chunk 'app': 1 records are given up and lost after 4 retries" in caplog.text
+    assert "chunk 'app': records given up and lost: 1 (retries: 4)" in caplog.text
     output.close()
 
 
