@@ -275,10 +275,14 @@ def test_joined_records_of_buckets(buckets: str, codec: str) -> None:
     assert numbers == {key: list(range(key, 3000, 97)) for key in range(97)}
 
 
+@pytest.mark.parametrize("first", range(5))
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_record_that_is_too_large_to_be_joined_is_compressed_alone(codec: str) -> None:
+def test_a_record_that_is_too_large_to_be_joined_is_compressed_alone(
+    codec: str, first: int
+) -> None:
     rng = Random(4)
     logs = [b"a", rng.randbytes(900).hex().encode(), b"b" * 50_000, b"c", b"d" * 1100]
+    logs = logs[first:] + logs[:first]
     chunk = chunk_of({"log": log} for log in logs)
     lines, _ = joined(
         chunk, codec, log_key="log", max_record_size="4096", aggregation_max_size="1024"
