@@ -124,7 +124,7 @@ def test_a_bomb_costs_little_memory(name: str, monkeypatch: pytest.MonkeyPatch) 
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < (40 if name == "zstd" else 8) * MIB  # zstd: what one step makes
+    assert peak < 8 * MIB
 
 
 def test_without_a_library_for_zstd_it_says_what_to_install(

@@ -7,7 +7,7 @@ import threading
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from kinesis_fast.delivery.context import Timing
 from kinesis_fast.transport import Response
