@@ -58,6 +58,25 @@ def test_options_that_change_the_records_are_compared_with_the_encoder(
     assert out.endswith("\ndelivered 224 of 224\n")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "aggregation=true",
+        "aggregation=true partition_key=stream",
+        "aggregation=true compression=gzip",
+        "simple_aggregation=true",
+        "simple_aggregation=true partition_key=stream compression=zstd",
+        "compression=snappy",
+    ],
+)
+def test_what_a_consumer_sees_does_not_depend_on_aggregation_and_compression(
+    options: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [part for option in options.split() for part in ("-p", option)]
+    assert main(["demo", "--records", "950", *arguments]) == 0
+    assert capsys.readouterr().out.endswith("\ndelivered 950 of 950\n")
+
+
 def test_times_are_those_of_utc_wherever_it_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
