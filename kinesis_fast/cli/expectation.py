@@ -1,5 +1,6 @@
 """The samples of the demo, and the comparison of expected records with those that arrived."""
 
+import dataclasses
 import gzip
 import itertools
 import json
@@ -67,12 +68,26 @@ def first_events(chunk: bytes, number: int) -> bytes:
     return b"".join(itertools.islice(events(chunk), number))
 
 
+def as_consumed(config: OutputConfig) -> OutputConfig:
+    """Return options that make each record as its consumer sees it.
+
+    That is without aggregation and compression. Joined records have no partition keys of their own.
+    """
+    if config.simple_aggregation:
+        config = dataclasses.replace(config, append_newline=True, partition_key=())
+    return dataclasses.replace(
+        config,
+        **{"aggregation": False, "simple_aggregation": False, "aggregation_max_size": None},
+        **{"compression": "none", "compression_level": None},
+    )
+
+
 def expected_of_encoder(config: OutputConfig, chunk: bytes) -> list[Expected]:
-    """Return the encoder's own output for a chunk, for options without packaged records.
+    """Return the encoder's own records of a chunk, for options without packaged records.
 
     A partition key that differs between two encodings is random.
     """
-    encoder = RecordEncoder(config)
+    encoder = RecordEncoder(as_consumed(config))
     twice = zip(encoder.records(chunk), encoder.records(chunk), strict=True)
     return [
         Expected(
@@ -113,9 +128,16 @@ class Comparison:
             self.expected[sample] += 1
             self._open.setdefault(signature(*record), Counter())[sample] += 1
 
-    def arrive(self, data: bytes, partition_key: str) -> str | None:
-        """Match a record that arrived; returns its sample, None if it was not expected."""
-        keys = (partition_key, None) if RANDOM_KEY.fullmatch(partition_key) else (partition_key,)
+    def arrive(self, data: bytes, partition_key: str | None) -> str | None:
+        """Match a record that arrived; returns its sample, None if it was not expected.
+
+        Args:
+            data: of the record.
+            partition_key: its own, None if it has none because it was joined with others.
+        """
+        keys: list[str | None] = [partition_key]
+        if partition_key is not None and RANDOM_KEY.fullmatch(partition_key):
+            keys.append(None)
         for key in keys:
             waiting = self._open.get(signature(data, key))
             if waiting:

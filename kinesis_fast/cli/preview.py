@@ -47,9 +47,8 @@ def parser() -> Parser:
         "Show the records of a file as they would be sent: number, size (data + partition key),\n"
         "partition key, then the data. A key that is `random (missing)` is so because the record\n"
         "lacks what partition_key names; one that is `random (not set)` because there is no such\n"
-        "option. Nothing is sent; region and stream are not required. With aggregation the entries\n"
-        "of the request are shown, each followed by the records in it; with compression the data is\n"
-        "shown as it was before.",
+        "option. Nothing is sent; region and stream are not required. With aggregation each entry\n"
+        "of a request is shown, then the records in it; compressed data is shown as it was before.",
         "examples:\n"
         "  kinesis-fast preview chunk.msgpack -p partition_key=host -p time_key=time --limit 3\n"
         "  kinesis-fast preview app.jsonl --format jsonl -p data_keys=level,message --raw\n"

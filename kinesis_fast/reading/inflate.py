@@ -22,7 +22,7 @@ ZLIB_CHECK: Final = 31  # the first two bytes are a multiple of it
 ZLIB_DICTIONARY: Final = 0x20
 GZIP_WBITS, ZLIB_WBITS = 31, 15  # of zlib.decompressobj
 
-ZSTD_STEP: Final = 1024  # bytes at a time; zstd makes 32 MiB of them at most
+ZSTD_STEP: Final = 64  # bytes at a time, of which zstd makes 2 MiB at most
 
 
 class InflateError(KinesisFastError):

@@ -165,12 +165,12 @@ def test_an_aggregate_is_shown_with_the_records_in_it(tmp_path: Path) -> None:
 
     middle = 2**127
     assert lines == [
-        f'entry 1  3 records in 121 bytes  partition key "a"  explicit hash key {middle}',
+        f'entry 1  3 records in 119 bytes  partition key "a"  explicit hash key {middle}',
         *('#1  10 bytes  partition key "a"', '{"k":"a"}'),
         *('#2  10 bytes  partition key "b"', '{"k":"b"}'),
         *('#3  10 bytes  partition key "a"', '{"k":"a"}'),
     ]
-    assert summary == "3 records, 30 bytes; sent as 1 entry of 121 bytes in all"
+    assert summary == "3 records, 30 bytes; sent as 1 entry of 119 bytes in all"
 
 
 def test_joined_and_compressed_records_are_shown_as_they_were(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def records_by_event(entries: Iterable[Entry], *, is_joined: bool) -> dict[int, 
 
 
 def check_keys(entries: Iterable[Entry], alone: list[Record], options: dict[str, str]) -> None:
-    """Assert that KCL keeps all, that a key is in its bucket, and random ones share an aggregate."""
+    """Assert that KCL keeps all, a key is in its bucket, and random ones share an aggregate."""
     n_buckets = int(options.get("aggregation_buckets", 64))
     for entry in entries:
         keys = [key_in(alone[event]) for event in entry.events]

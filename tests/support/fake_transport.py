@@ -7,7 +7,7 @@ import threading
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from kinesis_fast.delivery.context import Timing
 from kinesis_fast.transport import Response
@@ -102,6 +102,7 @@ class FakeTransport:
 
     Attributes:
         requests: the data of the entries of each request.
+        sent: the entries of each request, as they stand in its body.
         kept: the data of all entries that the service stored.
         timeouts: the time-out of each request, in seconds.
     """
@@ -111,17 +112,19 @@ class FakeTransport:
         self._then = then
         self._lock = threading.Lock()
         self.requests: list[list[bytes]] = []
+        self.sent: list[list[dict[str, str]]] = []
         self.kept: list[bytes] = []
         self.timeouts: list[float | None] = []
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
         """Take the next step."""
-        entries: list[dict[str, Any]] = json.loads(bytes(body))["Records"]
+        entries: list[dict[str, str]] = json.loads(bytes(body))["Records"]
         assert len(entries) == n_records
         records = [b64decode(entry["Data"]) for entry in entries]
         with self._lock:
             step = self._steps.popleft() if self._steps else self._then
             self.requests.append(records)
+            self.sent.append(entries)
             self.timeouts.append(timeout_s)
         reply = step(records)
         with self._lock:
