@@ -285,7 +285,7 @@ class OutputConfig:
     compression_level: int | None = field(
         metadata=Option(
             parse=parsers.whole_number(*LEVELS_OF_ALL_CODECS),
-            absent="as compression",
+            absent="6, zstd 3; joined 3, zstd 1",
             allowed=f"a whole number, for {LEVELS_IN_WORDS}; none with none and snappy",
             help="How much time compression may take: the higher, the smaller and slower.",
             details=f"For {LEVELS_IN_WORDS}.",

@@ -157,6 +157,22 @@ def test_the_stream_says_when_it_is_exhausted(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
+def test_records_wait_while_a_request_is_full(codec: str) -> None:
+    """17 records fill a request; zstd compresses 4 at a time, so 2 wait behind the next one."""
+    rng = Random(8)
+    chunk = chunk_of({"log": rng.randbytes(300_000)} for _ in range(20))
+    config = output_config(log_key="log", compression=codec)
+    stream = requests_of(chunk, config)
+    assert next(stream).n_records == 17
+    assert stream.count_rest() == 3
+    stream = requests_of(chunk, config)
+    n_records = 0
+    while not stream.is_exhausted:
+        n_records += next(stream).n_records
+    assert n_records == 20
+
+
+@pytest.mark.parametrize("codec", CODECS)
 def test_bytes_before_and_after(codec: str) -> None:
     chunk = load_chunk("access_1")
     plain = packing_of(chunk, {})
