@@ -9,10 +9,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aggregated import REFUSED, all_numbers
 from chunks import output_config
-from fake_transport import FakeTime, FakeTransport, accept, error, fail, raise_it
-from interruptions import ERRORS, MODES, MODULES, Interruption
-from outputs import assert_balanced, numbered, numbers
+from fake_transport import (
+    THROTTLED,
+    FakeTime,
+    FakeTransport,
+    accept,
+    error,
+    fail,
+    fail_with,
+    raise_it,
+)
+from interruptions import AGGREGATING_MODES, ERRORS, MODES, MODULES, Interruption
+from outputs import assert_balanced, numbered
 from served_steps import ServedSteps
 
 from kinesis_fast import FlushResult, KinesisOutput, Transport, TransportError
@@ -23,6 +33,7 @@ RECORDS = range(1200)
 CHUNK = numbered(RECORDS[:700]) + BAD + numbered(RECORDS[700:]) + b"\xc1"
 PATIENCE_S = 20.0
 PARTS = 4  # of the lines, so that several processes can share the work
+ALL_MODES = MODES | AGGREGATING_MODES
 TRANSPORTS = ("fake", "direct", "botocore")
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -35,9 +46,12 @@ def _end_a_hang() -> Iterator[None]:
     faulthandler.cancel_dump_traceback_later()
 
 
-def steps() -> FakeTransport:
+def steps(mode: str) -> FakeTransport:
     """Some requests fail, partly or as a whole; one of them ends a flush, or a try."""
     denied = error(400, "AccessDeniedException")
+    if mode in AGGREGATING_MODES:  # some aggregates are refused, and their records accepted
+        some, whole = fail_with({1: REFUSED, 3: THROTTLED}), error(400, REFUSED)
+        return FakeTransport(fail(0, 2), some, raise_it(TransportError("reset")), whole, denied)
     return FakeTransport(accept, fail(3, 5), raise_it(TransportError("reset")), fail(0), denied)
 
 
@@ -45,7 +59,7 @@ class Run:
     """One chunk, brought until it is settled, with one exception on the way.
 
     Args:
-        mode: see MODES.
+        mode: see ALL_MODES.
         in_flight: max_in_flight.
         directory: is made.
         served: where a real transport sends.
@@ -61,10 +75,10 @@ class Run:
         transport: Transport | None = None,
     ) -> None:
         directory.mkdir()
-        options = {name: text.format(directory) for name, text in MODES[mode].items()}
+        options = {name: text.format(directory) for name, text in ALL_MODES[mode].items()}
         self._options = {"max_in_flight": in_flight, "dead_letter_dir": f"{directory}/dead"}
         self._options |= options
-        self._steps = served.transport = steps()
+        self._steps = served.transport = steps(mode)
         self._transport = transport or self._steps
 
     def interrupted(self, at: int, kind: type[BaseException]) -> Interruption:
@@ -85,7 +99,7 @@ class Run:
         output.close(PATIENCE_S)
         close_s = time.monotonic() - started
         where = f"{kind.__name__} at {interruption.place} (line {at})"
-        assert set(numbers(self._steps.kept)) == set(RECORDS), where
+        assert set(all_numbers(self._steps.kept)) == set(RECORDS), where
         stats: dict[str, int] = output.stats()
         assert stats["pending"] == 0, (where, stats)
         assert stats["dead"] == 0, (where, stats)
@@ -100,7 +114,7 @@ class Run:
             return FlushResult.RETRY
 
     def _has_arrived(self) -> bool:
-        return len(self._steps.kept) >= len(RECORDS)
+        return len(set(all_numbers(self._steps.kept))) >= len(RECORDS)
 
     @staticmethod
     def _wait(condition: Callable[[], bool], bound_s: float) -> None:
@@ -133,7 +147,7 @@ def interrupt_everywhere(new_run: Callable[[], Run], first: int, step: int) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_flight", ["1", "4"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 def test_an_exception_at_some_lines(new_run: Callable[..., Run], mode: str, in_flight: str) -> None:
     interrupt_everywhere(lambda: new_run(mode, in_flight), 30, 61)
 
@@ -141,7 +155,7 @@ def test_an_exception_at_some_lines(new_run: Callable[..., Run], mode: str, in_f
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("in_flight", ["1", "4"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 def test_an_exception_at_every_line(
     new_run: Callable[..., Run], mode: str, in_flight: str, part: int
 ) -> None:

@@ -53,12 +53,12 @@ def by_request(*bad: int) -> Step:
     return refuse_if(lambda data: not set(bad).isdisjoint(numbers_in(data)), REFUSED)
 
 
-def by_entry(*bad: int) -> Step:
-    """Return a step that refuses each entry with a bad record, and no other one."""
+def by_entry(*bad: int, code: str = REFUSED) -> Step:
+    """Return a step that fails each entry with a bad record, and no other one."""
 
     def step(entries: list[bytes]) -> Reply:
-        codes = [None if set(bad).isdisjoint(numbers_in(data)) else REFUSED for data in entries]
-        return Reply(entries_answer(codes), [i for i, code in enumerate(codes) if code is None])
+        codes = [None if set(bad).isdisjoint(numbers_in(data)) else code for data in entries]
+        return Reply(entries_answer(codes), [i for i, failed in enumerate(codes) if failed is None])
 
     return step
 

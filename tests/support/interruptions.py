@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from aggregated import KPL, LINES
+
 import kinesis_fast
 
 MODULES: Final = ("delivery", "stats.py", "output.py")
@@ -24,6 +26,12 @@ MODES: Final[dict[str, dict[str, str]]] = {
     "keyed": {"partition_key": "n"},
     "background": {"experimental_concurrency": "1"},
     "spooled": {"experimental_concurrency": "1", "spool_dir": "{}/spool"},
+}
+# Those of outputs whose entries are aggregates.
+AGGREGATING_MODES: Final[dict[str, dict[str, str]]] = {
+    "kpl": KPL,
+    "kpl keyed": {**KPL, "partition_key": "n"},
+    "lines spooled": {**LINES, **MODES["spooled"]},
 }
 MOST_TIMES = 3
 NOP = dis.opmap["NOP"]
