@@ -32,7 +32,6 @@ from kinesis_fast.cli.expectation import (
     Comparison,
     Expected,
     Sample,
-    as_consumed,
     expected_of_encoder,
     first_events,
     load_samples,
@@ -119,7 +118,7 @@ def config_of(sample: Sample, changes: dict[str, str], endpoint: str | None) -> 
 
 def has_own_shape(sample: Sample, config: OutputConfig) -> bool:
     """Whether a configuration makes the same records as the sample's own options."""
-    return identity_of(config_of(sample, {}, None)) == identity_of(as_consumed(config))
+    return identity_of(config_of(sample, {}, None)) == identity_of(config.as_consumed())
 
 
 def plays_of(

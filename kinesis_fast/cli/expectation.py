@@ -1,6 +1,5 @@
 """The samples of the demo, and the comparison of expected records with those that arrived."""
 
-import dataclasses
 import gzip
 import itertools
 import json
@@ -68,26 +67,12 @@ def first_events(chunk: bytes, number: int) -> bytes:
     return b"".join(itertools.islice(events(chunk), number))
 
 
-def as_consumed(config: OutputConfig) -> OutputConfig:
-    """Return options that make each record as its consumer sees it.
-
-    That is without aggregation and compression. Joined records have no partition keys of their own.
-    """
-    if config.simple_aggregation:
-        config = dataclasses.replace(config, append_newline=True, partition_key=())
-    return dataclasses.replace(
-        config,
-        **{"aggregation": False, "simple_aggregation": False, "aggregation_max_size": None},
-        **{"compression": "none", "compression_level": None},
-    )
-
-
 def expected_of_encoder(config: OutputConfig, chunk: bytes) -> list[Expected]:
     """Return the encoder's own records of a chunk, for options without packaged records.
 
     A partition key that differs between two encodings is random.
     """
-    encoder = RecordEncoder(as_consumed(config))
+    encoder = RecordEncoder(config.as_consumed())
     twice = zip(encoder.records(chunk), encoder.records(chunk), strict=True)
     return [
         Expected(

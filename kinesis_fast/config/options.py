@@ -1,7 +1,7 @@
 """OutputConfig: each option is one field, whose Option says everything besides the type."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from kinesis_fast import limits
@@ -376,6 +376,19 @@ class OutputConfig:
     def warnings(self) -> list[str]:
         """Return a sentence for each choice that is allowed but probably a mistake."""
         return combinations.warnings_about(self)
+
+    def as_consumed(self) -> "OutputConfig":
+        """Return options that make each record as its consumer sees it.
+
+        That is without aggregation and compression. Joined records have no partition keys of their
+        own.
+        """
+        joined = {"append_newline": True, "partition_key": ()} if self.simple_aggregation else {}
+        unpacked: dict[str, Any] = {
+            **{"aggregation": False, "simple_aggregation": False, "aggregation_max_size": None},
+            **{"compression": "none", "compression_level": None},
+        }
+        return replace(self, **joined, **unpacked)
 
     def __repr__(self) -> str:
         return f"OutputConfig({self.describe()})"
