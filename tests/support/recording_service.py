@@ -1,7 +1,8 @@
 """A service that writes down what each request brought, in a process of its own: also a program.
 
 Usage: recording_service.py FAULT_RATE. It writes its URL on a line, then serves until its input
-ends, then writes what arrived, pickled. Records are JSON that begins with {"n":NUMBER
+ends, then writes what arrived, pickled. Records are JSON that begins with {"n":NUMBER,
+and may be aggregated or joined, and then compressed.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from base64 import b64decode
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from aggregated import user_records
 from fake_transport import INTERNAL, THROTTLED, entries_answer
 from raw_server import Arrived, RawServer, http
+
+from kinesis_fast.reading.inflate import inflate
 
 KEY_ID = re.compile(r"Credential=([^/]+)/")
 FAULTS = ("partial", "error", "lost", "response lost")
@@ -79,13 +83,19 @@ class Recorder:
         numbers = array(
             "q",
             (
-                number_of(b64decode(entry["Data"]))
+                number
                 for entry, code in zip(entries, codes, strict=True)
                 if code is None
+                for number in numbers_of(b64decode(entry["Data"]))
             ),
         )
         self.accepted.append(Accepted(match[1], fault == "response lost", numbers))
         return None if fault == "response lost" else http(200, entries_answer(codes).body)
+
+
+def numbers_of(data: bytes) -> list[int]:
+    """Return the numbers of the records in an entry, which may be compressed or an aggregate."""
+    return [number_of(record) for record in user_records(inflate(data).data)]
 
 
 def number_of(data: bytes) -> int:

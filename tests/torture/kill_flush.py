@@ -1,9 +1,10 @@
 """Kills a process that flushes into a spool, again and again, and compares: a program.
 
-Usage: kill_flush.py SPOOL_DIR ROUNDS. The worker has two outputs with one spool_dir, with and
-without partition_key, and writes to a pipe which chunk it flushes and what flush returned. The
-content of a pipe survives the worker. Each worker has its own access key, so the service knows
-which worker sent a record. Every SOFT_ENDth worker is not killed: it closes its outputs and ends.
+Usage: kill_flush.py SPOOL_DIR ROUNDS [NAME=VALUE ...]. The worker has two outputs with one
+spool_dir, with and without partition_key, and with the options given. It writes to a pipe which
+chunk it flushes and what flush returned. The content of a pipe survives the worker. Each worker has
+its own access key, so the service knows which worker sent a record. Every SOFT_ENDth worker is not
+killed: it closes its outputs and ends.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ EVENTS: Final = (1, 30, 600, 3_000, 20_000)  # in a chunk
 PADDING: Final = (0, 200, 3_000)  # bytes of a record, in chunks that are not large
 SKIPPED_EVERY: Final = 11
 KEYS: Final[tuple[dict[str, str], ...]] = ({}, {"partition_key": "key"})
+MORE: Final = dict(text.split("=", 1) for text in sys.argv[3:])
 
 
 def n_events_of(number: int) -> int:
@@ -77,7 +79,7 @@ def open_outputs(root: Path, url: str, chance: random.Random) -> list[KinesisOut
     return [
         KinesisOutput(
             output_config(
-                keys,
+                {**MORE, **keys},
                 endpoint=url,
                 spool_dir=str(root),
                 spool_max_bytes="12M",
