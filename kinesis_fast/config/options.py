@@ -383,7 +383,9 @@ class OutputConfig:
         That is without aggregation and compression. Joined records have no partition keys of their
         own.
         """
-        joined = {"append_newline": True, "partition_key": ()} if self.simple_aggregation else {}
+        joined: dict[str, Any] = {}
+        if self.simple_aggregation:
+            joined = {"append_newline": True, "partition_key": ()}
         unpacked: dict[str, Any] = {
             **{"aggregation": False, "simple_aggregation": False, "aggregation_max_size": None},
             **{"compression": "none", "compression_level": None},
