@@ -109,7 +109,7 @@ def host_library() -> Extension:
 
 
 class BuildExt(build_ext):
-    """Finds zlib, and gives the library for Fluent Bit a plain file name: it is no Python module."""
+    """Finds zlib, and gives the library for Fluent Bit a plain name: it is not a Python module."""
 
     def build_extensions(self) -> None:
         """Build all extensions, after zlib was found for the one that needs it."""

@@ -4,12 +4,12 @@ import base64
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from kinesis_fast._core.encoder import Encoder
 from kinesis_fast._core.request_stream import RequestStream
-from kinesis_fast.compression import zstd_compressors
+from kinesis_fast.compression import Zstd, zstd_compressors
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.config.time_format import split_subseconds
 from kinesis_fast.errors import ConfigError
@@ -53,9 +53,8 @@ def _hash_keys(n_buckets: int) -> tuple[bytes, ...]:
     return tuple(b"%d" % ((2 * bucket + 1) * half) for bucket in range(n_buckets))
 
 
-def _core_of(config: OutputConfig) -> Encoder:
+def _core_of(config: OutputConfig, new_zstd: Callable[[], Zstd] | None) -> Encoder:
     strftime, digits = split_subseconds(config.time_key_format)
-    level = config.compression_level or 0
     return Encoder(
         tail=_tail(config.stream),
         data_keys=tuple(name.encode() for name in config.data_keys),
@@ -73,8 +72,8 @@ def _core_of(config: OutputConfig) -> Encoder:
         max_aggregate_bytes=config.aggregation_max_size or 0,
         hash_keys=_hash_keys(config.aggregation_buckets) if config.partition_key else (),
         codec=config.compression,
-        level=level if config.compression in {"gzip", "zlib"} else 0,
-        new_zstd=zstd_compressors(level) if config.compression == "zstd" else None,
+        level=0 if new_zstd else config.compression_level or 0,
+        new_zstd=new_zstd,
         n_arenas=2 * config.max_in_flight,
     )
 
@@ -88,12 +87,15 @@ class RecordEncoder:
         config: the options that shape records.
 
     Raises:
-        ConfigError: the strftime of this system does not support time_key_format.
+        ConfigError: the strftime of this system does not support time_key_format, or the library
+            that compression needs is missing.
     """
 
     def __init__(self, config: OutputConfig) -> None:
+        level = config.compression_level or 0
+        new_zstd = zstd_compressors(level) if config.compression == "zstd" else None
         try:
-            self._core = _core_of(config)
+            self._core = _core_of(config, new_zstd)
         except ValueError as error:
             raise ConfigError(
                 f"option time_key_format is '{printable(config.time_key_format, 120)}': {error}; "

@@ -183,6 +183,11 @@ def _level_name(number: int) -> str:
     return [name for name, level in _LEVELS.items() if level <= bounded][-1]
 
 
+def counted(number: int, noun: str, form: str = "") -> str:
+    """Return a number and what it counts, such as "1 record" or "2 records"."""
+    return f"{number:{form}} {noun}{'s' * (number != 1)}"
+
+
 class _StderrHandler(logging.Handler):
     """Writes each line at once to the current sys.stderr."""
 

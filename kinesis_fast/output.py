@@ -162,9 +162,9 @@ class KinesisOutput:
             parts.own_transport.close()
         n_left = self._stats.snapshot()["pending"]
         if n_left and self._config.spool_dir:
-            self._log.info("closed with %d records in the spool; the next start sends them", n_left)
+            self._log.info("closed; records in the spool: %d; the next start sends them", n_left)
         elif n_left:
-            self._log.error("closed with %d records that were not delivered", n_left)
+            self._log.error("closed; records that were not delivered: %d", n_left)
 
     def _start_anew(self) -> None:
         """Forget counters, locks, connections and all that is in flight, without touching them."""

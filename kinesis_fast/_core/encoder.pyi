@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 from kinesis_fast._core.request_stream import RequestStream
 
@@ -7,7 +7,7 @@ class Zstd(Protocol):
     def compress(self, data: memoryview) -> bytes: ...
     def compress_all(
         self, texts: memoryview | list[memoryview], spans: memoryview | None = None
-    ) -> Sequence[Buffer]: ...
+    ) -> Sequence[Any]: ...
 
 @final
 class Encoder:

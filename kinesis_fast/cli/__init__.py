@@ -1,10 +1,12 @@
 """The command `kinesis-fast`; each subcommand is a module of that name, imported when used."""
 
+import errno
 import importlib
 import os
 import sys
 from argparse import REMAINDER
 from collections.abc import Sequence
+from typing import Final
 
 from kinesis_fast.cli.common import (
     Exit,
@@ -27,6 +29,9 @@ COMMANDS = {
     "plugin-path": "print the path of the library that Fluent Bit loads",
     "doctor": "check Python, Fluent Bit, credentials, stream and permissions",
 }
+
+
+OUTPUT_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +74,8 @@ def _run(arguments: list[str]) -> int:
 def _failed(error: Exception, debug: bool) -> int:
     if isinstance(error, (KinesisFastError, ImportError)):
         complain(str(error))
+    elif isinstance(error, OSError) and error.filename is None and error.errno in OUTPUT_ERRORS:
+        complain(f"cannot write the output: {error.strerror}")
     else:
         hint = "" if debug else "; --debug shows where"
         complain(f"unexpected {type(error).__name__}: {error}{hint}")

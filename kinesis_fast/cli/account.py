@@ -61,7 +61,7 @@ class Account:
             yield f"became null, as no finite double holds it: {n_nulls}"
         for what, number in self.changed.items():
             if number:
-                yield f"{number:,} {what}"
+                yield f"{what}: {number:,}"
         if self.unread_from is not None:
             yield f"the input was not read from byte {self.unread_from:,} on"
         yield f"delivered {stats['delivered']} of {self.n_records}"

@@ -227,12 +227,12 @@ def record_bytes(data: bytes, partition_key: str) -> int:
 
 def megabytes(n_bytes: int) -> str:
     """Return a size for a person to read."""
-    return f"{n_bytes / MB:,.1f} MB" if n_bytes >= MB else f"{n_bytes:,} bytes"
+    return f"{n_bytes / MB:,.1f} MB" if n_bytes >= MB else counted(n_bytes, "byte")
 
 
 def counted(number: int, noun: str) -> str:
     """Return "1 record" or "2,000 records"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return logs.counted(number, noun, ",")
 
 
 def reason_counts(counters: dict[str, int]) -> str:

@@ -101,7 +101,7 @@ def run(arguments: Namespace) -> int:
             announce(local)
         is_packaged = all(has_own_shape(sample, configs[sample.name]) for sample in samples)
         plays = list(plays_of(samples, arguments.records, None if is_packaged else configs))
-        demo = Demo(local, samples, changes)
+        demo = Demo(local, samples, changes, configs[samples[0].name])
         demo.play(plays)
         demo.read_back()
         demo.report(is_packaged)
@@ -118,7 +118,7 @@ def config_of(sample: Sample, changes: dict[str, str], endpoint: str | None) -> 
 
 def has_own_shape(sample: Sample, config: OutputConfig) -> bool:
     """Whether a configuration makes the same records as the sample's own options."""
-    return identity_of(config_of(sample, {}, None)) == identity_of(config)
+    return identity_of(config_of(sample, {}, None)) == identity_of(config.as_consumed())
 
 
 def plays_of(
@@ -166,13 +166,22 @@ class Demo:
         local: where to send to and read from.
         samples: the samples that are played.
         changes: options that override those of the samples.
+        config: of one of the samples; all have the same aggregation and compression.
     """
 
-    def __init__(self, local: LocalKinesis, samples: list[Sample], changes: dict[str, str]) -> None:
+    def __init__(
+        self,
+        local: LocalKinesis,
+        samples: list[Sample],
+        changes: dict[str, str],
+        config: OutputConfig,
+    ) -> None:
         self.comparison = Comparison()
         self._local = local
         self._samples = samples
         self._changes = changes
+        self._codec = config.compression
+        self._is_joined = config.simple_aggregation
         self._totals: Counter[str] = Counter()
         self._sample_bytes: Counter[str] = Counter()
         self._shard_records: Counter[str] = Counter()
@@ -204,9 +213,12 @@ class Demo:
         """Read the stream and compare its records with the expected ones."""
         for record in self._local.read_all(STREAM):
             self._shard_bytes[record.shard_id] += record_bytes(record.data, record.partition_key)
-            for seen in seen_in(record.data, record.partition_key):
+            for seen in seen_in(
+                record.data, record.partition_key, self._codec, is_joined=self._is_joined
+            ):
                 self._shard_records[record.shard_id] += 1
-                sample = self.comparison.arrive(seen.data, seen.partition_key)
+                key = None if self._is_joined else seen.partition_key
+                sample = self.comparison.arrive(seen.data, key)
                 if sample is not None:
                     n_bytes = record_bytes(seen.data, seen.partition_key)
                     self._sample_bytes[sample] += n_bytes
@@ -254,7 +266,7 @@ class Demo:
         for record in unexpected[:SHOWN_DIFFERENCES]:
             complain(f"unexpected: key {record.partition_key!r}: {_short(record.data)}")
         if missing or unexpected:
-            complain(f"{len(missing):,} records missing, {len(unexpected):,} unexpected")
+            complain(f"{counted(len(missing), 'record')} missing, {len(unexpected):,} unexpected")
 
 
 def _short(content: str | bytes) -> str:

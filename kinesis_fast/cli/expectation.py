@@ -68,11 +68,11 @@ def first_events(chunk: bytes, number: int) -> bytes:
 
 
 def expected_of_encoder(config: OutputConfig, chunk: bytes) -> list[Expected]:
-    """Return the encoder's own output for a chunk, for options without packaged records.
+    """Return the encoder's own records of a chunk, for options without packaged records.
 
     A partition key that differs between two encodings is random.
     """
-    encoder = RecordEncoder(config)
+    encoder = RecordEncoder(config.as_consumed())
     twice = zip(encoder.records(chunk), encoder.records(chunk), strict=True)
     return [
         Expected(
@@ -113,9 +113,16 @@ class Comparison:
             self.expected[sample] += 1
             self._open.setdefault(signature(*record), Counter())[sample] += 1
 
-    def arrive(self, data: bytes, partition_key: str) -> str | None:
-        """Match a record that arrived; returns its sample, None if it was not expected."""
-        keys = (partition_key, None) if RANDOM_KEY.fullmatch(partition_key) else (partition_key,)
+    def arrive(self, data: bytes, partition_key: str | None) -> str | None:
+        """Match a record that arrived; returns its sample, None if it was not expected.
+
+        Args:
+            data: of the record.
+            partition_key: its own, None if it has none because it was joined with others.
+        """
+        keys: list[str | None] = [partition_key]
+        if partition_key is not None and RANDOM_KEY.fullmatch(partition_key):
+            keys.append(None)
         for key in keys:
             waiting = self._open.get(signature(data, key))
             if waiting:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from kinesis_fast.cli.common import MB, megabytes
+from kinesis_fast.cli.common import MB, counted, megabytes
 
 REDRAW_S: Final = 0.1
 BAR_WIDTH: Final = 24
@@ -58,7 +58,7 @@ class Progress:
 
     def _line(self, n_bytes: int, n_records: int, seconds: float) -> str:
         rate = n_bytes / seconds if seconds > 0 else 0.0
-        through = f"{megabytes(n_bytes)}  {n_records:,} records  {rate / MB:.1f} MB/s"
+        through = f"{megabytes(n_bytes)}  {counted(n_records, 'record')}  {rate / MB:.1f} MB/s"
         if not self._total_bytes:
             return through
         share = min(n_bytes / self._total_bytes, 1.0)

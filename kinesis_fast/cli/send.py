@@ -92,7 +92,7 @@ def run(arguments: Namespace) -> int:
             announce(local)
         sending = Sending(config, file, arguments.format, arguments.patience)
         code = sending.run()
-        arrival_code = report_arrivals(local, config.stream, sending.n_delivered)
+        arrival_code = report_arrivals(local, config, sending.n_delivered)
         if arguments.keep and code != Exit.SIGNAL + signal.SIGTERM:
             keep()
         return code or arrival_code
@@ -111,12 +111,14 @@ def started(config: OutputConfig) -> Iterator[LocalKinesis]:
         yield local
 
 
-def report_arrivals(local: LocalKinesis, stream: str, n_delivered: int) -> int:
+def report_arrivals(local: LocalKinesis, config: OutputConfig, n_delivered: int) -> int:
     """Read the stream back, print what it holds, and return the exit code."""
-    stored = local.read_all(stream)
+    stored = local.read_all(config.stream)
+    codec, is_joined = config.compression, config.simple_aggregation
     shards: Counter[str] = Counter()
     for record in stored:
-        shards[record.shard_id] += sum(1 for _ in seen_in(record.data, record.partition_key))
+        found = seen_in(record.data, record.partition_key, codec, is_joined=is_joined)
+        shards[record.shard_id] += sum(1 for _ in found)
     for shard_id, number in sorted(shards.items()):
         print(f"{shard_id}{number:>12,}")
     n_arrived = shards.total()

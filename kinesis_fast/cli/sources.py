@@ -40,9 +40,9 @@ MAX_BAD_LINES_SHOWN: Final = 10
 MAX_INTEGER: Final = 2**64 - 1
 MIN_INTEGER: Final = -(2**63)
 SAFE_DIGITS, MAX_DIGITS = 19, 20
-NOT_UTF8: Final = "bytes that are not UTF-8 became U+FFFD"
-TOO_LARGE: Final = "integers beyond 64 bits became doubles"
-LONE_SURROGATE: Final = "lone surrogates became U+FFFD"
+NOT_UTF8: Final = "bytes that are not UTF-8, now U+FFFD"
+TOO_LARGE: Final = "integers beyond 64 bits, now doubles"
+LONE_SURROGATE: Final = "lone surrogates, now U+FFFD"
 JSON_ESCAPE: Final = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
@@ -95,7 +95,7 @@ class Remarks:
 
     Attributes:
         n_bad_lines: lines that cannot be sent.
-        changed: by sentence, how often something in a line was changed.
+        changed: by what was changed in a line, and to what, how often.
     """
 
     def __init__(self, tell: Callable[[str], None] = complain) -> None:

@@ -1,7 +1,7 @@
 """OutputConfig: each option is one field, whose Option says everything besides the type."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from kinesis_fast import limits
@@ -65,7 +65,7 @@ class OutputConfig:
                 "endpoint, any name without control characters"
             ),
             help="The stream that receives the records: its name or its ARN.",
-            details="With `endpoint`, region and stream may have names that AWS does not allow.",
+            details="With `endpoint` or AWS_ENDPOINT_URL, region and stream may have other names.",
             identifies_spool=True,
         ).metadata
     )
@@ -285,7 +285,7 @@ class OutputConfig:
     compression_level: int | None = field(
         metadata=Option(
             parse=parsers.whole_number(*LEVELS_OF_ALL_CODECS),
-            absent="as compression",
+            absent="6, zstd 3; joined 3, zstd 1",
             allowed=f"a whole number, for {LEVELS_IN_WORDS}; none with none and snappy",
             help="How much time compression may take: the higher, the smaller and slower.",
             details=f"For {LEVELS_IN_WORDS}.",
@@ -351,7 +351,8 @@ class OutputConfig:
                 contradict each other.
         """
         texts = known_texts(options, option_names())
-        own_names = _WITH_ENDPOINT if "endpoint" in texts else {}
+        has_endpoint = "endpoint" in texts or parsers.is_endpoint_in_environment()
+        own_names = _WITH_ENDPOINT if has_endpoint else {}
         values: dict[str, Any] = {
             option.name: parsed(option, texts[option.name], own_names.get(option.name))
             if option.name in texts
@@ -375,6 +376,21 @@ class OutputConfig:
     def warnings(self) -> list[str]:
         """Return a sentence for each choice that is allowed but probably a mistake."""
         return combinations.warnings_about(self)
+
+    def as_consumed(self) -> "OutputConfig":
+        """Return options that make each record as its consumer sees it.
+
+        That is without aggregation and compression. Joined records have no partition keys of their
+        own.
+        """
+        joined: dict[str, Any] = {}
+        if self.simple_aggregation:
+            joined = {"append_newline": True, "partition_key": ()}
+        unpacked: dict[str, Any] = {
+            **{"aggregation": False, "simple_aggregation": False, "aggregation_max_size": None},
+            **{"compression": "none", "compression_level": None},
+        }
+        return replace(self, **joined, **unpacked)
 
     def __repr__(self) -> str:
         return f"OutputConfig({self.describe()})"

@@ -1,6 +1,7 @@
 """Parsers of option texts: each returns the value or raises ValueError with the reason."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -21,6 +22,8 @@ _BOOLEANS: Final = {
 _MAX_DIGITS: Final = 18  # a longer number is out of every range below
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:([KMG])B?)?", re.IGNORECASE | re.ASCII)
 _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
+
+_ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL")
 
 _HOST_LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 # The regions of all partitions have this form: us-west-2, us-gov-east-1, us-iso-east-1,
@@ -144,6 +147,13 @@ def seconds(value: str) -> float:
     if number != 0 and not MIN_SECONDS <= number <= MAX_SECONDS:
         raise ValueError("it is out of range")
     return abs(number)
+
+
+def is_endpoint_in_environment() -> bool:
+    """Tell whether botocore takes the endpoint of Kinesis from the environment."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return False
+    return any(map(os.environ.get, _ENDPOINT_VARIABLES))
 
 
 def region(value: str) -> str:

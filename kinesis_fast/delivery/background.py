@@ -180,7 +180,7 @@ class Background:
         has_retries = copy.n_tries <= self._n_retries or (self._is_closing and not was_last)
         if not has_retries and not copy.is_settled:
             log.error(
-                "chunk '%s': %d records are given up and lost after %d retries",
+                "chunk '%s': records given up and lost: %d (retries: %d)",
                 *(copy.name, copy.account.n_pending, self._n_retries),
             )
             copy.account.close("dead")

@@ -18,6 +18,7 @@ from kinesis_fast.limits import MAX_ATTEMPTS, MAX_REFUSALS
 from kinesis_fast.logs import printable
 from kinesis_fast.stats import ChunkAccount
 
+MAX_HALVINGS: Final = 9  # of a request, to the size of a part that is tried; 500 records to one
 N_PROBES: Final = 2  # of MAX_ATTEMPTS, those that others get when a request has failed before
 
 Job = Callable[[], None]
@@ -81,6 +82,10 @@ class ChunkDelivery:
         self.failure_reason = ""
         self.is_refused = False  # it stopped because the service refuses its content
         self.is_isolated = False  # what is left fails alone, while other records are accepted
+
+    def name_events(self, name: Callable[[int], str]) -> None:
+        """Set how log lines call the event of a number; by its place in the chunk by default."""
+        self._settlement.name_events(name)
 
     def run(self) -> bool:
         """Send until every record is settled, or until going on is pointless for now.
@@ -348,7 +353,7 @@ class ChunkDelivery:
             return False
         self._context.watchdog.check()
         is_blocked = verdict.outcome is Outcome.BLOCKED
-        is_known = failure is not None and failure.is_known
+        is_known = failure is not None and failure.n_before > 0
         has_probes = is_known and not verdict.is_for_all and self._has_probes(in_flight)
         wait_s = None
         if not is_blocked:
@@ -385,11 +390,22 @@ class ChunkDelivery:
         return self._has_others() or not (in_flight.is_single or self._n_in_vain())
 
     def _give_way(self, in_flight: InFlightRequest, in_vain: int) -> None:
-        """Let another request take the next attempt: a half of this one, at first."""
+        """Let another request take the next attempt: a part of this one, at first."""
         if not (in_flight.is_single or self._n_in_vain()):
-            self._divide(in_flight)
+            self._split_off(in_flight)
         in_flight.gives_way = True
         self._doubt = (self._context.stats.n_delivered(), in_vain)
+
+    def _split_off(self, in_flight: InFlightRequest) -> None:
+        """Cut a part out of a request, the smaller, the more often the request failed.
+
+        Each half of it may have a record that fails.
+        """
+        if in_flight.request.n_entries == 1:
+            self._divide(in_flight)
+            return
+        n_before = in_flight.failure.n_before if in_flight.failure else 1
+        in_flight.split_off(0.5 ** min(n_before, MAX_HALVINGS), self._context.timing.random())
 
     def _isolate(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
         """Close in on the record that fails while others are accepted, and set it aside."""

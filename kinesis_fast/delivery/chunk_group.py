@@ -24,6 +24,7 @@ MAX_SHARING_BYTES: Final = 256 * KIB  # of a chunk's file; a larger one is deliv
 MIN_GROUP_BYTES: Final = 64 * KIB  # of files that are put together even while workers are idle
 MAX_GROUP_BYTES: Final = 2 * MIB  # of files that are put together
 NOT_COUNTED: Final = -1
+MAX_PATH: Final = 500  # characters in a log line
 
 
 @dataclass(order=True, slots=True)
@@ -106,7 +107,7 @@ class ChunkGroup:
 
     def new_delivery(self, context: DeliveryContext) -> ChunkDelivery:
         """Return a delivery of all events that are not settled."""
-        return ChunkDelivery(
+        delivery = ChunkDelivery(
             context,
             b"".join(chunk.payload for chunk in self._chunks),
             self.tag,
@@ -114,6 +115,18 @@ class ChunkGroup:
             bytearray(self._joined_bits()),
             on_settled=self._note_request,
         )
+        if not self._is_single:
+            delivery.name_events(self._name_event)
+        return delivery
+
+    def _name_event(self, event: int) -> str:
+        """Return how log lines call an event: by its place in its own chunk."""
+        for chunk in self._chunks:
+            if event < chunk.n_events:
+                break
+            event -= chunk.n_events
+        tag, path = printable(self.tag, MAX_TAG), printable(chunk.entry.stored.path, MAX_PATH)
+        return f"event {event} of chunk '{tag}' in {path}"
 
     def note(self, delivery: ChunkDelivery) -> None:
         """Write down which events are settled."""

@@ -1,7 +1,7 @@
 """The log lines about the records of a chunk: sums at its end, never a line per record."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from kinesis_fast.limits import MAX_NESTING
@@ -29,12 +29,16 @@ class ChunkReport:
         log: takes the lines.
         tag: names the chunk in them; printable.
         missing_keys: by counter, what to say about records that lack a key, and a hint.
+
+    Attributes:
+        name_event: returns how to call the event of a number.
     """
 
     def __init__(self, log: Log, tag: str, missing_keys: dict[str, tuple[str, str]]) -> None:
         self._log = log
         self._tag = tag
         self._missing_keys = missing_keys
+        self.name_event: Callable[[int], str] = lambda event: f"event {event} of chunk '{tag}'"
         self._n_records = 0  # that were encoded
         self._counts: Counter[str] = Counter()
         self._malformed_at = -1
@@ -55,11 +59,8 @@ class ChunkReport:
         self._n_refused += 1
         if self._n_refused <= MAX_DEAD_LINES:
             self._log.error(
-                "event %d of chunk '%s' (%d bytes) was refused by the service and is lost: %s",
-                event,
-                self._tag,
-                n_bytes,
-                printable(reason, MAX_REASON),
+                "%s (%d bytes) was refused by the service and is lost: %s",
+                *(self.name_event(event), n_bytes, printable(reason, MAX_REASON)),
             )
 
     def fails(self, event: int, n_bytes: int, reason: str) -> None:
@@ -67,12 +68,9 @@ class ChunkReport:
         self._n_failing += 1
         if self._n_failing <= MAX_DEAD_LINES:
             self._log.warning(
-                "event %d of chunk '%s' (%d bytes) fails alone, while other records are accepted; "
-                "it will be tried again: %s",
-                event,
-                self._tag,
-                n_bytes,
-                printable(reason, MAX_REASON),
+                "%s (%d bytes) fails alone, while other records are accepted; it will be tried "
+                "again: %s",
+                *(self.name_event(event), n_bytes, printable(reason, MAX_REASON)),
             )
 
     def write(self) -> None:

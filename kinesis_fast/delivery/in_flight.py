@@ -118,7 +118,22 @@ class InFlightRequest:
 
     def divide(self) -> None:
         """Cut it in two; `parts` returns the halves."""
-        first, second = halves(self.request.n_entries)
+        self._cut(*halves(self.request.n_entries))
+
+    def split_off(self, share: float, position: float) -> None:
+        """Cut a part out of it; `parts` returns that and the rest.
+
+        Args:
+            share: of its entries, above 0 and at most 1/2; it is at least one.
+            position: of the part, from 0, the start, up to, not including, 1.
+        """
+        n_entries = self.request.n_entries
+        n_part = max(1, int(n_entries * share))
+        start = int(position * (n_entries - n_part + 1))
+        part = range(start, start + n_part)
+        self._cut(part, [index for index in range(n_entries) if index not in part])
+
+    def _cut(self, first: Sequence[int], second: Sequence[int]) -> None:
         self.other_parts = [self.request.subset(second)]
         self.keep(first)
 

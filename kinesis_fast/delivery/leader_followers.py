@@ -52,12 +52,16 @@ class LeaderFollowers:
     def follow(self, wait_s: float | None) -> None:
         """Wait up to wait_s. If another thread already watches, or wait_s is None, wait for wake().
 
+        That wait is bounded, too: the thread that was to wake this one may have died.
+
         Args:
-            wait_s: seconds, None for no bound.
+            wait_s: seconds, None if this thread has nothing to watch.
         """
         if wait_s is None or self._has_watcher:
             self._n_waiting += 1
-            self._woken.wait()
+            if not self._woken.wait(LOOK_S):
+                self._n_waiting = max(0, self._n_waiting - 1)
+                return
         else:
             self._has_watcher = True
             self._woken.wait(wait_s)

@@ -16,12 +16,12 @@ class Failure(NamedTuple):
 
     Attributes:
         since: how many records the service had accepted when it failed first.
-        is_known: whether it had failed in an earlier delivery.
+        n_before: earlier deliveries in which it failed.
         is_to_blame: whether others were accepted since, and none failed before it after that.
     """
 
     since: int
-    is_known: bool
+    n_before: int
     is_to_blame: bool
 
 
@@ -50,6 +50,7 @@ class Refusals:
         # Accepted records when a record was refused first, and when a request failed first.
         self._refused_at: OrderedDict[bytes, int] = OrderedDict()
         self._failed_at: OrderedDict[bytes, int] = OrderedDict()
+        self._n_failed: OrderedDict[bytes, int] = OrderedDict()  # deliveries
         # Accepted records, and the first one that was refused, or failed, since.
         self._refused_first = self._failed_first = (-1, b"")
 
@@ -83,17 +84,20 @@ class Refusals:
             n_accepted = self._n_accepted()
             if self._failed_first[0] != n_accepted:
                 self._failed_first = (n_accepted, digest)
-            is_known = before.is_known if before else digest in self._failed_at
+            n_before = before.n_before if before else self._n_failed.get(digest, 0)
+            _remember(self._n_failed, digest, 1)
+            if before is None:
+                self._n_failed[digest] = n_before + 1
             since = _remember(self._failed_at, digest, before.since if before else n_accepted)
-            return Failure(since, is_known, n_accepted > since and self._failed_first[1] == digest)
+            return Failure(since, n_before, n_accepted > since and self._failed_first[1] == digest)
 
     def _digest(self, event: bytes | memoryview) -> bytes:
         return blake2b(event, digest_size=DIGEST_BYTES, key=self._secret).digest()
 
 
-def _remember(memory: OrderedDict[bytes, int], digest: bytes, n_accepted: int) -> int:
-    """Return what is remembered, from now on n_accepted if there was nothing."""
-    first_at = memory.setdefault(digest, n_accepted)
+def _remember(memory: OrderedDict[bytes, int], digest: bytes, number: int) -> int:
+    """Return what is remembered, from now on this number if there was nothing."""
+    remembered = memory.setdefault(digest, number)
     if len(memory) > MAX_RECORDS:
         memory.popitem(last=False)
-    return first_at
+    return remembered

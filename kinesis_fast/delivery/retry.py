@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from kinesis_fast._core.answer import all_accepted
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import BACKOFF_BASE_S, BACKOFF_CAP_S, MAX_ATTEMPTS, RETRY_BUDGET_S
+from kinesis_fast.logs import counted
 from kinesis_fast.transport import NotSentError, Response
 from kinesis_fast.transport.secrets import presentable
 
@@ -208,7 +209,8 @@ def _classify_entries(body: bytes, n_entries: int) -> Verdict:
     if not isinstance(entries, list):
         return _unknown(f"HTTP 200, but not a response to PutRecords: {_quoted(body)}")
     if len(entries) != n_entries:
-        return _unknown(f"the response is about {len(entries)} records instead of {n_entries}")
+        found = counted(len(entries), "record")
+        return _unknown(f"the response is about {found} instead of {n_entries}")
     failed = [index for index, entry in enumerate(entries) if not _accepted(entry)]
     if not failed:
         return SETTLED

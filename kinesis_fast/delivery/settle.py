@@ -6,7 +6,7 @@ the record is dead. Every event without a bit is sent again, whatever happened i
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kinesis_fast.delivery.chunk_letters import ChunkLetters
 from kinesis_fast.delivery.chunk_report import ChunkReport
@@ -55,6 +55,10 @@ class Settlement:
         self._letters = None
         if context.dead_letters is not None:
             self._letters = ChunkLetters(context.dead_letters, context.encoder.span, chunk, tag)
+
+    def name_events(self, name: Callable[[int], str]) -> None:
+        """Set how log lines call the event of a number."""
+        self._report.name_event = name
 
     def encoded(self, stream: RequestStream) -> None:
         """Book what the encoder found when it wrote a request."""

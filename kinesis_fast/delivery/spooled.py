@@ -151,8 +151,8 @@ class Spooled:
         if not backlog:
             return
         self._context.log.info(
-            "%d chunks of an earlier run are in the spool %s; sending them now, oldest first",
-            *(len(backlog), self._storage.path),
+            "chunks of an earlier run in the spool %s: %d; sending them now, oldest first",
+            *(self._storage.path, len(backlog)),
         )
         # Many hosts may start at once: the spread keeps them from sending in step.
         timing = self._context.timing

@@ -13,7 +13,7 @@ MAX_INFLATED_BYTES: Final = (
     64 * MIB
 )  # of one record; ours: more is a bomb, or of no use to a reader
 MAX_MEMBERS: Final = 100  # gzip members or zstd frames in one record; ours
-MAX_WINDOW_LOG: Final = 26  # of zstd: at most 64 MiB for its window
+MAX_WINDOW_BYTES: Final = 64 * MIB  # of zstd
 
 GZIP_MAGIC: Final = b"\x1f\x8b\x08"
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -22,8 +22,7 @@ ZLIB_CHECK: Final = 31  # the first two bytes are a multiple of it
 ZLIB_DICTIONARY: Final = 0x20
 GZIP_WBITS, ZLIB_WBITS = 31, 15  # of zlib.decompressobj
 
-# Where zstd may be: in the standard library of Python 3.14 and later, or in a package.
-ZSTD_MODULES: Final = ("compression.zstd", "backports.zstd")
+ZSTD_STEP: Final = 64  # bytes at a time, of which zstd makes 2 MiB at most
 
 
 class InflateError(KinesisFastError):
@@ -53,7 +52,7 @@ def inflate(data: bytes, compression: str | None = None) -> Inflated:
 
     Args:
         data: of a record.
-        compression: a key of CODECS, or None to recognise the format.
+        compression: a key of CODECS, "none" for data as it is, None to recognise the format.
 
     Returns:
         What was found. Data that cannot be inflated is returned as it is, with the problem. Two
@@ -63,7 +62,7 @@ def inflate(data: bytes, compression: str | None = None) -> Inflated:
         MissingLibraryError: the format needs a package that is not installed.
     """
     name = compression or recognised(data)
-    if name is None:
+    if name is None or name == "none":
         return Inflated(data)
     try:
         return Inflated(CODECS[name](data), name)
@@ -94,8 +93,8 @@ def _zlib(data: bytes) -> bytes:
 
 def _zstd(data: bytes) -> bytes:
     library = _zstd_library()
-    options = {library.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
-    return _members(data, lambda: library.ZstdDecompressor(options=options), library.ZstdError)
+    decompressor = library.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
+    return _members(data, lambda: _ZstdFrame(decompressor), library.ZstdError)
 
 
 def _snappy(data: bytes) -> bytes:
@@ -140,13 +139,35 @@ def _members(
     raise InflateError(f"bytes follow after {max_members} of its parts")
 
 
+class _ZstdFrame:
+    """Decodes one frame, as an object of zlib.decompressobj decodes one member."""
+
+    def __init__(self, decompressor: Any) -> None:
+        self._decoder = decompressor.decompressobj()
+        self.unused_data = b""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the frame was reached."""
+        return bool(self._decoder.eof)
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        """Return what the frame holds; when that is more than `most`, some of it is missing."""
+        parts: list[bytes] = []
+        position = 0
+        while position < len(data) and not self.eof and most > 0:
+            parts.append(self._decoder.decompress(data[position : position + ZSTD_STEP]))
+            position += ZSTD_STEP
+            most -= len(parts[-1])
+        self.unused_data = self._decoder.unused_data + data[position:]
+        return b"".join(parts)
+
+
 def _zstd_library() -> Any:
-    for name in ZSTD_MODULES:
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise MissingLibraryError(
-        "a record is compressed with zstd, and no package that reads it is installed: "
-        "pip install 'kinesis-fast[zstd]', or show the records as they are stored with --raw"
-    )
+    try:
+        return importlib.import_module("zstandard")
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"a record is compressed with zstd, and its library cannot be imported ({error}): "
+            "pip install 'kinesis-fast[zstd]', or show the records as they are stored with --raw"
+        ) from None

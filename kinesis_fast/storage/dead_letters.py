@@ -256,7 +256,7 @@ class DeadLetters:
             self._n_lost += n_lost
         if n_unlogged := self._log_limit.count(n_lost):
             self._log.error(
-                "%d dead letters could not be written and are lost: %s", n_unlogged, error
+                "dead letters that could not be written and are lost: %d; %s", n_unlogged, error
             )
 
 

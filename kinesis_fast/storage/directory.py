@@ -7,7 +7,7 @@ import os
 import stat
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Self
 
@@ -160,10 +160,17 @@ class Directory:
                 return False
         return True
 
-    def wait_for_lock(self, timeout_s: float) -> None:
-        """Take the lock until close(); StorageError when it is not free within timeout_s."""
+    def wait_for_lock(self, timeout_s: float, keep_on: Callable[[], bool] = lambda: True) -> None:
+        """Take the lock until close(); StorageError when it is not free within timeout_s.
+
+        Args:
+            timeout_s: seconds to wait at most.
+            keep_on: called while it waits; the wait ends when it returns False.
+        """
         deadline = time.monotonic() + timeout_s
         while not self.lock():
+            if not keep_on():
+                raise StorageError(f"{shown(self.path)} is locked by another process")
             if time.monotonic() >= deadline:
                 raise StorageError(
                     f"{shown(self.path)} has been locked by another process for {timeout_s:g} "
@@ -172,9 +179,11 @@ class Directory:
             time.sleep(_LOCK_POLL_S)
 
     @contextmanager
-    def locked(self, timeout_s: float) -> Iterator[None]:
-        """Hold the lock inside a `with`; StorageError as wait_for_lock()."""
-        self.wait_for_lock(timeout_s)
+    def locked(
+        self, timeout_s: float, keep_on: Callable[[], bool] = lambda: True
+    ) -> Iterator[None]:
+        """Hold the lock inside a `with`; arguments and StorageError as wait_for_lock()."""
+        self.wait_for_lock(timeout_s, keep_on)
         try:
             yield
         finally:

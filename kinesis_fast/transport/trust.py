@@ -91,7 +91,8 @@ def _merged(paths: tuple[str, ...], _changed_ns: tuple[int, ...]) -> int | None:
     certificates = []
     for path in files:
         with contextlib.suppress(OSError):
-            certificates.append(path.read_bytes())
+            if path.is_file():  # to open a named pipe would wait for a writer
+                certificates.append(path.read_bytes())
     certificates = [content for content in certificates if PEM_MARK in content]
     if not certificates:
         return None

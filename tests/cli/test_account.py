@@ -53,8 +53,8 @@ def test_what_is_in_the_spool_is_said_to_be_kept() -> None:
 
 def test_what_was_changed_in_lines_is_told_and_no_failure() -> None:
     counters = Counter({"in": 5, "delivered": 5})
-    told = Account(counters, 100, 0, 0, None, {"bytes became U+FFFD": 1200, "others": 0})
-    assert "1,200 bytes became U+FFFD" in list(told.lines())
+    told = Account(counters, 100, 0, 0, None, {"bytes, now U+FFFD": 1200, "others": 0})
+    assert "bytes, now U+FFFD: 1,200" in list(told.lines())
     assert not any("others" in line for line in told.lines())
     assert told.is_complete
 

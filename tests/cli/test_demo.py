@@ -58,6 +58,25 @@ def test_options_that_change_the_records_are_compared_with_the_encoder(
     assert out.endswith("\ndelivered 224 of 224\n")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "aggregation=true",
+        "aggregation=true partition_key=stream",
+        "aggregation=true compression=gzip",
+        "simple_aggregation=true",
+        "simple_aggregation=true partition_key=stream compression=zstd",
+        "compression=snappy",
+    ],
+)
+def test_what_a_consumer_sees_does_not_depend_on_aggregation_and_compression(
+    options: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [part for option in options.split() for part in ("-p", option)]
+    assert main(["demo", "--records", "950", *arguments]) == 0
+    assert capsys.readouterr().out.endswith("\ndelivered 950 of 950\n")
+
+
 def test_times_are_those_of_utc_wherever_it_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,11 +118,11 @@ def one_digit_different(records: list[LocalRecord]) -> list[LocalRecord]:
 @pytest.mark.parametrize(
     ("change", "delivered", "message"),
     [
-        (one_missing, 397, "1 records missing, 0 unexpected"),
+        (one_missing, 397, "1 record missing, 0 unexpected"),
         (one_twice, 398, "0 records missing, 1 unexpected"),
-        (one_without_newline, 397, "1 records missing, 1 unexpected"),
-        (one_with_another_key, 397, "1 records missing, 1 unexpected"),
-        (one_digit_different, 397, "1 records missing, 1 unexpected"),
+        (one_without_newline, 397, "1 record missing, 1 unexpected"),
+        (one_with_another_key, 397, "1 record missing, 1 unexpected"),
+        (one_digit_different, 397, "1 record missing, 1 unexpected"),
     ],
 )
 def test_it_fails_when_a_record_is_missing_extra_or_different(

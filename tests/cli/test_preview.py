@@ -1,6 +1,9 @@
 """`kinesis-fast preview`, as a user types it."""
 
+import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,6 +142,65 @@ def test_stdin_and_other_formats() -> None:
     assert done.returncode == 1
     assert [json.loads(line)["a"] for line in done.stdout.splitlines()[1::2]] == [1, 2]
     assert "line 2: not JSON" in done.stderr
-    assert "1 bad lines" in done.stderr
+    assert "1 bad line" in done.stderr
     done = run_command("preview", "-", "--format", "lines", "--raw", stdin=b"a\nb")
     assert (done.returncode, done.stdout) == (0, '{"log":"a"}{"log":"b"}')
+
+
+def preview_of(
+    records: list[dict[str, str]], tmp_path: Path, **options: str
+) -> tuple[list[str], str]:
+    """Return the lines about some records, and the summary."""
+    file = tmp_path / "chunk.msgpack"
+    file.write_bytes(chunk_of(records))
+    done = run_command("preview", str(file), options=options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), done.stderr.splitlines()[-1]
+
+
+def test_an_aggregate_is_shown_with_the_records_in_it(tmp_path: Path) -> None:
+    records = [{"k": "a"}, {"k": "b"}, {"k": "a"}]
+    options = {"aggregation": "true", "partition_key": "k", "aggregation_buckets": "1"}
+    lines, summary = preview_of(records, tmp_path, **options)
+
+    middle = 2**127
+    assert lines == [
+        f'entry 1  3 records in 119 bytes  partition key "a"  explicit hash key {middle}',
+        *('#1  10 bytes  partition key "a"', '{"k":"a"}'),
+        *('#2  10 bytes  partition key "b"', '{"k":"b"}'),
+        *('#3  10 bytes  partition key "a"', '{"k":"a"}'),
+    ]
+    assert summary == "3 records, 30 bytes; sent as 1 entry of 119 bytes in all"
+
+
+def test_joined_and_compressed_records_are_shown_as_they_were(tmp_path: Path) -> None:
+    lines, summary = preview_of(
+        [{"i": "0"}, {"i": "1"}], tmp_path, simple_aggregation="true", compression="gzip"
+    )
+
+    assert lines[0].startswith("entry 1  2 records in ")
+    assert lines[0].endswith(" bytes  partition key random (not set)")
+    assert lines[2::2] == ['{"i":"0"}\\n', '{"i":"1"}\\n']
+    assert summary.startswith("2 records, 36 bytes; sent as 1 entry of ")
+
+
+def test_a_compressed_record_is_shown_as_it_was(tmp_path: Path) -> None:
+    lines, _ = preview_of([{"i": "0"}], tmp_path, compression="snappy", partition_key="i")
+
+    assert lines[0].startswith("entry 1  1 record in ")
+    assert lines[1:] == ['#1  10 bytes  partition key "0"', '{"i":"0"}']
+
+
+def test_raw_is_what_the_stream_stores(tmp_path: Path) -> None:
+    file = tmp_path / "chunk.msgpack"
+    file.write_bytes(chunk_of([{"i": "0"}, {"i": "1"}]))
+    target = tmp_path / "data.gz"
+    options = ["-p", "simple_aggregation=true", "-p", "compression=gzip", "--raw"]
+    with target.open("wb") as out:
+        subprocess.run(
+            [sys.executable, "-P", "-m", "kinesis_fast", "preview", str(file), *options],
+            stdout=out,
+            check=True,
+        )
+
+    assert gzip.decompress(target.read_bytes()) == b'{"i":"0"}\n{"i":"1"}\n'

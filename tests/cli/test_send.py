@@ -182,8 +182,8 @@ def test_what_was_changed_in_the_input_is_told(stream: LocalStream) -> None:
         '{"a":"\ufffd\ufffd"}'.encode(),
         b'{"n":18446744073709552000}',
     ]
-    assert "\n2 bytes that are not UTF-8 became U+FFFD\n" in done.stdout
-    assert "\n1 integers beyond 64 bits became doubles\n" in done.stdout
+    assert "\nbytes that are not UTF-8, now U+FFFD: 2\n" in done.stdout
+    assert "\nintegers beyond 64 bits, now doubles: 1\n" in done.stdout
 
 
 def test_what_has_arrived_of_a_chunk_is_not_sent_again() -> None:

@@ -22,7 +22,7 @@ def test_no_warning_about_what_saves(options: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("codec", "alone", "joined"),
-    [("none", None, None), ("gzip", 6, 6), ("zlib", 6, 6), ("zstd", 3, 1), ("snappy", None, None)],
+    [("none", None, None), ("gzip", 6, 3), ("zlib", 6, 3), ("zstd", 3, 1), ("snappy", None, None)],
 )
 def test_the_default_level_depends_on_what_is_compressed(
     codec: str, alone: int | None, joined: int | None

@@ -125,7 +125,7 @@ def test_after_the_last_retry_the_records_are_dead(caplog: pytest.LogCaptureFixt
     assert_stats(output, in_=1100, delivered=500, dead=600)
     eventually(lambda: output.flush(numbered([1])) is OK)
     output.close()
-    assert "chunk 'app': 600 records are given up and lost after 2 retries" in caplog.messages
+    assert "chunk 'app': records given up and lost: 600 (retries: 2)" in caplog.messages
 
 
 def test_no_retries_at_all() -> None:
@@ -226,7 +226,7 @@ def test_the_try_after_close_is_the_last(caplog: pytest.LogCaptureFixture) -> No
     output.close(PATIENCE_S)
     assert transport.sizes == [3, 3]
     assert_stats(output, in_=4, pending=3, returned=1)
-    assert caplog.messages[-1] == "closed with 3 records that were not delivered"
+    assert caplog.messages[-1] == "closed; records that were not delivered: 3"
     n_lines = len(caplog.messages)
     output.close(PATIENCE_S)
     assert len(caplog.messages) == n_lines
@@ -238,7 +238,7 @@ def test_close_ends_when_its_time_is_up(caplog: pytest.LogCaptureFixture) -> Non
     output.flush(numbered([1, 2]))
     gate.wait_for_arrivals(1)
     output.close(0.01)
-    assert caplog.messages[-1] == "closed with 2 records that were not delivered"
+    assert caplog.messages[-1] == "closed; records that were not delivered: 2"
     with pytest.raises(ClosedError):
         output.flush(numbered([3]))
     gate.open()

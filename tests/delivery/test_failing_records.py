@@ -141,6 +141,16 @@ def test_many_of_them(bad: range) -> None:
     assert_stats(output, dead=0)
 
 
+def test_many_of_them_without_any_other_chunk() -> None:
+    """The part of the request that is tried gets smaller and smaller."""
+    bad = range(0, 500, 8)
+    transport = FakeTransport(then=failing(RESET, bad))
+    timing = replace(FakeTime().timing(), random=random.Random(1).random)
+    output = KinesisOutput(output_config({"max_in_flight": "1"}), transport, timing=timing)
+    flush_until(output, 500, lambda: len(transport.kept) == 500 - len(bad), 60)
+    assert_stats(output, dead=0)
+
+
 def test_each_flush_gets_further_even_if_each_failure_is_slow() -> None:
     clock = FakeTime()
 
@@ -243,7 +253,7 @@ def test_in_the_background_only_that_record_is_given_up(
     eventually(lambda: output.stats()["pending"] == 0)
     assert_stats(output, delivered=699, dead=1)
     assert "event 170 of chunk 'app' (" in caplog.text
-    assert "chunk 'app': 1 records are given up and lost after 4 retries" in caplog.text
+    assert "chunk 'app': records given up and lost: 1 (retries: 4)" in caplog.text
     output.close()
 
 

@@ -1,7 +1,7 @@
 """After a flush no request keeps its memory, and the chunk is released, whatever happened."""
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from chunks import output_config
@@ -94,6 +94,9 @@ class CountedStream:
         request = self._stream.take(max_open)
         return CountedRequest(request, self._account) if request is not None else None
 
+    def __iter__(self) -> "Iterator[CountedRequest]":
+        return (CountedRequest(request, self._account) for request in self._stream)
+
     def take_skipped(self) -> list[tuple[str, int, int, int]]:
         return self._stream.take_skipped()
 
@@ -127,10 +130,17 @@ class Encoder:
                 raise MemoryError(f"no memory in {method}")
 
     def requests(
-        self, chunk: Chunk, /, *, max_lanes: int, settled: bytes | None, keep_skipped: bool
+        self,
+        chunk: Chunk,
+        /,
+        *,
+        max_lanes: int,
+        settled: bytes | None,
+        keep_skipped: bool,
+        alone: bool = False,
     ) -> CountedStream:
         self.call("requests")
-        stream = self._encoder.requests(chunk, max_lanes=max_lanes, settled=settled)
+        stream = self._encoder.requests(chunk, max_lanes=max_lanes, settled=settled, alone=alone)
         return CountedStream(stream, self)
 
     def count(self, chunk: Chunk, /, settled: bytes | None = None) -> int:

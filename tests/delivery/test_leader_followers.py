@@ -123,3 +123,14 @@ def test_a_thread_that_died_without_leaving_is_not_waited_for(
     thread.join()
     with lock:
         workers.wait_for_all()
+
+
+def test_a_follower_that_is_never_woken_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that was to wake it may have died."""
+    monkeypatch.setattr(leader_followers, "LOOK_S", 0.001)
+    lock = threading.Lock()
+    workers = LeaderFollowers(lock, 2)
+    with lock:
+        workers.join()
+        workers.follow(None)
+        assert workers.want_watcher()  # it does not count as one that waits

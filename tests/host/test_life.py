@@ -180,7 +180,7 @@ def test_exit_gives_up_after_5_s_and_the_process_ends_while_answers_come(
         assert [host.wait() for host in hosts] == [0, 0]
     for host in hosts:
         (line,) = host.log("error")
-        assert line.text == "closed with 2 records that were not delivered"
+        assert line.text == "closed; records that were not delivered: 2"
         assert "delivered=0 skipped=1 dead=0 pending=2" in host.log()[-1].text  # the last line
 
 

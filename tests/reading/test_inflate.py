@@ -12,6 +12,7 @@ from typing import Any
 
 import cramjam
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,9 +26,8 @@ Compress = Callable[[bytes], bytes]
 
 
 def zstd(data: bytes) -> bytes:
-    """Compress with the library that inflate() uses."""
-    library: Any = room._zstd_library()
-    return bytes(library.compress(data))
+    """Compress to one frame."""
+    return zstandard.ZstdCompressor().compress(data)
 
 
 def raw_snappy(data: bytes) -> bytes:
@@ -141,6 +141,31 @@ def test_without_a_library_for_zstd_it_says_what_to_install(
     assert inflate(gzip.compress(b"x")).data == b"x"
 
 
+def test_zstd_of_any_size_and_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = random.Random(2).randbytes(300_000) + TEXT * 20
+    for data in (b"", b"x", TEXT, many):
+        whole = zstd(data)
+        assert inflate(whole) == Inflated(data, "zstd")
+        assert inflate(whole + zstd(b"more")) == Inflated(data + b"more", "zstd")
+        assert inflate(whole[:-1]).problem == "not zstd: its end is missing"
+        assert inflate(whole + b"x" * 200).problem
+    size = zstandard.ZstdCompressor(write_content_size=False)
+    assert inflate(size.compress(TEXT)) == Inflated(TEXT, "zstd")
+    wide = zstandard.ZstdCompressionParameters(window_log=27)
+    stream = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    assert inflate(stream.compress(TEXT) + stream.flush()).problem.startswith("not zstd: ")
+
+    monkeypatch.setattr(room, "MAX_INFLATED_BYTES", MIB)
+    assert inflate(zstd(bytes(MIB))) == Inflated(bytes(MIB), "zstd")
+    bomb = zstd(bytes(200 * MIB))
+    tracemalloc.start()
+    try:
+        assert inflate(bomb).problem == "not zstd: it holds more than 1 MiB"
+        assert tracemalloc.get_traced_memory()[1] < 40 * MIB
+    finally:
+        tracemalloc.stop()
+
+
 @given(st.binary(max_size=3000), st.integers(1, 30))
 def test_snappy_of_repeated_text(piece: bytes, times: int) -> None:
     assert inflate_snappy(raw_snappy(piece * times), MIB) == piece * times
@@ -148,7 +173,7 @@ def test_snappy_of_repeated_text(piece: bytes, times: int) -> None:
 
 def test_snappy_of_long_texts() -> None:
     random_bytes = random.Random(1).randbytes
-    for data in (TEXT * 50, random_bytes(200_000), random_bytes(70_000) + TEXT, b"ab" * 500_000):
+    for data in (TEXT * 50, random_bytes(200_000), random_bytes(70_000) + TEXT, b"abc" * 500_000):
         assert inflate_snappy(raw_snappy(data), len(data)) == data
 
 

@@ -91,7 +91,7 @@ def test_chunks_with_other_options_stay_and_are_logged_once(
     spool = open_spool(root, append_newline="true")
     assert (name_of(spool), tags(spool)) == ("logs.1", [])
     (line,) = caplog.messages
-    assert line.startswith("this output does not send 1 spooled chunks (")
+    assert line.startswith("spooled chunks that this output does not send: 1 (")
     assert "they were spooled with different options (append_newline, log_key); they stay" in line
     assert line.endswith(f"`kinesis-fast spool ls --spool {root}`")
     spool.put(b"x", "now")

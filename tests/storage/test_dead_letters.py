@@ -223,7 +223,7 @@ def test_an_error_at_any_step_is_counted_and_logged_once(
     if ADD[failing] != "close":
         assert (root / FILE).read_bytes() == before
     (line,) = caplog.messages
-    assert line.startswith("1 dead letters could not be written and are lost: cannot ")
+    assert line.startswith("dead letters that could not be written and are lost: 1; cannot ")
     assert line.endswith("(ENOSPC); free space on that file system")
     assert dead_letters.add("reason", "again", b"event")
     assert rows(root / FILE)[-1]["tag"] == "again"
@@ -241,7 +241,8 @@ def test_lost_dead_letters_are_logged_once_a_minute(
         assert not dead_letters.add("reason", "tag", b"event")
     now += 60
     assert not dead_letters.add("reason", "tag", b"event")
-    assert [message.split()[0] for message in caplog.messages] == ["1", "5"]
+    numbers = [message.partition("lost: ")[2].partition(";")[0] for message in caplog.messages]
+    assert numbers == ["1", "5"]
     assert dead_letters.n_lost == 6
 
 
@@ -361,7 +362,9 @@ def test_an_error_in_the_middle_of_many(
     assert dead_letters.n_lost == 100 - n_written
     assert [row["tag"] for row in rows(root / FILE)] == [str(index) for index in range(n_written)]
     (line,) = caplog.messages
-    assert line.startswith(f"{100 - n_written} dead letters could not be written and are lost: ")
+    assert line.startswith(
+        f"dead letters that could not be written and are lost: {100 - n_written}; "
+    )
 
 
 def test_waits_for_the_lock_are_bounded_by_the_clock(
@@ -386,11 +389,12 @@ def test_waits_for_the_lock_are_bounded_by_the_clock(
     assert waits == [LOCK_S]
     assert dead_letters.n_lost == 500
     (line,) = caplog.messages
-    assert line.startswith("10 dead letters could not be written and are lost: ")
+    assert line.startswith("dead letters that could not be written and are lost: 10; ")
     now += LOCK_PERIOD_S
     assert dead_letters.add_all(many(10)) == 0
     assert waits == [LOCK_S] * 2
-    assert caplog.messages[1].startswith("500 dead letters could not be written and are lost: ")
+    line = caplog.messages[1]
+    assert line.startswith("dead letters that could not be written and are lost: 500; ")
     assert dead_letters.add_all(many(10)) == 0
     now += LOCK_PERIOD_S / 2
     other.close()

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from kinesis_fast.reading.shards import Timing
 
+END_S = 10_000.0  # no test lasts that long
 EPOCH = datetime(2026, 11, 27, tzinfo=UTC)
 
 
@@ -45,6 +46,7 @@ class FakeTime:
     def wait(self, seconds: float) -> None:
         """Move the clock."""
         assert seconds > 0
+        assert self.now < END_S, "it waits for ever"
         self.waits.append(seconds)
         until = self.now + seconds
         while self._events and self._events[0][0] <= until:

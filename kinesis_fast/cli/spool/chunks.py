@@ -17,13 +17,14 @@ from kinesis_fast.config import OutputConfig
 from kinesis_fast.encoder import RecordEncoder
 from kinesis_fast.errors import StorageError
 from kinesis_fast.logs import LOGGER
-from kinesis_fast.storage.directory import Directory
+from kinesis_fast.storage.directory import Directory, shown
 from kinesis_fast.storage.spool.claim import ROOT_LOCK_S
 from kinesis_fast.storage.spool.identity import Identity, differences
 from kinesis_fast.storage.spool.scan import (
     PROGRESS,
     Found,
     each_directory,
+    each_size,
     look_through,
     progress_of,
     read_payload,
@@ -53,7 +54,7 @@ class ChunkSource:
     def items(self) -> Iterator[Item]:
         """Yield all chunks, oldest first."""
         places: list[tuple[Directory, Found]] = []
-        with closing(opened(self._path)) as root:
+        with closing(self._open_root()) as root:
             directories = [directory for _, directory in each_directory(root, LOGGER)]
             try:
                 for directory in directories:
@@ -69,7 +70,7 @@ class ChunkSource:
 
         Directories of running outputs are left out and named on stderr.
         """
-        with closing(opened(self._path)) as root:
+        with closing(self._open_root()) as root:
             for _, directory in each_directory(root, LOGGER):
                 with closing(directory):
                     with root.locked(ROOT_LOCK_S):
@@ -82,6 +83,17 @@ class ChunkSource:
                             f"{directory.path} is in use by a running output, which delivers its "
                             "chunks; stop that output first to change them here"
                         )
+
+    def _open_root(self) -> Directory:
+        """Open the spool; StorageError for the directory of an output in it."""
+        root = opened(self._path)
+        if next(each_size(root), None) is None:
+            return root
+        root.close()
+        raise StorageError(
+            f"{shown(root.path)} belongs to one output and is not a spool; give the directory "
+            "that it is in, which is the option spool_dir"
+        )
 
     def _sift_directory(self, directory: Directory, visit: Visit) -> None:
         for found in look_through(directory):

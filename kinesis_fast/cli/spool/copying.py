@@ -114,7 +114,7 @@ def lines_of(item: Item, *, unsettled: bool) -> bytes | None:
     except ConfigError as error:  # spooled by a later version
         complain(f"{item.path}: {error}")
         return None
-    return b"".join(record.data for record in RecordEncoder(config).records(events))
+    return b"".join(record.data for record in RecordEncoder(config.as_consumed()).records(events))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ restart, nor a new order of the outputs, nor a change of options leaves a chunk 
 has nothing to do with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -64,7 +64,13 @@ class _Candidate:
             self.reasons.add(shown(found.problem))
 
 
-def claim(root: Directory, identity: Identity, log: Log, lock_s: float | None = None) -> Directory:
+def claim(
+    root: Directory,
+    identity: Identity,
+    log: Log,
+    lock_s: float | None = None,
+    keep_on: Callable[[], bool] = lambda: True,
+) -> Directory:
     """Return the directory for an output, locked, with all chunks of the same options in it.
 
     Args:
@@ -72,9 +78,10 @@ def claim(root: Directory, identity: Identity, log: Log, lock_s: float | None = 
         identity: the options of the output, see `identity`.
         log: where a line about chunks with other options goes.
         lock_s: seconds to wait while others look through the spool, ROOT_LOCK_S by default.
+        keep_on: called while it waits; the wait ends when it returns False.
     """
     stream = stream_name(identity["stream"])
-    with root.locked(ROOT_LOCK_S if lock_s is None else lock_s), ExitStack() as stack:
+    with root.locked(ROOT_LOCK_S if lock_s is None else lock_s, keep_on), ExitStack() as stack:
         candidates = list(_candidates(root, identity, log, stack))
         own = next((c for c in candidates if c.stream == stream and not c.n_others), None)
         directory = own.directory if own else _new_directory(root, stream)
@@ -153,7 +160,7 @@ def _log_others(candidates: list[_Candidate], log: Log) -> None:
     reasons = [f"they were spooled with different options ({', '.join(names)})"] if names else []
     reasons += sorted({reason for candidate in candidates for reason in candidate.reasons})
     log.warning(
-        "this output does not send %d spooled chunks (%d bytes): %s; they stay in the spool: "
+        "spooled chunks that this output does not send: %d (%d bytes); %s; they stay in the spool: "
         "`kinesis-fast spool ls --spool %s`",
         n_others,
         sum(candidate.n_other_bytes for candidate in candidates),

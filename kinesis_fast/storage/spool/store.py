@@ -31,6 +31,7 @@ from kinesis_fast.storage.spool.scan import (
 Chunk = bytes | bytearray | memoryview
 
 LOCK_S: Final = 2.0  # how long a put waits while others look through the spool, seconds
+CLOSE_S: Final = 2.0  # how long close() waits for calls in progress, seconds
 N_CHUNK_LOCKS: Final = 64
 
 
@@ -56,6 +57,7 @@ class Spool:
         self._claim_lock = threading.Lock()
         self._n_calls = 0  # calls in progress, which need the directories open
         self._is_closing = False
+        self._is_left_open = False  # until the last call ends
         self._n_bytes = 0
         self._found: list[SpooledChunk] = []
         self._directory = self._claim(None)
@@ -129,12 +131,25 @@ class Spool:
         return found
 
     def close(self) -> None:
-        """Release the directory for the next output; its files stay. A second call does nothing."""
+        """Release the directory for the next output; its files stay. A second call does nothing.
+
+        A call that hangs, on a disk that does not respond for instance, releases it when it ends.
+        """
         if not self._directory.is_open:  # in a forked child self._lock may be held for ever
             return
         with self._lock:
             self._is_closing = True
-            self._lock.wait_for(lambda: not self._n_calls)
+            if self._lock.wait_for(lambda: not self._n_calls, CLOSE_S):
+                self._release()
+                return
+            self._is_left_open, n_calls = True, self._n_calls
+        self._log.warning(
+            "the spool %s stays locked until the disk responds; calls that wait for it: %d",
+            *(shown(self.path), n_calls),
+        )
+
+    def _release(self) -> None:
+        """Close the directories, which no call needs; the lock is held."""
         for directory in (*self._replaced, self._directory):
             directory.close()
 
@@ -142,7 +157,7 @@ class Spool:
         """Claim a directory, and note what is in it."""
         root = Directory.open(self._root_path, create=True)
         try:
-            directory = claim(root, self._identity, self._log, lock_s)
+            directory = claim(root, self._identity, self._log, lock_s, lambda: not self._is_closing)
         finally:
             root.close()
         try:
@@ -193,6 +208,8 @@ class Spool:
         finally:
             with self._lock:
                 self._n_calls -= 1
+                if self._is_left_open and not self._n_calls:
+                    self._release()
                 self._lock.notify_all()
 
     def _reserve(self, n_bytes: int) -> None:

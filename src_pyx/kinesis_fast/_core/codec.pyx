@@ -138,7 +138,8 @@ cdef Status codec_fit(Codec* codec, Text data, bint newline, size_t limit, Buffe
     cdef Buffer text
     cdef Status status = STATUS_OK
     is_cut[0] = False
-    if data.n // MAX_RATIO <= limit:
+    out.n = 0
+    if data.n - newline <= limit * MAX_RATIO:
         status = codec_compress(codec, data, out)
         if status != STATUS_OK or out.n <= limit:
             return status
@@ -153,7 +154,7 @@ cdef Status codec_fit(Codec* codec, Text data, bint newline, size_t limit, Buffe
 
 cdef Status find_cut(Codec* codec, Text data, bint newline, size_t limit, Buffer* text,
                      Buffer* out) noexcept nogil:
-    """Look for the longest cut that fits; `out` has the size of the whole data, or is larger.
+    """Look for the longest cut that fits; out.n is the size of the whole data, 0 if not tried.
 
     `low` and `high` are cuts that fit and do not fit; n is a number of bytes of the data, and size
     that of the compressed text.
@@ -161,7 +162,7 @@ cdef Status find_cut(Codec* codec, Text data, bint newline, size_t limit, Buffer
     cdef size_t low_n = 0, low_size = 0, high_n = data.n, high_size = out.n, n
     cdef int tries = 0
     cdef Status status
-    if data.n // MAX_RATIO > limit:
+    if out.n == 0:
         high_n = n = limit * MAX_RATIO
     else:
         n = next_cut(low_n, low_size, high_n, high_size, limit, tries)

@@ -1,7 +1,7 @@
 """Compresses the records of one stream, or its joined records.
 
-gzip, zlib and snappy compress one record after the other, without the GIL. zstd is a Python package:
-records are collected, and one call compresses them all.
+gzip, zlib and snappy compress one record after the other, without the GIL. zstd is a Python
+package: records are collected, and one call compresses them all.
 """
 
 cimport cython
@@ -238,7 +238,7 @@ cdef class RecordCompressor:
         try:
             text.data = <const uint8_t*> view.buf
             text.n = <size_t> view.len
-            if text.n > limit or staged.raw_n // MAX_RATIO > limit:
+            if text.n > limit or staged.raw_n - self.newline > limit * MAX_RATIO:
                 span = <const uint64_t*> self.spans.data + 2 * (staged - <Staged*> self.staged.data)
                 if codec_fit(self.codec, text_in(&self.raw, span[0], span[0] + span[1]),
                              self.newline, limit, &self.out, &is_cut) != STATUS_OK:

@@ -241,8 +241,8 @@ cdef class Request:
         """Set the bits of the events of each entry, but for the entries `kept`.
 
         Bit i % 8 of byte i // 8 is event i; `bits` grows where it is too short. Returns how many
-        bits were 0 before, and the bytes of the entries that had one, data plus partition keys. Raises
-        IndexError or ValueError for wrong indexes.
+        bits were 0 before, and the bytes of the entries that had one, data plus partition keys.
+        Raises IndexError or ValueError for wrong indexes.
         """
         cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
         cdef uint8_t is_kept[MAX_RECORDS_PER_REQUEST]

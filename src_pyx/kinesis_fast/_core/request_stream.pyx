@@ -319,7 +319,7 @@ cdef class RequestStream:
                 return status
 
     cdef Status next_record(self) noexcept nogil:
-        """Let the reader have the next record, compressed if single records are; count its bytes."""
+        """Let the reader have the next record, compressed if it goes alone; count its bytes."""
         cdef Status status
         if self.plan.codec == CODEC_NONE or self.plan.joins:
             status = self.reader.next_record()
