@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -95,7 +95,7 @@ def _reads(shard_id: str, data: bytes) -> Iterator[Read]:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_record_survives_splits_and_merges(emulator: Emulator, way: str) -> None:
     stream = emulator.new_stream(2)
-    changes = [
+    changes: list[Callable[[], None]] = [
         lambda: stream.split(0),
         lambda: stream.split(2),
         lambda: stream.merge(1),
@@ -136,6 +136,11 @@ def test_records_that_arrive_while_shards_change_survive(emulator: Emulator, way
     sent: list[dict[str, Any]] = []
     is_over = threading.Event()
     rounds = threading.Semaphore(0)
+    changes: list[Callable[[], None]] = [
+        lambda: stream.split(0),
+        lambda: stream.merge(1),
+        lambda: stream.split(1),
+    ]
 
     def write() -> None:
         with output_to(stream, way) as output:
@@ -150,7 +155,7 @@ def test_records_that_arrive_while_shards_change_survive(emulator: Emulator, way
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for change in (lambda: stream.split(0), lambda: stream.merge(1), lambda: stream.split(1)):
+        for change in changes:
             assert rounds.acquire(timeout=30)
             change()
         assert rounds.acquire(timeout=30)

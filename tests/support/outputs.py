@@ -18,7 +18,7 @@ SHARES = ("delivered", "skipped", "dead", "pending", "returned")
 
 
 def new_output(
-    transport: FakeTransport, clock: FakeTime | None = None, **options: str
+    transport: FakeTransport, clock: FakeTime | None = None, /, **options: str
 ) -> KinesisOutput:
     """Return an output for the stream of the test configuration.
 

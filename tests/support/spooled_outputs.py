@@ -12,7 +12,7 @@ from kinesis_fast.delivery.spooled import Spooled
 
 
 def spooling(
-    transport: FakeTransport, root: Path, clock: FakeTime | None = None, **options: str
+    transport: FakeTransport, root: Path, clock: FakeTime | None = None, /, **options: str
 ) -> KinesisOutput:
     """Return an output that sends one request of one chunk at a time from a spool below root."""
     defaults = {
