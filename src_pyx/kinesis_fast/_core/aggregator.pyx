@@ -1,9 +1,9 @@
 """Distributes records over aggregates, and hands over those that are ready for a request.
 
 A record belongs to a slot: the bucket of its partition key, or the slot for random keys. A bucket
-is a range of the hash keys of the stream. Its records, aggregated or alone, go out with the
-middle of that range as their ExplicitHashKey. So all producers send a key to the same shard, and every reader
-finds the records of an aggregate in the shard that they hash to.
+is a range of the hash keys of the stream. Its records, aggregated or alone, go out with the middle
+of that range as their ExplicitHashKey. So all producers send a key to the same shard, and every
+reader finds the records of an aggregate in the shard that they hash to.
 
 An aggregate of a slot is open until the next record does not fit. It then ends, and waits until
 N_ENDED of them can be sealed together: the MD5s of several aggregates take little longer than one.
