@@ -95,7 +95,7 @@ def _reads(shard_id: str, data: bytes) -> Iterator[Read]:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_record_survives_splits_and_merges(emulator: Emulator, way: str) -> None:
     stream = emulator.new_stream(2)
-    changes: list[Callable[[], object]] = [
+    changes: list[Callable[[], None]] = [
         lambda: stream.split(0),
         lambda: stream.split(2),
         lambda: stream.merge(1),
@@ -136,6 +136,11 @@ def test_records_that_arrive_while_shards_change_survive(emulator: Emulator, way
     sent: list[dict[str, Any]] = []
     is_over = threading.Event()
     rounds = threading.Semaphore(0)
+    changes: list[Callable[[], None]] = [
+        lambda: stream.split(0),
+        lambda: stream.merge(1),
+        lambda: stream.split(1),
+    ]
 
     def write() -> None:
         with output_to(stream, way) as output:
@@ -150,11 +155,6 @@ def test_records_that_arrive_while_shards_change_survive(emulator: Emulator, way
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        changes: list[Callable[[], object]] = [
-            lambda: stream.split(0),
-            lambda: stream.merge(1),
-            lambda: stream.split(1),
-        ]
         for change in changes:
             assert rounds.acquire(timeout=30)
             change()

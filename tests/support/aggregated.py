@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import kcl
+import pytest
 from chunks import chunk_of
 from fake_transport import Reply, Step, entries_answer, refuse_if
 
@@ -59,6 +61,18 @@ def by_entry(*bad: int, code: str = REFUSED) -> Step:
     def step(entries: list[bytes]) -> Reply:
         codes = [None if set(bad).isdisjoint(numbers_in(data)) else code for data in entries]
         return Reply(entries_answer(codes), [i for i, failed in enumerate(codes) if failed is None])
+
+    return step
+
+
+def at_most(n_requests: int, then: Step) -> Step:
+    """Return a step that ends the test when more requests come."""
+    numbers = itertools.count(1)
+
+    def step(entries: list[bytes]) -> Reply:
+        if next(numbers) > n_requests:
+            pytest.fail(f"more than {n_requests} requests")
+        return then(entries)
 
     return step
 
