@@ -20,6 +20,7 @@ LEVELS_OF_ALL_CODECS: Final = (
     min(low for low, _, _, _ in _LEVELS.values()),
     max(high for _, high, _, _ in _LEVELS.values()),
 )
+_SPAN_BYTES: Final = 16  # two 64-bit integers
 
 
 def levels_of(codec: str) -> range:
@@ -83,6 +84,9 @@ class Zstd:
         Raises:
             MemoryError: zstd fails, for which there is no other reason.
         """
+        n_texts = len(texts) if spans is None else spans.nbytes // _SPAN_BYTES
+        if not (any(map(len, texts)) if spans is None else len(texts)):
+            return [self.compress(memoryview(b""))] * n_texts  # the library refuses no bytes at all
         try:
             parts = texts if spans is None else self._library.BufferWithSegments(texts, spans)
             frames: Sequence[Any] = self._compressor.multi_compress_to_buffer(parts)

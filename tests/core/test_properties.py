@@ -22,18 +22,50 @@ OPTIONS: dict[str, list[str]] = {
     "time_key_format": ["%Y-%m-%dT%H:%M:%S", "%s.%L|%f|%3N|%6N|%9N|%N|%%L", "%a %e %b %H:%M %z %Z"],
     "time_zone": ["utc"],
 }
+# Options for what entries hold. Small aggregates end early, small records are cut often.
+AGGREGATIONS: list[dict[str, str]] = [{}, {"aggregation": "true"}, {"simple_aggregation": "true"}]
+CODECS = ["none", "gzip", "zlib", "zstd", "snappy"]
+LEVELS = {"gzip": ["0", "1", "9"], "zlib": ["0", "6"], "zstd": ["1", "5"]}
+SIZES: list[dict[str, str]] = [
+    {},
+    {"aggregation_max_size": "1024"},
+    {"aggregation_max_size": "1024", "max_record_size": "1024"},
+    {"aggregation_max_size": "1500", "max_record_size": "2000"},
+    {"max_record_size": "10485760", "aggregation_max_size": "10485760"},
+]
+BUCKETS = ["1", "2", "64", "1024"]
 
 
 @st.composite
 def options(draw: st.DrawFn) -> dict[str, str]:
     """Draw a subset of the options, each with one of its values."""
     names = draw(st.sets(st.sampled_from(sorted(OPTIONS)), max_size=4))
-    return {name: draw(st.sampled_from(OPTIONS[name])) for name in sorted(names)}
+    chosen = {name: draw(st.sampled_from(OPTIONS[name])) for name in sorted(names)}
+    return {**chosen, **draw(packing())}
+
+
+@st.composite
+def packing(draw: st.DrawFn) -> dict[str, str]:
+    """Draw aggregation and compression."""
+    return random_packing(Random(draw(st.integers(0, 999))))
 
 
 def random_options(rng: Random) -> dict[str, str]:
     names = rng.sample(sorted(OPTIONS), rng.randrange(5))
-    return {name: rng.choice(OPTIONS[name]) for name in names}
+    return {name: rng.choice(OPTIONS[name]) for name in names} | random_packing(rng)
+
+
+def random_packing(rng: Random) -> dict[str, str]:
+    """Return options of aggregation and compression; about a third of the time none at all."""
+    if rng.random() < 0.25:
+        return {}
+    codec = rng.choice(CODECS)
+    chosen = {**rng.choice(AGGREGATIONS), **rng.choice(SIZES), "compression": codec}
+    if codec in LEVELS and rng.random() < 0.5:
+        chosen["compression_level"] = rng.choice(LEVELS[codec])
+    if rng.random() < 0.7:
+        chosen["aggregation_buckets"] = rng.choice(BUCKETS)
+    return chosen
 
 
 def random_chunk(rng: Random, n_events: int) -> bytes:

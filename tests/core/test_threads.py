@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+import pytest
 from chunks import event, load_chunk, output_config
 from encoded import requests_of
 
@@ -51,6 +52,32 @@ def test_many_threads_share_one_encoder() -> None:
             assert sum(r.n_records for r in shared.requests(chunks[at])) == counts[at]
 
     run_in_threads(6, work)
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "zstd", "snappy"])
+@pytest.mark.parametrize("aggregation", ["aggregation", "simple_aggregation"])
+def test_threads_share_an_encoder_that_aggregates_and_compresses(
+    aggregation: str, codec: str
+) -> None:
+    """Its aggregators and compressors are kept and change hands, also of streams closed early."""
+    options = {aggregation: "true", "compression": codec, "partition_key": "pk"}
+    core = RecordEncoder(output_config(options))._core
+    chunks = [b"".join(event({"pk": f"{i % 90}", "n": i}) for i in range(n)) for n in (300, 1500)]
+
+    def bodies(chunk: bytes) -> list[bytes]:
+        return [bytes(request.body) for request in core.requests(chunk, now_ns=0, seed=3)]
+
+    expected = [bodies(chunk) for chunk in chunks]
+
+    def work(number: int) -> None:
+        for i in range(6):
+            at = (number + i) % 2
+            stream = core.requests(chunks[at], now_ns=0, seed=3)
+            if i % 3 == 0:
+                assert stream.count_rest() == (300, 1500)[at]
+            assert bodies(chunks[at]) == expected[at]
+
+    run_in_threads(3, work)
 
 
 def test_requests_are_released_in_other_threads() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 import pytest
 import zstandard
 from chunks import chunk_of, load_chunk, output_config
-from encoded import drain, requests_of
+from encoded import assert_as_oracle, drain, requests_of
 
 from kinesis_fast import ConfigError, RecordEncoder
 from kinesis_fast.compression import Zstd
@@ -85,6 +86,39 @@ def test_an_error_of_zstd_loses_nothing(
     assert bodies == expected
     assert n_errors >= 2
     assert stream.take_tally().records == 2000
+
+
+@pytest.mark.parametrize("options", [{}, {"aggregation": "true"}])
+def test_records_without_a_byte(options: dict[str, str]) -> None:
+    """The library refuses texts that are all empty, and an empty log line is a record."""
+    config = output_config(options, log_key="log", compression="zstd")
+    for texts in ([""], [""] * 3, ["", "a"], [""] * 501):
+        chunk = chunk_of({"log": text} for text in texts)
+        events = assert_as_oracle(chunk, config)
+        assert [event.data for event in events] == [text.encode() for text in texts]
+
+
+def test_a_second_try_counts_no_record_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """zstd fails at the second record that has to be cut; then all are packed again."""
+    calls = 0
+
+    class Failing(Zstd):
+        def compress(self, data: memoryview) -> bytes:
+            nonlocal calls
+            calls += 1
+            if calls == 5:
+                raise MemoryError("zstd has no room")
+            return super().compress(data)
+
+    monkeypatch.setattr("kinesis_fast.compression.Zstd", Failing)
+    rng = Random(1)
+    chunk = chunk_of({"log": rng.randbytes(3000)} for _ in range(4))
+    config = output_config(log_key="log", compression="zstd", max_record_size="1024")
+    stream = requests_of(chunk, config)
+    with pytest.raises(MemoryError, match="zstd has no room"):
+        next(stream)
+    assert next(stream).n_records == 4
+    assert stream.take_tally().truncated == 4
 
 
 # --- libraries ------------------------------------------------------------------------------------

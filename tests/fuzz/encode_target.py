@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
+import packed_checks
 import wire
 from chunks import chunk_names, event, load_chunk, output_config
 from encode_checks import check_counts, check_entries, check_skipped, check_tally
@@ -18,6 +20,7 @@ from encoded import NOW_S, Entry
 from exact_memory import exact
 from invariants import Limits, check_batches, check_request, check_retained, check_subset
 from oracle import outcomes
+from oracle_entries import check_sent, is_packed, uncut_outcomes
 from oracle_reader import read_events
 
 from kinesis_fast import OutputConfig, RecordEncoder
@@ -35,11 +38,28 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "time_zone": ("", "utc"),
     "max_record_size": ("", "1024", "1500"),
 }
+AGGREGATIONS: Final[tuple[dict[str, str], ...]] = (
+    {},
+    {"aggregation": "true"},
+    {"aggregation": "true", "aggregation_max_size": "1024", "aggregation_buckets": "1"},
+    {"aggregation": "true", "aggregation_buckets": "1024"},
+    {"simple_aggregation": "true"},
+    {"simple_aggregation": "true", "aggregation_max_size": "1024", "aggregation_buckets": "4"},
+)
+COMPRESSIONS: Final[tuple[dict[str, str], ...]] = (
+    {},
+    {"compression": "gzip"},
+    {"compression": "gzip", "compression_level": "0"},
+    {"compression": "zlib", "compression_level": "1"},
+    {"compression": "zstd"},
+    {"compression": "snappy"},
+)
 MAX_REQUEST_BYTES: Final = (5 << 20, 1500, 4000)  # raised to the size of a record if smaller
 MAX_LANES: Final = (1, 2, 32)
 SETTLED: Final = (None, b"\x55", b"\xff\x00\x0f", b"\xfe" * 70)
 LEVELS: Final = tuple(kernels.levels())
-CHOICES: Final = (*OPTIONS.values(), MAX_REQUEST_BYTES, MAX_LANES, SETTLED, LEVELS)
+PACKINGS: Final = (AGGREGATIONS, COMPRESSIONS)
+CHOICES: Final = (*OPTIONS.values(), *PACKINGS, MAX_REQUEST_BYTES, MAX_LANES, SETTLED, LEVELS)
 N_PICKS: Final = tuple(map(len, CHOICES))
 N_HEAD: Final = len(N_PICKS)
 MAX_RESUMED_EVENTS: Final = 100  # longer chunks are not also encoded in two parts, for speed
@@ -91,7 +111,7 @@ def seeds() -> Iterator[bytes]:
         yield bytes(number % (i + 2) for i in range(N_HEAD)) + chunk
     every_lane = dict.fromkeys(OPTIONS, 0) | {"partition_key": 2}
     keyed = b"".join(b"\x92\x01\x81\xa1n" + bytes([i % 120]) for i in range(1010))
-    yield bytes([*every_lane.values(), 0, 2, 0, 0]) + keyed
+    yield bytes([*every_lane.values(), 0, 0, 0, 2, 0, 0]) + keyed
 
 
 def seed_chunks() -> Iterator[bytes]:
@@ -111,9 +131,10 @@ def seed_chunks() -> Iterator[bytes]:
 @cache
 def setup_of(picks: tuple[int, ...]) -> Setup:
     """Return the setup for the selections, one for each of CHOICES except the level."""
-    *of_options, of_size, of_lanes, of_settled = picks
+    *of_options, of_aggregation, of_codec, of_size, of_lanes, of_settled = picks
     values = [choice[i] for choice, i in zip(OPTIONS.values(), of_options, strict=True)]
-    config = output_config(dict(zip(OPTIONS, values, strict=True)))
+    options = dict(zip(OPTIONS, values, strict=True))
+    config = output_config(options | AGGREGATIONS[of_aggregation] | COMPRESSIONS[of_codec])
     limits = Limits(config.max_record_size, max(MAX_REQUEST_BYTES[of_size], config.max_record_size))
     with patch("kinesis_fast.encoder.MAX_REQUEST_BYTES", limits.request):
         encoder = RecordEncoder(config)
@@ -122,6 +143,9 @@ def setup_of(picks: tuple[int, ...]) -> Setup:
 
 def check(setup: Setup, chunk: bytes, view: memoryview) -> None:
     """Check everything about one chunk; `view` holds the same bytes in other memory."""
+    if is_packed(setup.config):
+        check_packed(setup, chunk, view)
+        return
     events = outcomes(chunk, setup.config, NOW_S)
     wanted = [event for event in events if not setup.is_settled(event.event)]
     n_settled = sum(
@@ -137,6 +161,39 @@ def check(setup: Setup, chunk: bytes, view: memoryview) -> None:
     check_counts(setup.encoder.count(view), setup.requests(view), tally)
     if len(events) <= MAX_RESUMED_EVENTS:
         check_resumed(setup, view, len(events), entries)
+
+
+def check_packed(setup: Setup, chunk: bytes, view: memoryview) -> None:
+    """Check the same of an output that aggregates or compresses."""
+    events = uncut_outcomes(chunk, setup.config, NOW_S)
+    wanted = [event for event in events if not setup.is_settled(event.event)]
+    n_settled = sum(
+        setup.is_settled(event.event) and event.counter != "group_markers" for event in events
+    )
+    stream = setup.requests(view)
+    sent = packed_checks.drained(stream, setup.limits)
+    tally = stream.take_tally()
+    n_cut = check_sent(sent, [event for event in wanted if event.is_record], setup.config)
+    check_tally(tally._replace(truncated=tally.truncated - n_cut), wanted, events, n_settled)
+    check_skipped(stream.take_skipped(), chunk, wanted)
+    assert stream.is_exhausted
+    check_counts(setup.encoder.count(view), setup.requests(view), tally)
+    if len(events) <= MAX_RESUMED_EVENTS:
+        check_packed_resumed(setup, view, {event for entry in sent for event in entry.events})
+
+
+def check_packed_resumed(setup: Setup, view: memoryview, sent: set[int]) -> None:
+    """Assert that a second stream sends exactly the records that the first left."""
+    stream = setup.requests(view)
+    bits = bytearray()
+    for request in islice(stream, 1):
+        request.mark_events(bits)
+    taken = {i for i in range(8 * len(bits)) if bits[i >> 3] >> (i & 7) & 1}
+    assert taken <= sent
+    stream.mark_skipped(bits)
+    stream.close()
+    rest = packed_checks.drained(setup.requests(view, bytes(bits)), setup.limits)
+    assert sorted(event for entry in rest for event in entry.events) == sorted(sent - taken)
 
 
 def drained(stream: RequestStream, limits: Limits) -> list[Entry]:

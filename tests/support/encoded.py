@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from chunks import output_config
 from oracle import Outcome, batches, outcomes, tally
+from oracle_entries import check_sent, expected_tally, is_packed, sent_of, uncut_outcomes
 
 from kinesis_fast import OutputConfig, RecordEncoder
 from kinesis_fast._core.request import Request
@@ -70,6 +71,8 @@ def entries_of(request: Request) -> list[Entry]:
 
 def assert_as_oracle(chunk: bytes, config: OutputConfig) -> list[Outcome]:
     """Assert that encoder and oracle return the same results for a chunk."""
+    if is_packed(config):
+        return assert_packed_as_oracle(chunk, config)
     events = outcomes(chunk, config, NOW_S)
     drained = drain(chunk, config)
     expected = [
@@ -87,4 +90,21 @@ def assert_as_oracle(chunk: bytes, config: OutputConfig) -> list[Outcome]:
     assert drained.tally == tally(events)
     malformed = [event.offset for event in events if event.counter == "skipped_malformed"]
     assert drained.malformed_at == (malformed[0] if malformed else -1)
+    return events
+
+
+def assert_packed_as_oracle(chunk: bytes, config: OutputConfig) -> list[Outcome]:
+    """Assert the same for an output that aggregates or compresses."""
+    events = uncut_outcomes(chunk, config, NOW_S)
+    stream = requests_of(chunk, config)
+    sent = [entry for request in stream for entry in sent_of(request)]
+    n_cut = check_sent(sent, [event for event in events if event.is_record], config)
+    found = stream.take_tally()._asdict()
+    malformed = [event.offset for event in events if event.counter == "skipped_malformed"]
+    assert found.pop("malformed_at") == (malformed[0] if malformed else -1)
+    assert +Counter(found) == expected_tally(events, n_cut)
+    packing = stream.take_packing()
+    assert packing.entries == len(sent)
+    assert packing.aggregates == sum(len(entry.events) > 1 for entry in sent)
+    assert packing.entry_bytes == sum(entry.n_bytes for entry in sent)
     return events

@@ -52,5 +52,5 @@ cdef class RecordCompressor:
     cdef void call_zstd(self, RecordReader reader, Aggregator* aggregator) except *
     cdef void compress_stage(self, RecordReader reader) except *
     cdef void compress_aggregates(self, Aggregator* aggregator) except *
-    cdef void pack(self, object compressed, Staged* staged, RecordReader reader) except *
+    cdef int pack(self, object compressed, Staged* staged) except -1
     cdef object error(self)

@@ -149,7 +149,7 @@ cdef class RecordCompressor:
     cdef Status add_to_stage(self, RecordReader reader) noexcept nogil:
         cdef Staged* staged
         cdef uint64_t* span
-        if (buffer_reserve(&self.raw, reader.data.n) != STATUS_OK
+        if (buffer_reserve(&self.raw, reader.data.n + 1) != STATUS_OK   # 1: never NULL
                 or buffer_reserve(&self.keys, reader.key.n) != STATUS_OK
                 or buffer_reserve(&self.spans, 2 * sizeof(uint64_t)) != STATUS_OK
                 or buffer_reserve(&self.staged, sizeof(Staged)) != STATUS_OK):
@@ -218,17 +218,19 @@ cdef class RecordCompressor:
 
     cdef void compress_stage(self, RecordReader reader) except *:
         cdef Staged* staged = <Staged*> self.staged.data
+        cdef uint64_t n_cut = 0
         cdef uint32_t i
         compressed = self.zstd.library.compress_all(
             view_of(text_in(&self.raw, 0, self.raw.n)),
             view_of(text_in(&self.spans, 0, self.spans.n)))
         self.packed.n = 0
         for i in range(self.n_staged):
-            self.pack(compressed[i], &staged[i], reader)
+            n_cut += self.pack(compressed[i], &staged[i])
+        reader.counts.truncated += n_cut    # at the end: after an error all are packed again
         self.is_packed = True
 
-    cdef void pack(self, object compressed, Staged* staged, RecordReader reader) except *:
-        """Keep the compressed data of a record; the longest cut that fits if it is too large."""
+    cdef int pack(self, object compressed, Staged* staged) except -1:
+        """Keep the compressed data of a record; returns whether it had to be cut to fit."""
         cdef size_t limit = self.max_record_bytes - staged.key_n
         cdef const uint64_t* span
         cdef bint is_cut = False
@@ -249,10 +251,10 @@ cdef class RecordCompressor:
             memcpy(self.packed.data + self.packed.n, text.data, text.n)
         finally:
             PyBuffer_Release(&view)
-        reader.counts.truncated += is_cut
         staged.start = self.packed.n
         self.packed.n += text.n
         staged.end = self.packed.n
+        return is_cut
 
     cdef void compress_aggregates(self, Aggregator* aggregator) except *:
         cdef Aggregate* aggregate
