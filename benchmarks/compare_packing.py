@@ -1,8 +1,8 @@
 """What aggregation and compression cost in CPU time, and what they save.
 
-Before a way is timed, what a consumer would see is compared with the records of the plain way. Whole
-flushes go over TLS, where it is possible, each way into a sink of its own, whose totals have to be
-what was flushed. CPU is that of this process.
+Before a way is timed, what a consumer would see is compared with the records of the plain way.
+Whole flushes go over TLS, where it is possible, each way into a sink of its own, whose totals have
+to be what was flushed. CPU is that of this process.
 """
 
 import zlib
@@ -64,7 +64,7 @@ class PackingRow:
     plain: Packed
     series: Series
     other_series: Series
-    limits: Limits = Limits()
+    limits: Limits
 
     @property
     def cpu_s_per_gb(self) -> Spread:

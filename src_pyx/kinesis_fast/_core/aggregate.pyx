@@ -24,7 +24,6 @@ cdef enum:
     RECORD_FIELDS_MAX = 3 * KPL_FIELD_MAX + 2
 
 
-
 cdef Aggregate* aggregate_new() noexcept nogil:
     """Return an aggregate without memory of its own, or NULL. Free it with aggregate_free."""
     return <Aggregate*> calloc(1, sizeof(Aggregate))
