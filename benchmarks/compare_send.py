@@ -4,7 +4,7 @@ Every way of sending has a sink of its own, so that the totals say what each of 
 timing they have to be, to the record and to the byte, what was flushed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -197,6 +197,13 @@ def _output(transport: str) -> Callable[[ExitStack, str, bytes], Callable[[], ob
 
 
 def _plain_boto3(opened: ExitStack, url: str, chunk: bytes) -> Callable[[], object]:
+    client = boto3_client(opened, url)
+    json = baselines.baselines()["json"]
+    return lambda: put_all(client, baselines.plain_records(chunk, json))
+
+
+def boto3_client(opened: ExitStack, url: str) -> Any:
+    """A client that makes one attempt; closed with `opened`."""
     client: Any = boto3.client(
         "kinesis",
         region_name=BASE_OPTIONS["region"],
@@ -204,11 +211,11 @@ def _plain_boto3(opened: ExitStack, url: str, chunk: bytes) -> Callable[[], obje
         config=Config(retries={"total_max_attempts": 1}),
     )
     opened.callback(client.close)
-    return lambda: _put_all(client, chunk)
+    return client
 
 
-def _put_all(client: Any, chunk: bytes) -> None:
-    records = baselines.plain_records(chunk, baselines.baselines()["json"])
+def put_all(client: Any, records: Iterable[baselines.PlainRecord]) -> None:
+    """Send records by `client.put_records`, and check that they were accepted."""
     for entries in baselines.batches(records, bytes):
         response = client.put_records(StreamName=STREAM, Records=entries)
         expect(response["FailedRecordCount"], 0, "client.put_records")

@@ -1,8 +1,9 @@
-"""Writes the README's table and chart from a JSON file of benchmarks/run.py.
+"""Writes the tables and the chart of the documentation from a JSON file of benchmarks/run.py.
 
     python benchmarks/readme.py build/bench/results.json
 
-The text between the two marks in README.md is replaced, and docs/bench.svg is written.
+The text between the marks in README.md and docs/aggregation.md is replaced, and docs/bench.svg is
+written.
 """
 
 import json
@@ -12,11 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import chart
+import packing_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 CHART = ROOT / "docs" / "bench.svg"
+PAGE = ROOT / "docs" / "aggregation.md"
 BEGIN, END = "<!-- bench:begin -->\n", "<!-- bench:end -->\n"
+PAGE_MARKS = {
+    name: (f"<!-- bench-{name}:begin -->\n", f"<!-- bench-{name}:end -->\n")
+    for name in ("codecs", "flushes")
+}
 OURS = "kinesis_fast"
 BASELINES = {"orjson": "msgpack + orjson", "msgspec": "msgspec", "json": "msgpack + json"}
 NAMES = {
@@ -32,7 +39,7 @@ TITLE = "Chunk to finished requests: how many times as fast as msgpack + json"
 
 
 class MarkError(ValueError):
-    """The README does not have the two marks, each once and in this order."""
+    """A page does not have two marks, each once and in this order."""
 
 
 def main(arguments: list[str]) -> None:
@@ -43,22 +50,34 @@ def main(arguments: list[str]) -> None:
 
 
 def rewrite(results: Mapping[str, Any], readme: Path = README, svg: Path = CHART) -> None:
-    """Put the figures of a run into the README, and draw the chart.
+    """Put the figures of a run into the README and docs/aggregation.md, and draw the chart.
 
     Raises:
-        MarkError: the README has no place for them; nothing is written.
+        MarkError: a page has no place for them; nothing is written.
     """
     text = replaced(readme.read_text(), "\n".join([*block(results), ""]))
+    page = packing_page(PAGE.read_text(), results)
     svg.write_text(draw(results))
     readme.write_text(text)
+    PAGE.write_text(page)
 
 
-def replaced(text: str, block: str) -> str:
-    """The text with a new block between the marks."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise MarkError(f"README.md needs the lines {BEGIN.strip()} and {END.strip()}, each once")
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + block + END + rest.partition(END)[2]
+def packing_page(text: str, results: Mapping[str, Any]) -> str:
+    """The page about aggregation with the figures of a run."""
+    tables = {"codecs": packing_tables.codec_table, "flushes": packing_tables.flush_table}
+    for name, table in tables.items():
+        lines = [*table(results["packing"]), "", f"Medians of `make bench`: {results['machine']}."]
+        text = replaced(text, "\n".join([*lines, ""]), PAGE_MARKS[name])
+    return text
+
+
+def replaced(text: str, block: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
+    """The text with a new block between two marks."""
+    begin, end = marks
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise MarkError(f"the lines {begin.strip()} and {end.strip()} are needed, each once")
+    before, _, rest = text.partition(begin)
+    return before + begin + block + end + rest.partition(end)[2]
 
 
 def draw(results: Mapping[str, Any]) -> str:
@@ -82,6 +101,8 @@ def block(results: Mapping[str, Any]) -> Iterator[str]:
     yield from _encode_table(results["encode"])
     yield ""
     yield from _send_table(results["send"])
+    yield ""
+    yield from packing_tables.parts_table(results["packing"])
     yield ""
     yield f"Medians of `make bench`: {results['machine']}."
     yield "The ratios hold elsewhere, the MB/s do not."

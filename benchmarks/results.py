@@ -9,6 +9,7 @@ from typing import Any
 
 from compare_encode import MEMCPY, OURS, EncodeResult
 from compare_flush import MemoryRow
+from compare_packing import PackingRow
 from compare_send import SendRow
 from compare_threads import ThreadRow
 from timing import Spread
@@ -24,6 +25,7 @@ class Results:
     encode: Sequence[EncodeResult]
     memory: Sequence[MemoryRow]
     send: Sequence[SendRow]
+    packing: Sequence[PackingRow]
     threads: Sequence[ThreadRow]
 
     @property
@@ -31,6 +33,7 @@ class Results:
         """Every target that was not reached, in words."""
         missed = [row.missed for row in self.encode]
         missed += [row.missed for row in self.send]
+        missed += [row.missed for row in self.packing]
         missed += [row.missed for row in self.threads]
         return list(chain.from_iterable(missed))
 
@@ -41,6 +44,7 @@ class Results:
             "encode": [_encode_values(result) for result in self.encode],
             "flush_into_memory": [_memory_values(row) for row in self.memory],
             "send": [_send_values(row) for row in self.send],
+            "packing": [_packing_values(row) for row in self.packing],
             "threads": [_thread_values(row) for row in self.threads],
             "missed": self.missed,
         }
@@ -87,6 +91,20 @@ def _send_values(row: SendRow) -> Values:
         "wall_ratio": _values(row.sooner),
         "target": row.target,
         "max_ms": row.max_ms,
+    }
+
+
+def _packing_values(row: PackingRow) -> Values:
+    return {
+        "work": row.work,
+        "chunk": row.chunk,
+        "way": row.way,
+        "other": row.other,
+        "packed": row.packed._asdict(),
+        "entry_bytes_part": row.entry_bytes_part,
+        "cpu_s_per_gb": _values(row.cpu_s_per_gb),
+        "cpu_part": _values(row.cpu_part),
+        "limits": row.limits._asdict(),
     }
 
 

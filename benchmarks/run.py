@@ -24,7 +24,10 @@ The second table is `KinesisOutput.flush` with a transport that responds from me
 whole flushes into a server on loopback (benchmarks/sink), which counts what arrives: requests,
 records and bytes in it are the server's, and were compared with what was flushed. CPU is that of
 this process; "less CPU" and "sooner" are against plain boto3, which is msgpack + json and
-`client.put_records(Records=[...])`. The fourth is what a second thread brings, by the clock.
+`client.put_records(Records=[...])`. The fourth is what aggregation and compression cost and save:
+"s/GB" are CPU seconds per 10^9 bytes of records, of encoding alone or of a whole flush, "part" is
+the quotient of CPU times to the way it names. The fifth is what a second thread brings, by the
+clock.
 """
 
 import argparse
@@ -36,6 +39,7 @@ from pathlib import Path
 
 import compare_encode
 import compare_flush
+import compare_packing
 import compare_send
 import compare_threads
 import counting_sink
@@ -50,6 +54,8 @@ FULL = Effort(rounds=11, sample_s=0.03)
 SHORT = Effort(rounds=5, sample_s=0.01)
 SEND_FULL, SEND_SHORT = Effort(rounds=11, sample_s=0.03), Effort(rounds=5, sample_s=0.01)
 LATENT_FULL, LATENT_SHORT = Effort(rounds=3, sample_s=0.01), Effort(rounds=1, sample_s=0.01)
+PACKING_FULL, PACKING_SHORT = Effort(rounds=11, sample_s=0.03), Effort(rounds=3, sample_s=0.01)
+CODECS_FULL, CODECS_SHORT = Effort(rounds=3, sample_s=0.01), Effort(rounds=1, sample_s=0.01)
 THREADS_FULL, THREADS_SHORT = 11, 5  # rounds
 OPTIONAL = ("orjson", "msgspec")
 
@@ -96,9 +102,13 @@ def _measure(short: bool) -> Results:
         SEND_SHORT if short else SEND_FULL, LATENT_SHORT if short else LATENT_FULL
     )
     print("\nKinesisOutput.flush to a server on loopback\n" + table.send_table(sent), flush=True)
+    packing = compare_packing.measure(
+        PACKING_SHORT if short else PACKING_FULL, CODECS_SHORT if short else CODECS_FULL
+    )
+    print("\naggregation and compression\n" + table.packing_table(packing), flush=True)
     threads = compare_threads.measure(THREADS_SHORT if short else THREADS_FULL)
     print("\none thread and two\n" + table.thread_table(threads), flush=True)
-    return Results(_machine(), encoded, flushed, sent, threads)
+    return Results(_machine(), encoded, flushed, sent, packing, threads)
 
 
 def _encode(workloads: list[Workload], effort: Effort) -> list[compare_encode.EncodeResult]:

@@ -4,12 +4,23 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from compare_encode import MEMCPY, OURS, EncodeResult
 from compare_flush import MemoryRow
+from compare_packing import PackingRow
 from compare_send import SendRow
 from compare_threads import ThreadRow
 from timing import Series, Spread
 from workloads import SHA256
 
-NAMES_ON_THE_LEFT = {"chunk", "options", "server", "way", "work", "unit", "(min-max)", "target"}
+NAMES_ON_THE_LEFT = {
+    "chunk",
+    "options",
+    "server",
+    "way",
+    "work",
+    "unit",
+    "against",
+    "(min-max)",
+    "target",
+}
 
 
 def encode_table(results: Sequence[EncodeResult]) -> str:
@@ -37,6 +48,13 @@ def send_table(rows: Iterable[SendRow]) -> str:
     header = ["server", "chunk", "way", "requests", "records", "MB body", "CPU ms/request"]
     header += ["(min-max)", "less CPU", "(min-max)", "wall ms", "(min-max)", "sooner", "target"]
     return layout(header, [_send_row(row) for row in rows])
+
+
+def packing_table(rows: Iterable[PackingRow]) -> str:
+    """What aggregation and compression cost and save."""
+    header = ["work", "chunk", "way", "requests", "entries", "bytes", "PUT units"]
+    header += ["s/GB", "(min-max)", "part", "(min-max)", "against", "target"]
+    return layout(header, [_packing_row(row) for row in rows])
 
 
 def thread_table(rows: Iterable[ThreadRow]) -> str:
@@ -84,6 +102,18 @@ def _send_row(row: SendRow) -> list[str]:
     if row.max_ms:
         target = f"<= {row.max_ms:.2f} ms: {_verdict(not row.missed)}"
     return [server, row.case.name, row.way, *sent, *figures, f"{row.sooner.median:.1f}x", target]
+
+
+def _packing_row(row: PackingRow) -> list[str]:
+    counted = [str(row.packed.requests), str(row.packed.entries), f"{row.entry_bytes_part:.3f}"]
+    figures = [*_cells(row.cpu_s_per_gb, 2), *_cells(row.cpu_part, 2), row.other]
+    target = "-"
+    if row.limits.cpu:
+        wanted = f"<= {row.limits.cpu:.2f}"
+        wanted += f", bytes <= {row.limits.entry_bytes:.3f}" if row.limits.entry_bytes else ""
+        target = f"{wanted}: {_verdict(not row.missed)}"
+    names = [row.work, row.chunk, row.way]
+    return [*names, *counted, str(row.packed.put_units), *figures, target]
 
 
 def _thread_row(row: ThreadRow) -> list[str]:

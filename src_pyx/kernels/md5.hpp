@@ -159,9 +159,17 @@ enum { LANES = 4 };
 } // namespace kf_four_lanes
 #undef KF_TARGET
 
+// One message, such as a partition key, does not pay for the lanes of others.
+static void kf_md5_alone(const kf_md5_message *message)
+{
+    kf_md5_all<1>(message, 1, kf_one_lane::add_blocks, kf_one_lane::add_blocks);
+}
+
 // The kernel for any CPU.
 static void kf_md5_plain(const kf_md5_message *messages, size_t n)
 {
+    if (n == 1)
+        return kf_md5_alone(messages);
     kf_md5_all<4>(messages, n, kf_four_lanes::add_blocks, kf_one_lane::add_blocks);
 }
 
@@ -176,6 +184,8 @@ enum { LANES = 8 };
 
 static void kf_md5_avx2(const kf_md5_message *messages, size_t n)
 {
+    if (n == 1)
+        return kf_md5_alone(messages);
     kf_md5_all<8>(messages, n, kf_eight_lanes::add_blocks, kf_one_lane::add_blocks);
 }
 #endif

@@ -40,9 +40,23 @@ def sent(way: str, cpu_ms: float, latency_ms: int = 0) -> dict[str, Any]:
     }
 
 
+def packed(way: str, cpu_s_per_gb: float, put_units: int, requests: int) -> dict[str, Any]:
+    """A whole flush with aggregation or compression in the results."""
+    counts = {"record_bytes": 10**6, "entries": put_units, "requests": requests}
+    counts |= {"entry_bytes": 50_000, "put_units": put_units, "billed_bytes": 8000}
+    return {
+        "work": "https",
+        "chunk": "access_0",
+        "way": way,
+        "packed": counts,
+        "cpu_s_per_gb": figure(cpu_s_per_gb),
+    }
+
+
 RESULTS = {
     "machine": "a machine",
     "encode": [encoded("plain", 801, 30), encoded("shaped", 502, 20)],
+    "packing": [packed("plain", 10, 1000, 24), packed("aggregation", 5.5, 8, 1)],
     "send": [sent("direct", 10), sent("direct", 12, latency_ms=20), sent("plain boto3", 60)],
 }
 
@@ -53,6 +67,18 @@ def test_block_has_the_measured_figures() -> None:
     assert [line for line in lines if line.startswith("| 500")] == [
         "| 500 x 10 KB, HTTPS | 10 | 60 | 6.0x |"
     ]
+
+
+def test_packing_is_shown_as_parts_of_a_plain_flush() -> None:
+    lines = list(readme.block(RESULTS))
+    assert "| plain | 10.0 | 100 % | 100 % | 100 % | 100 % | 100 % |" in lines
+    assert "| aggregation | 5.5 | 55 % | 4.2 % | 100 % | 0.8 % | 100 % |" in lines
+
+
+def test_the_page_about_aggregation_has_the_marks_and_gets_the_figures() -> None:
+    page = readme.packing_page(readme.PAGE.read_text(), RESULTS)
+    assert "| 205 B | plain | 1,000,000 | 24,000 | 0.050 | 1,000,000 | 0.008 | 10.0 |" in page
+    assert readme.packing_page(page, RESULTS) == page
 
 
 def test_only_what_is_between_the_marks_changes() -> None:

@@ -31,7 +31,7 @@ cdef struct Aggregate:
     uint32_t n_records
     uint32_t n_keys
     uint32_t recent[N_RECENT_KEYS]  # offset in `keys` of the field of key i, at i % N_RECENT_KEYS
-    uint32_t last_key       # index of the key of the last record
+    uint32_t recent_tags[N_RECENT_KEYS]  # a hash of each of these keys
     size_t first_n          # bytes of the first record's data, and where they end in the body
     size_t first_end
     size_t start            # where the data of the entry begins in the body, once it is sealed
@@ -39,6 +39,7 @@ cdef struct Aggregate:
 
 cdef struct Addition:
     uint32_t key_index
+    uint32_t key_tag
     bint is_new_key
     size_t n_bytes          # by which the entry grows
 

@@ -1,5 +1,6 @@
 """Collects records into one aggregate and makes it an entry."""
 
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
@@ -12,6 +13,10 @@ from kinesis_fast._core.kpl cimport (
 )
 from kinesis_fast._core.status cimport STATUS_NO_MEMORY, STATUS_OK
 from kinesis_fast._core.text cimport text_equals
+
+
+cdef extern from "kernels/hash.hpp" nogil:
+    uint64_t kf_hash(const uint8_t* text, size_t n)
 
 
 cdef enum:
@@ -45,7 +50,6 @@ cdef void aggregate_open(Aggregate* aggregate, Format format, unsigned int slot,
     aggregate.events.n = 0
     aggregate.n_records = 0
     aggregate.n_keys = 0
-    aggregate.last_key = 0
     aggregate.n_bytes = 0
     if format == FORMAT_KPL:
         aggregate.n_bytes = KPL_MAGIC_N + KPL_DIGEST_N
@@ -68,18 +72,25 @@ cdef inline Text key_at(const Aggregate* aggregate, uint32_t index) noexcept nog
     return key_of_field(aggregate.keys.data + aggregate.recent[index % N_RECENT_KEYS])
 
 
-cdef uint32_t find_key(const Aggregate* aggregate, Text key) noexcept nogil:
-    """Return the index of a key among the last ones; n_keys if it is not there."""
-    cdef uint32_t index = aggregate.n_keys
-    cdef uint32_t oldest = index - min(index, <uint32_t> N_RECENT_KEYS)
-    if index == 0:
+cdef uint32_t find_key(const Aggregate* aggregate, Text key, uint32_t tag) noexcept nogil:
+    """Return the index of a key among the last ones; n_keys if it is not there.
+
+    Only keys with the same tag are looked at: their text is seldom in a cache.
+    """
+    cdef uint32_t newest = aggregate.n_keys - 1
+    cdef uint32_t i, index, found = 0
+    if aggregate.n_keys == 0:
         return 0
-    if aggregate.last_key >= oldest and text_equals(key_at(aggregate, aggregate.last_key), key):
-        return aggregate.last_key
-    while index > oldest:
-        index -= 1
-        if text_equals(key_at(aggregate, index), key):
-            return index
+    for i in range(N_RECENT_KEYS):
+        found |= <uint32_t> (aggregate.recent_tags[i] == tag) << i
+    if found == 0:
+        return aggregate.n_keys
+    for i in range(N_RECENT_KEYS):
+        index = newest - (newest - i) % N_RECENT_KEYS
+        # Above n_keys: the tag of an earlier aggregate.
+        if found >> i & 1 and index < aggregate.n_keys:
+            if text_equals(key_at(aggregate, index), key):
+                return index
     return aggregate.n_keys
 
 
@@ -88,13 +99,14 @@ cdef void aggregate_measure(const Aggregate* aggregate, Text data, Text key,
     """Tell how the aggregate grows when a record is added."""
     cdef bint has_hash_key = aggregate.hash_key.n > 0
     cdef bint is_first = aggregate.n_records == 0
-    addition.key_index = 0
+    addition.key_index = addition.key_tag = 0
     if aggregate.format == FORMAT_LINES:
         addition.is_new_key = is_first
         addition.n_bytes = data.n + (key.n if is_first else 0)
         return
     if has_hash_key:
-        addition.key_index = find_key(aggregate, key)
+        addition.key_tag = <uint32_t> kf_hash(key.data, key.n)
+        addition.key_index = find_key(aggregate, key, addition.key_tag)
     addition.is_new_key = addition.key_index == aggregate.n_keys
     addition.n_bytes = kpl_text_n(kpl_record_inner_n(addition.key_index, has_hash_key, data.n))
     addition.n_bytes += kpl_text_n(key.n) if addition.is_new_key else 0
@@ -113,9 +125,10 @@ cdef Status reserve(Aggregate* aggregate, Text data, Text key) noexcept nogil:
     return STATUS_OK
 
 
-cdef void add_key(Aggregate* aggregate, Text key) noexcept nogil:
+cdef void add_key(Aggregate* aggregate, Text key, uint32_t tag) noexcept nogil:
     cdef uint8_t* pos = kpl_open_text(aggregate.keys.data + aggregate.keys.n, 0x0A, key.n)
     aggregate.recent[aggregate.n_keys % N_RECENT_KEYS] = <uint32_t> aggregate.keys.n
+    aggregate.recent_tags[aggregate.n_keys % N_RECENT_KEYS] = tag
     memcpy(pos, key.data, key.n)
     aggregate.keys.n = <size_t> (pos - aggregate.keys.data) + key.n
     aggregate.n_keys += 1
@@ -130,7 +143,7 @@ cdef Status aggregate_add(Aggregate* aggregate, Text data, Text key, EventRef ev
     if aggregate.n_records == 0:
         aggregate.body.n = HEAD_ROOM
     if addition.is_new_key:
-        add_key(aggregate, key)
+        add_key(aggregate, key, addition.key_tag)
     pos = aggregate.body.data + aggregate.body.n
     if aggregate.format == FORMAT_KPL:
         pos = kpl_open_record(pos, addition.key_index, aggregate.hash_key.n > 0, data.n)
@@ -141,7 +154,6 @@ cdef Status aggregate_add(Aggregate* aggregate, Text data, Text key, EventRef ev
         aggregate.first_end = aggregate.body.n
     (<EventRef*> aggregate.events.data)[aggregate.n_records] = event
     aggregate.events.n += sizeof(EventRef)
-    aggregate.last_key = addition.key_index
     aggregate.n_records += 1
     aggregate.n_bytes += addition.n_bytes
     return STATUS_OK
