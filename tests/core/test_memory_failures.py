@@ -68,7 +68,8 @@ def chunk():
     rng = Random(1)
     noise = ["".join(map(chr, rng.choices(range(0x4e00, 0x9fff), k=n))) for n in (3000, 900)]
     texts = [noise[i % 97 % 2] if i % 97 < 2 else "x" * (i % 50) for i in range(620)]
-    return chunk_of({"k": f"\u00e9{i % 9}" if i % 10 else None, "t": t} for i, t in enumerate(texts))
+    keys = [f"\u00e9{i % 9}" if i % 10 else None for i in range(620)]
+    return chunk_of({"k": key, "t": text} for key, text in zip(keys, texts))
 
 
 def attempt(call):

@@ -1,4 +1,4 @@
-"""What must hold for the requests of an output that aggregates or compresses, whatever the chunk."""
+"""What must hold for the requests of an output that aggregates or compresses."""
 
 from __future__ import annotations
 

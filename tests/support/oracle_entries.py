@@ -49,6 +49,9 @@ class Part(NamedTuple):
     key: str
 
 
+Opened = tuple[Sent, list[Outcome], list[Part]]
+
+
 def sent_of(request: Request) -> list[Sent]:
     """Return the entries of a request."""
     found = []
@@ -91,7 +94,7 @@ def check_sent(sent: Sequence[Sent], records: Sequence[Outcome], config: OutputC
     by_event = {record.event: record for record in records}
     assert sorted(event for entry in sent for event in entry.events) == sorted(by_event)
     n_cut = 0
-    by_slot: dict[int | str | None, list[tuple[Sent, list[Outcome], list[Part]]]] = defaultdict(list)
+    by_slot: dict[int | str | None, list[Opened]] = defaultdict(list)
     for entry in sent:
         own = [by_event[event] for event in entry.events]
         check_keys(entry, own, config)
@@ -199,10 +202,11 @@ def is_text(data: bytes) -> bool:
     return True
 
 
-def check_groups(
-    entries: Iterable[tuple[Sent, list[Outcome], list[Part]]], config: OutputConfig
-) -> None:
-    """Assert which records of a slot share an entry: as many as fit, in their order."""
+def check_groups(entries: Sequence[Opened], config: OutputConfig) -> None:
+    """Assert which records of a slot share an entry: as many as fit, in their order.
+
+    The tests keep below the 4 MiB of open aggregates at which the largest ends early.
+    """
     if not (config.aggregation or config.simple_aggregation):
         assert all(len(entry.events) == 1 for entry, _, _ in entries)
         return
@@ -211,6 +215,7 @@ def check_groups(
     if config.simple_aggregation and config.compression != "none":
         limit = min(limit, config.max_record_size * 31 // 32 - 64)
     expected: list[int] = []
+    group = Group(None, is_kpl=config.aggregation)
     for entry, own, parts in entries:
         for record, part in zip(own, parts, strict=True):
             data = record.data if config.simple_aggregation else part.data
