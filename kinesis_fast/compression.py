@@ -85,7 +85,8 @@ class Zstd:
             MemoryError: zstd fails, for which there is no other reason.
         """
         n_texts = len(texts) if spans is None else spans.nbytes // _SPAN_BYTES
-        if not (any(map(len, texts)) if spans is None else len(texts)):
+        n_bytes = sum(text.nbytes for text in texts) if isinstance(texts, list) else texts.nbytes
+        if n_bytes == 0:
             return [self.compress(memoryview(b""))] * n_texts  # the library refuses no bytes at all
         try:
             parts = texts if spans is None else self._library.BufferWithSegments(texts, spans)

@@ -129,7 +129,7 @@ def test_no_failing_allocation_loses_or_doubles_a_record(tmp_path: Path) -> None
         pytest.skip("no C compiler")
     source, library = tmp_path / "failing.c", tmp_path / "failing.so"
     source.write_text(FAILING)
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"]
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
     subprocess.run(command, check=True)
     support = str(Path(__file__).resolve().parent.parent / "support")
     done = subprocess.run(

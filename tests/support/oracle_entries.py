@@ -80,8 +80,12 @@ def uncut_outcomes(chunk: bytes, config: OutputConfig, now_s: int) -> list[Outco
     limit = config.max_record_size if config.compression == "none" else UNCUT
     shaping = replace(
         config,
-        **{"append_newline": newline, "max_record_size": limit, "compression": "none"},
-        **{"aggregation": False, "simple_aggregation": False, "compression_level": None},
+        append_newline=newline,
+        max_record_size=limit,
+        compression="none",
+        compression_level=None,
+        aggregation=False,
+        simple_aggregation=False,
     )
     return outcomes(chunk, shaping, now_s)
 
@@ -155,11 +159,11 @@ def parts_of(entry: Sent, own: Sequence[Outcome], config: OutputConfig) -> list[
         ]
     if len(own) == 1:
         return [Part(entry.data, entry.partition_key)]
-    hash_key = kcl.hash_key(entry.partition_key, entry.hash_key and str(entry.hash_key))
+    explicit = None if entry.hash_key is None else str(entry.hash_key)
+    hash_key = kcl.hash_key(entry.partition_key, explicit)
     stored = kcl.Entry("", entry.partition_key, entry.data)
     found = kcl.kept(stored, (hash_key, hash_key))
     assert all(record.is_aggregated for record in found)
-    explicit = None if entry.hash_key is None else str(entry.hash_key)
     assert {record.explicit_hash_key for record in found} == {explicit}
     return [Part(record.data, record.partition_key) for record in found]
 
