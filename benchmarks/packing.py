@@ -39,7 +39,7 @@ class Way:
     def all_options(self) -> dict[str, str]:
         """The options of an output."""
         key = {"partition_key": self.partition_key} if self.partition_key else {}
-        return BASE_OPTIONS | key | self.options
+        return {**BASE_OPTIONS, **key, **self.options}
 
     @property
     def joins(self) -> bool:
