@@ -117,7 +117,7 @@ coverage: $(COVERAGE)/installed $(COVERAGE)/test.extra $(COVERAGE)/coverage.grou
 sanitize: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## test the core under ASan and UBSan
 	$(SANITIZED) $(SANITIZE)/bin/pytest --capture=sys tests/core tests/host
 
-fuzz: $(FUZZ)/installed $(FUZZ)/fuzz.group  ## run libFuzzer, SECONDS=600 for each of FUZZ_TARGETS; needs clang
+fuzz: $(FUZZ)/installed $(FUZZ)/test.extra $(FUZZ)/fuzz.group  ## run libFuzzer, SECONDS=600 for each of FUZZ_TARGETS; needs clang
 	@mkdir -p build/fuzz-found
 	for target in $(FUZZ_TARGETS); do \
 		LD_PRELOAD="$$($(FUZZ)/bin/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
@@ -125,7 +125,7 @@ fuzz: $(FUZZ)/installed $(FUZZ)/fuzz.group  ## run libFuzzer, SECONDS=600 for ea
 			--corpus build/fuzz-corpus/$$target -artifact_prefix=build/fuzz-found/$$target- \
 			-max_total_time=$(or $(SECONDS),600) -print_final_stats=1 || exit 1; done
 
-fuzz-short: $(SANITIZE)/installed  ## feed random inputs for half a minute, always the same ones
+fuzz-short: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## feed random inputs for half a minute, always the same ones
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py encode --seconds 20
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py answer --seconds 5
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py http --seconds 5
