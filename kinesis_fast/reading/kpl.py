@@ -26,6 +26,9 @@ MD5_BYTES: Final = 16
 MAX_VARINT_BYTES: Final = 10  # 64 bits, 7 in each byte
 MAX_UINT64: Final = 2**64 - 1
 
+RECORDS_FIELD: Final = 3  # of AggregatedRecord
+MORE_FOLLOWS: Final = 0x80  # the top bit of a byte of a varint
+
 # Wire types of protocol buffers, and the bytes of those with a fixed size.
 VARINT: Final = 0
 LENGTH_DELIMITED: Final = 2
@@ -80,7 +83,7 @@ def _records(content: bytes) -> list[SubRecord]:
     for number, value in _fields(content):
         if number in {1, 2} and isinstance(value, bytes):
             tables[number - 1].append(value.decode(errors="replace"))
-        elif number == 3 and isinstance(value, bytes):  # noqa: PLR2004 - of the message
+        elif number == RECORDS_FIELD and isinstance(value, bytes):
             found.append(value)
     return [_record(part, *tables) for part in found]
 
@@ -124,7 +127,7 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
     value = 0
     for index, byte in enumerate(message[position : position + MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follows
+        if not byte & MORE_FOLLOWS:
             if value > MAX_UINT64:
                 raise _MalformedError
             return value, position + index + 1

@@ -6,7 +6,10 @@ A varint with the length of the text, then elements, each a literal or a copy of
 from typing import Final
 
 MAX_LENGTH_BYTES: Final = 5  # of the varint, which has 32 bits
-LITERAL: Final = 0
+MORE_FOLLOWS: Final = 0x80  # the top bit of a byte of the varint
+LITERAL: Final = 0  # kinds of elements; 1 to 3: copies
+NEAR_COPY: Final = 1  # 3 bits of length, 11 of offset
+OFFSET_BYTES: Final = {NEAR_COPY: 1, 2: 2, 3: 4}  # after the tag
 SHORT_LITERAL: Final = 60  # tags from here on say how many bytes hold the length
 
 
@@ -39,7 +42,7 @@ def _length(data: bytes) -> tuple[int, int]:
     length = 0
     for index, byte in enumerate(data[:MAX_LENGTH_BYTES]):
         length |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follows
+        if not byte & MORE_FOLLOWS:
             return length, index + 1
     raise SnappyError("it does not begin with a length")
 
@@ -59,10 +62,11 @@ def _element(data: bytes, position: int, text: bytearray, length: int) -> int:
             raise SnappyError(f"a literal at byte {position - 1} is too long")
         text += literal
         return begin + size
-    if kind == 1:  # 3 bits of length, 11 of offset
-        n_more, offset, size = 1, tag >> 5 << 8, (size & 7) + 4
+    n_more = OFFSET_BYTES[kind]
+    if kind == NEAR_COPY:
+        offset, size = tag >> 5 << 8, (size & 7) + 4
     else:
-        n_more, offset, size = 2 if kind == 2 else 4, 0, size + 1  # noqa: PLR2004 - of the format
+        offset, size = 0, size + 1
     field = data[position : position + n_more]
     offset |= int.from_bytes(field, "little")
     if len(field) != n_more or not 0 < offset <= len(text) or size > length - len(text):
