@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from base64 import b64decode
@@ -42,7 +43,12 @@ def user_records(data: bytes) -> list[bytes]:
 
 def numbers_in(data: bytes) -> list[int]:
     """Return the numbers of the records in the data of an entry."""
-    return [json.loads(record)["n"] for record in user_records(data)]
+    return list(_numbers_in(data))
+
+
+@functools.lru_cache(maxsize=10_000)  # tests that wait for records look again and again
+def _numbers_in(data: bytes) -> tuple[int, ...]:
+    return tuple(json.loads(record)["n"] for record in user_records(data))
 
 
 def all_numbers(entries: Iterable[bytes]) -> list[int]:
