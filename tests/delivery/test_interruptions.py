@@ -87,13 +87,11 @@ class Run:
         output = KinesisOutput(output_config(self._options), self._transport, timing=timing)
         interruption = Interruption(MODULES, at, kind)
         with interruption.active():
-            done = self._bring(output)
-            self._wait(lambda: done is not FlushResult.OK or self._has_arrived(), 2.0)
+            is_settled = self._bring(output)
         for _ in range(5):
-            if done is FlushResult.OK and self._has_arrived():
+            if is_settled:
                 break
-            done = self._bring(output)
-            self._wait(self._has_arrived, 2.0)
+            is_settled = self._bring(output)
         self._wait(lambda: output.stats()["pending"] == 0, PATIENCE_S)
         started = time.monotonic()
         output.close(PATIENCE_S)
@@ -107,11 +105,15 @@ class Run:
         assert close_s < PATIENCE_S / 2, f"{where}: close() waits"
         return interruption
 
-    def _bring(self, output: KinesisOutput) -> FlushResult:
+    def _bring(self, output: KinesisOutput) -> bool:
+        """Bring the chunk. Returns whether all has arrived; in the background, some time later."""
         try:
-            return output.flush(CHUNK, "app")
+            done = output.flush(CHUNK, "app")
         except ERRORS:
-            return FlushResult.RETRY
+            return False
+        if done is FlushResult.OK:
+            self._wait(self._has_arrived, 2.0)
+        return done is FlushResult.OK and self._has_arrived()
 
     def _has_arrived(self) -> bool:
         return len(set(all_numbers(self._steps.kept))) >= len(RECORDS)
