@@ -82,7 +82,7 @@ faults = st.sampled_from([*MAY_PASS, *BLOCKED, "accept", "accept", 2, 3, 7])
 
 
 @settings(max_examples=150, deadline=None)
-@example(20, ["lost", 2, "lost", "lost", "lost"])  # what was accepted between says nothing of the rest
+@example(20, ["lost", 2, "lost", "lost", "lost"])  # what was accepted between proves nothing
 @given(
     n_records=st.one_of(st.integers(0, 20), st.integers(0, 1600)),
     faults=st.lists(faults, max_size=20),
