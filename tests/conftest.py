@@ -1,7 +1,11 @@
-"""The option --quick: fewer examples and seeds of each property, and only the best kernels."""
+"""The option --quick: fewer examples and seeds of each property, and only the best kernels.
+
+For all runs: less work for the garbage collector.
+"""
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -31,6 +35,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             of_test = function._hypothesis_internal_use_settings
             n_examples = min(of_test.max_examples, QUICK_EXAMPLES)
             function._hypothesis_internal_use_settings = settings(of_test, max_examples=n_examples)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the thousands of tests, which live until the end."""
+    gc.freeze()
 
 
 def _is_left_out(item: pytest.Item) -> bool:

@@ -6,15 +6,24 @@ from pathlib import Path
 import pytest
 from direct import Service
 from loopback_settings import use_made_up_settings
+from quick_sessions import remember_names_and_handlers
 from raw_server import RawServer
+
+remember_names_and_handlers()
 
 
 @pytest.fixture(autouse=True)
+def made_up_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave only made-up credentials."""
+    use_made_up_settings(monkeypatch)
+
+
+@pytest.fixture
 def aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Leave only made-up credentials; return the path of an empty config file."""
+    """Return the path of an empty config file."""
     config = tmp_path / "aws_config"
     config.touch()
-    use_made_up_settings(monkeypatch, AWS_CONFIG_FILE=str(config))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     return config
 
 

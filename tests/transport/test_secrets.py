@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from chunks import output_config
+from fake_transport import FakeTime
 from outputs import numbered
 from raw_server import Arrived, RawServer, http
 
@@ -268,7 +269,7 @@ def test_a_token_with_a_line_break(
     monkeypatch.setenv("AWS_SESSION_TOKEN", token)
     with RawServer(echo) as server:
         config = output_config(endpoint=server.url, transport=transport_name)
-        with KinesisOutput(config) as output:
+        with KinesisOutput(config, timing=FakeTime().timing()) as output:
             assert output.flush(numbered([1])) is FlushResult.RETRY
     assert "failed after" in caplog.text
     assert not shows(caplog.text, TOKEN)
