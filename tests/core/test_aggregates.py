@@ -9,6 +9,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import kcl
@@ -61,12 +62,18 @@ def entries_of(
 
 def records_in(entry: Entry) -> list[kcl.UserRecord]:
     """Return the records of an entry, read by two readers and by KCL's rule."""
-    hash_key = entry.hash_key if entry.hash_key is not None else md5(entry.partition_key)
+    return records_of(entry.data, entry.partition_key, entry.hash_key)
+
+
+@lru_cache(1000)  # several checks read the same entry, and that takes most of the time
+def records_of(data: bytes, partition_key: str, hash_key: int | None) -> list[kcl.UserRecord]:
+    if hash_key is None:
+        hash_key = md5(partition_key)
     shard = (hash_key, hash_key)  # the smallest that may hold it
-    records = kcl.kept(kcl.Entry("s", entry.partition_key, entry.data), shard)
-    ours = de_aggregate(entry.data)
+    records = kcl.kept(kcl.Entry("s", partition_key, data), shard)
+    ours = de_aggregate(data)
     if ours is None:
-        assert [record.data for record in records] == [entry.data]
+        assert [record.data for record in records] == [data]
     else:
         assert len(ours) > 1
         assert [tuple(record[:3]) for record in records] == [

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from compressed import CODECS, INFLATE, SUFFIX
+from compressed import CODECS, INFLATE, SUFFIX, random_letters
 from exact_memory import exact
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,7 +47,7 @@ def texts(n_bytes: int) -> Iterator[bytes]:
     for period in (2, 3, 5, 9, 61, 2047, 2048, 65_535, 65_536):
         if period < n_bytes:
             yield (rng.randbytes(period) * (n_bytes // period + 1))[:n_bytes]
-    yield bytes(rng.choices(b"abcd ", k=n_bytes))
+    yield random_letters(rng, b"abcd ", n_bytes)
     yield (b"".join(noise[i : i + 70] + noise[:11] for i in range(0, n_bytes, 81)))[:n_bytes]
 
 
@@ -76,7 +76,7 @@ def test_snappy_at_the_edges_of_its_blocks(edge: int) -> None:
 def test_snappy_with_every_length_up_to_a_block() -> None:
     rng = Random(1)
     noise = rng.randbytes(80_000)
-    words = bytes(rng.choices(b"the quick brown fox ", k=80_000))
+    words = random_letters(rng, b"the quick brown fox ", 80_000)
     for n_bytes in range(300, 70_001, 7):
         at = rng.randrange(10_000)
         assert_round_trip("snappy", words[at : at + n_bytes])
@@ -112,7 +112,7 @@ def test_noise_grows_little(codec: str) -> None:
 @pytest.mark.parametrize("level", range(10))
 @pytest.mark.parametrize("codec", ["gzip", "zlib"])
 def test_every_level(codec: str, level: int) -> None:
-    text = bytes(Random(level).choices(b"abcdefgh ", k=20_000))
+    text = random_letters(Random(level), b"abcdefgh ", 20_000)
     compressed = compressor_of(codec, level).compress(text)
     assert INFLATE[codec](compressed) == text
     assert len(compressed) > len(text) if level == 0 else len(compressed) < len(text) * 0.6
@@ -175,20 +175,21 @@ def log_lines(n_bytes: int) -> bytes:
     return b"".join(lines)[:n_bytes]
 
 
+TO_CUT = ("noise", "lines", "lines, then noise", "noise, then lines", "by turns")
+
+
+@cache
 def to_cut() -> dict[str, bytes]:
-    noise = Random(4).randbytes(600_000)
-    return {
-        "noise": noise,
-        "lines": log_lines(2_000_000),
-        "lines, then noise": log_lines(1_000_000) + noise,
-        "noise, then lines": noise[:100_000] + log_lines(1_500_000),
-        "by turns": b"".join(
-            noise[i : i + 20_000] + b"0" * 40_000 for i in range(0, 600_000, 20_000)
-        ),
-    }
-
-
-TO_CUT = to_cut()
+    noise, lines = Random(4).randbytes(600_000), log_lines(2_000_000)
+    turns = (noise[i : i + 20_000] + b"0" * 40_000 for i in range(0, 600_000, 20_000))
+    contents = (
+        noise,
+        lines,
+        lines[:1_000_000] + noise,
+        noise[:100_000] + lines[:1_500_000],
+        b"".join(turns),
+    )
+    return dict(zip(TO_CUT, contents, strict=True))
 
 
 def assert_fits(codec: str, text: bytes, limit: int, *, newline: bool) -> None:
@@ -203,12 +204,11 @@ def assert_fits(codec: str, text: bytes, limit: int, *, newline: bool) -> None:
     assert text.startswith(rest)
 
 
-@pytest.mark.parametrize("newline", [False, True])
-@pytest.mark.parametrize("limit", [3000, 100_000])
+@pytest.mark.parametrize(("limit", "newline"), [(3000, False), (3000, True), (100_000, True)])
 @pytest.mark.parametrize("name", TO_CUT)
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_cut_text_uses_up_the_limit(codec: str, name: str, limit: int, newline: bool) -> None:
-    text = TO_CUT[name][: limit * 25]
+    text = to_cut()[name][: limit * 25]
     assert len(kept(codec).compress(text)) > limit
     assert_fits(codec, text, limit, newline=newline)
 
@@ -267,7 +267,7 @@ def test_few_tries_are_enough() -> None:
 
     for name, most in {"noise": 3, "lines": 5, "lines, then noise": 8, "by turns": 12}.items():
         counting = Counting()
-        _, is_cut = Compressor("zstd", 0, counting).fit(TO_CUT[name], newline=False, limit=90_000)
+        _, is_cut = Compressor("zstd", 0, counting).fit(to_cut()[name], newline=False, limit=90_000)
         assert is_cut
         assert counting.calls <= most, name
 

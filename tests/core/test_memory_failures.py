@@ -121,6 +121,7 @@ print(n_failed)
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="replaces the allocator of glibc")
 @pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="has an own allocator")
 def test_no_failing_allocation_loses_or_doubles_a_record(tmp_path: Path) -> None:

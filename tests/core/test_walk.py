@@ -134,19 +134,20 @@ def test_every_truncation(name: str) -> None:
     ends = {event.end: event for event in events if event.counter != "skipped_malformed"}
     whole = [r.entry(i) for r in requests_of(chunk, config) for i in range(r.n_records)]
     n_whole = n_whole_records = start = 0
+    encoder = RecordEncoder(config)
 
     for cut in range(len(chunk) + 1):
         if cut in ends:
             start = cut
             n_whole += ends[cut].counter != "group_markers"
             n_whole_records += ends[cut].is_record
-        stream = requests_of(chunk[:cut], config)
+        stream = encoder._core.requests(chunk[:cut], now_ns=0, seed=0)
         bodies = [bytes(request.body) for request in stream]
         tally = stream.take_tally()
         expected = b'{"Records":[' + b",".join(whole[:n_whole_records]) + b'],"StreamName":"logs"}'
         assert bodies == ([expected] if n_whole_records else []), cut
         assert tally.malformed_at == (-1 if cut == start else start), cut
-        assert RecordEncoder(config).count(chunk[:cut]) == n_whole + (cut != start), cut
+        assert encoder.count(chunk[:cut]) == n_whole + (cut != start), cut
 
 
 def test_every_truncation_of_every_form() -> None:

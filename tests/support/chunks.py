@@ -120,8 +120,9 @@ def old_event(body: Any, moment: Any = 1_700_000_000) -> bytes:
 
 
 def chunk_of(bodies: Iterable[Any]) -> bytes:
-    """Return a chunk with an event for each body."""
-    return b"".join(map(event, bodies))
+    """Return a chunk with an event for each body, as `event` makes it."""
+    packer = msgpack.Packer(use_bin_type=True)
+    return b"".join(packer.pack([[1_700_000_000, {}], body]) for body in bodies)
 
 
 def pack(value: Any) -> bytes:
