@@ -185,7 +185,7 @@ def test_the_account_is_balanced_at_any_moment(concurrency: str) -> None:
     chunk = numbered(range(700)) + b"\x92\x00\x07" + b"\xc1"
 
     def bring() -> None:
-        for _ in range(20):
+        for _ in range(12):
             output.flush(chunk)
 
     threads = [threading.Thread(target=bring) for _ in range(3)]
@@ -200,7 +200,7 @@ def test_the_account_is_balanced_at_any_moment(concurrency: str) -> None:
     assert seen == []
     stats = output.stats()
     assert_balanced(stats)
-    assert stats["in"] + stats["resumed"] == 3 * 20 * 702
+    assert stats["in"] + stats["resumed"] == 3 * 12 * 702
     assert stats["pending"] == 0
     assert stats["delivered"] == len(transport.kept)
     assert stats["returned"] > 0

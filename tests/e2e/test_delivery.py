@@ -98,7 +98,7 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_what_arrives_is_what_the_go_plugin_would_have_sent(
     stream: LocalStream, chunk: str, options: str, concurrency: str
 ) -> None:
-    rows = load_golden(chunk, options).rows
+    rows = load_golden(chunk, options).rows[:2000]
     wanted_records = Counter(wanted(chunk, options, len(rows)))
     config = {**stream.target, **GOLDEN_OPTIONS[options], "experimental_concurrency": concurrency}
     with KinesisOutput(OutputConfig.from_options(config)) as output:
@@ -196,16 +196,16 @@ def test_more_flushes_than_slots_all_arrive(stream: LocalStream) -> None:
     n_retries = 0
     deadline = time.monotonic() + PATIENCE_S
     with KinesisOutput(OutputConfig.from_options(options)) as output:
-        for number in range(25):
+        for number in range(10):
             chunk = chunk_of({"chunk": number, "n": n} for n in range(600))
             while output.flush(chunk) is not FlushResult.OK:
                 n_retries += 1
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
     assert n_retries > 0
-    assert_stats(output, delivered=15_000, pending=0, dead=0, returned=600 * n_retries)
+    assert_stats(output, delivered=6000, pending=0, dead=0, returned=600 * n_retries)
     found = Counter(record.data for record in stream.read())
-    assert len(found) == found.total() == 15_000
+    assert len(found) == found.total() == 6000
 
 
 def test_a_missing_stream_gives_the_chunk_back(stream: LocalStream) -> None:
