@@ -59,7 +59,13 @@ def test_all_short_lengths(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", IN_CORE)
-@pytest.mark.parametrize("n_bytes", [1000, 4095, 16_383, 16_385, 32_768, 140_000, 1_000_003])
+@pytest.mark.parametrize(
+    "n_bytes",
+    [
+        *(1000, 4095, 16_383, 16_385, 32_768, 140_000),
+        pytest.param(1_000_003, marks=pytest.mark.heavy),
+    ],
+)
 def test_longer_lengths(codec: str, n_bytes: int) -> None:
     for text in texts(n_bytes):
         assert_round_trip(codec, text)

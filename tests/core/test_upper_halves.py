@@ -74,6 +74,7 @@ def test_the_rare_part_of_a_function_belongs_to_it() -> None:
     assert list(unclean_exits(two)) == []
 
 
+@pytest.mark.heavy
 @NEEDS_OBJDUMP
 def test_no_function_leaves_the_upper_halves_in_use() -> None:
     modules = sorted(Path(CORE).glob("*.so"))
