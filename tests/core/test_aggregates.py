@@ -334,6 +334,18 @@ def test_what_waits_in_aggregates_is_counted_when_a_stream_is_closed() -> None:
     assert stream.is_exhausted
 
 
+def test_what_was_read_ahead_is_counted_when_a_stream_is_closed() -> None:
+    encoder = RecordEncoder(output_config({"aggregation": "true", "partition_key": "pk"}))
+    chunk = chunk_of([{"pk": f"{i}"} for i in range(504)])
+    stream = encoder.requests(chunk, alone=True)
+
+    assert next(stream).n_records == 500
+
+    assert not stream.is_exhausted
+    assert stream.count_rest() == 4
+    assert stream.is_exhausted
+
+
 def test_the_bytes_before_and_after() -> None:
     chunk = chunk_of([{"i": i} for i in range(1000)])
     encoder = RecordEncoder(output_config({"aggregation": "true"}))

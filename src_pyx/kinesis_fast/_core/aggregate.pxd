@@ -1,7 +1,7 @@
 """One aggregate: records that share an entry, in the format of KPL or joined as lines."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from kinesis_fast._core.batch cimport EventRef, NewEntry
 from kinesis_fast._core.buffer cimport Buffer
@@ -10,13 +10,18 @@ from kinesis_fast._core.status cimport Status
 from kinesis_fast._core.text cimport Text
 
 
+cdef extern from "kernels/tags.hpp" nogil:
+    enum:
+        KF_N_TAGS
+
+
 cdef enum Format:
     FORMAT_NONE         # each record is an entry
     FORMAT_KPL
     FORMAT_LINES        # the records one after the other; each ends with a newline
 
 cdef enum:
-    N_RECENT_KEYS = 16  # of which an aggregate remembers where they stand in its table
+    N_RECENT_KEYS = KF_N_TAGS   # of which an aggregate remembers where they stand in its table
 
 
 cdef struct Aggregate:
@@ -31,7 +36,7 @@ cdef struct Aggregate:
     uint32_t n_records
     uint32_t n_keys
     uint32_t recent[N_RECENT_KEYS]  # offset in `keys` of the field of key i, at i % N_RECENT_KEYS
-    uint32_t recent_tags[N_RECENT_KEYS]  # a hash of each of these keys
+    uint16_t recent_tags[N_RECENT_KEYS]  # a part of a hash of each of these keys
     size_t first_n          # bytes of the first record's data, and where they end in the body
     size_t first_end
     size_t start            # where the data of the entry begins in the body, once it is sealed
@@ -39,7 +44,7 @@ cdef struct Aggregate:
 
 cdef struct Addition:
     uint32_t key_index
-    uint32_t key_tag
+    uint16_t key_tag
     bint is_new_key
     size_t n_bytes          # by which the entry grows
 

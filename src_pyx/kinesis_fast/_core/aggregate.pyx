@@ -1,6 +1,6 @@
 """Collects records into one aggregate and makes it an entry."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
@@ -17,6 +17,9 @@ from kinesis_fast._core.text cimport text_equals
 
 cdef extern from "kernels/hash.hpp" nogil:
     uint64_t kf_hash(const uint8_t* text, size_t n)
+
+cdef extern from "kernels/tags.hpp" nogil:
+    uint32_t kf_equal_tags(const uint16_t* tags, uint16_t wanted)
 
 
 cdef enum:
@@ -72,18 +75,15 @@ cdef inline Text key_at(const Aggregate* aggregate, uint32_t index) noexcept nog
     return key_of_field(aggregate.keys.data + aggregate.recent[index % N_RECENT_KEYS])
 
 
-cdef uint32_t find_key(const Aggregate* aggregate, Text key, uint32_t tag) noexcept nogil:
+cdef uint32_t find_key(const Aggregate* aggregate, Text key, uint16_t tag) noexcept nogil:
     """Return the index of a key among the last ones; n_keys if it is not there.
 
     Only keys with the same tag are looked at: their text is seldom in a cache.
     """
     cdef uint32_t newest = aggregate.n_keys - 1
-    cdef uint32_t i, index, found = 0
-    if aggregate.n_keys == 0:
-        return 0
-    for i in range(N_RECENT_KEYS):
-        found |= <uint32_t> (aggregate.recent_tags[i] == tag) << i
-    if found == 0:
+    cdef uint32_t found = kf_equal_tags(aggregate.recent_tags, tag)
+    cdef uint32_t i, index
+    if found == 0 or aggregate.n_keys == 0:
         return aggregate.n_keys
     for i in range(N_RECENT_KEYS):
         index = newest - (newest - i) % N_RECENT_KEYS
@@ -105,7 +105,7 @@ cdef void aggregate_measure(const Aggregate* aggregate, Text data, Text key,
         addition.n_bytes = data.n + (key.n if is_first else 0)
         return
     if has_hash_key:
-        addition.key_tag = <uint32_t> kf_hash(key.data, key.n)
+        addition.key_tag = <uint16_t> kf_hash(key.data, key.n)
         addition.key_index = find_key(aggregate, key, addition.key_tag)
     addition.is_new_key = addition.key_index == aggregate.n_keys
     addition.n_bytes = kpl_text_n(kpl_record_inner_n(addition.key_index, has_hash_key, data.n))
@@ -125,7 +125,7 @@ cdef Status reserve(Aggregate* aggregate, Text data, Text key) noexcept nogil:
     return STATUS_OK
 
 
-cdef void add_key(Aggregate* aggregate, Text key, uint32_t tag) noexcept nogil:
+cdef void add_key(Aggregate* aggregate, Text key, uint16_t tag) noexcept nogil:
     cdef uint8_t* pos = kpl_open_text(aggregate.keys.data + aggregate.keys.n, 0x0A, key.n)
     aggregate.recent[aggregate.n_keys % N_RECENT_KEYS] = <uint32_t> aggregate.keys.n
     aggregate.recent_tags[aggregate.n_keys % N_RECENT_KEYS] = tag

@@ -1,10 +1,11 @@
 """Distributes records over aggregates, and hands over those that are ready for a request."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint32_t
 
 from kinesis_fast._core.aggregate cimport Aggregate, Format
 from kinesis_fast._core.batch cimport EventRef, NewEntry
+from kinesis_fast._core.buckets cimport KnownKeys
 from kinesis_fast._core.status cimport Status
 from kinesis_fast._core.text cimport Text
 
@@ -12,8 +13,6 @@ from kinesis_fast._core.text cimport Text
 cdef enum:
     MAX_BUCKETS = 1024
     N_ENDED = 8                 # ended aggregates whose MD5s are computed together
-    N_KNOWN_KEYS = 256          # whose bucket is remembered
-    KNOWN_KEY_BYTES = 61        # longer keys are not remembered
     MAX_KEPT = 8                # aggregators kept for reuse
 
 
@@ -22,12 +21,6 @@ cdef struct Aggregation:
     size_t max_bytes            # data and partition key of an aggregate
     const Text* hash_keys       # the explicit hash key of each bucket
     unsigned int n_buckets      # a power of two, or 0: keys are random
-
-
-cdef struct KnownKey:
-    uint8_t n                   # 0: none
-    uint8_t text[KNOWN_KEY_BYTES]
-    uint16_t bucket
 
 
 cdef struct Aggregator:
@@ -41,7 +34,7 @@ cdef struct Aggregator:
     Aggregate* spare
     size_t n_open_bytes
     uint32_t n_records                  # in aggregates that are in no request yet
-    KnownKey known[N_KNOWN_KEYS]
+    KnownKeys known
 
 
 cdef class AggregatorPool:
@@ -53,7 +46,8 @@ cdef class AggregatorPool:
     cdef void give_back(self, Aggregator* aggregator) noexcept
 
 
-cdef unsigned int slot_of(Aggregator* aggregator, Text key, bint is_random) noexcept nogil
+cdef void slots_of(Aggregator* aggregator, const Text* keys, unsigned int n,
+                   unsigned int* slots) noexcept nogil
 cdef const Text* hash_key_of(const Aggregator* aggregator, unsigned int slot) noexcept nogil
 cdef Status aggregator_add(Aggregator* aggregator, unsigned int slot, Text data, Text key,
                            EventRef event) noexcept nogil

@@ -11,26 +11,17 @@ Aggregates of a slot end, and are handed over, in the order of their records.
 """
 
 cimport cython
-from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
 
 from kinesis_fast._core.aggregate cimport (
     Addition, aggregate_add, aggregate_entry, aggregate_free, aggregate_measure,
     aggregate_new, aggregate_open, aggregate_seal,
 )
+from kinesis_fast._core.buckets cimport buckets_of
 from kinesis_fast._core.kernels cimport kernels, kf_md5_message
 from kinesis_fast._core.status cimport (
     STATUS_ALONE, STATUS_END, STATUS_ENDED, STATUS_NO_MEMORY, STATUS_OK,
 )
-
-
-cdef extern from "kernels/bytes.hpp" nogil:
-    uint32_t kf_load_u32(const uint8_t* p)
-
-
-cdef extern from "kernels/hash.hpp" nogil:
-    uint64_t kf_hash(const uint8_t* text, size_t n)
 
 
 cdef enum:
@@ -119,31 +110,18 @@ cdef void clear(Aggregator* aggregator) noexcept nogil:
     free_spare(aggregator, MAX_SPARE_BYTES)
 
 
-cdef unsigned int bucket_of(unsigned int n_buckets, Text key) noexcept nogil:
-    """Return the bucket of a key: the first bits of its MD5, which the service hashes keys with."""
-    cdef uint8_t digest[16]
-    cdef kf_md5_message message
-    message.data = key.data
-    message.n = key.n
-    message.digest = digest
-    kernels.md5(&message, 1)
-    return <unsigned int> (<uint64_t> kf_load_u32(digest) * n_buckets >> 32)
+cdef void slots_of(Aggregator* aggregator, const Text* keys, unsigned int n,
+                   unsigned int* slots) noexcept nogil:
+    """Tell the slots for records with these partition keys; an empty one stands for a random key.
 
-
-cdef unsigned int slot_of(Aggregator* aggregator, Text key, bint is_random) noexcept nogil:
-    """Return the slot for a record with this partition key."""
-    cdef unsigned int n_buckets = aggregator.rules.n_buckets
-    cdef KnownKey* known
-    if n_buckets == 0 or is_random:
-        return n_buckets
-    if key.n > KNOWN_KEY_BYTES:
-        return bucket_of(n_buckets, key)
-    known = &aggregator.known[kf_hash(key.data, key.n) % N_KNOWN_KEYS]
-    if known.n != key.n or memcmp(known.text, key.data, key.n) != 0:
-        known.bucket = <uint16_t> bucket_of(n_buckets, key)
-        memcpy(known.text, key.data, key.n)
-        known.n = <uint8_t> key.n
-    return known.bucket
+    At most MAX_KEYS at a time.
+    """
+    cdef unsigned int i, n_buckets = aggregator.rules.n_buckets
+    if n_buckets:
+        buckets_of(&aggregator.known, n_buckets, keys, n, slots)
+    for i in range(n):
+        if n_buckets == 0 or keys[i].n == 0:
+            slots[i] = n_buckets
 
 
 cdef const Text* hash_key_of(const Aggregator* aggregator, unsigned int slot) noexcept nogil:

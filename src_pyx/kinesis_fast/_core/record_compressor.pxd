@@ -7,6 +7,7 @@ from kinesis_fast._core.aggregator cimport Aggregator
 from kinesis_fast._core.batch cimport EventRef
 from kinesis_fast._core.buffer cimport Buffer
 from kinesis_fast._core.codec cimport Codec, Zstd
+from kinesis_fast._core.plan cimport Plan
 from kinesis_fast._core.record_reader cimport RecordReader
 from kinesis_fast._core.status cimport Status
 
@@ -54,3 +55,7 @@ cdef class RecordCompressor:
     cdef void compress_aggregates(self, Aggregator* aggregator) except *
     cdef int pack(self, object compressed, Staged* staged) except -1
     cdef object error(self)
+
+
+cdef RecordCompressor take_compressor(Plan plan)
+cdef void give_back_compressor(Plan plan, RecordCompressor compressor) noexcept

@@ -17,6 +17,7 @@ from kinesis_fast._core.codec cimport (
 )
 from kinesis_fast._core.kernels cimport KF_SLACK
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
+from kinesis_fast._core.plan cimport Plan
 from kinesis_fast._core.status cimport STATUS_END, STATUS_NO_MEMORY, STATUS_OK, STATUS_PACK
 from kinesis_fast._core.text cimport Text
 
@@ -24,6 +25,7 @@ from kinesis_fast._core.text cimport Text
 cdef enum:
     MAX_STAGED_BYTES = 1048576      # of data that one call into Python compresses, and one record
     MAX_KEPT_BYTES = 4194304        # of each buffer, while the compressor is not in use
+    MAX_KEPT = 8                    # compressors of a plan that are not in use
 
 
 cdef inline Text text_in(const Buffer* buffer, size_t start, size_t end) noexcept nogil:
@@ -37,6 +39,23 @@ cdef void limit_memory(Buffer* buffer) noexcept nogil:
     buffer.n = 0
     if buffer.capacity > MAX_KEPT_BYTES:
         buffer_free(buffer)
+
+
+cdef RecordCompressor take_compressor(Plan plan):
+    """Return a compressor that is not in use, or a new one: its state costs much to make."""
+    try:
+        return plan.compressors.pop()
+    except IndexError:
+        codec, level, new_zstd = plan.compression
+    return RecordCompressor(codec, level, new_zstd() if codec == "zstd" else None, plan.joins,
+                            plan.append_newline, plan.max_record_bytes)
+
+
+cdef void give_back_compressor(Plan plan, RecordCompressor compressor) noexcept:
+    """Drop the records of a compressor, and keep it for other streams."""
+    compressor.clear()
+    if len(plan.compressors) < MAX_KEPT:
+        plan.compressors.append(compressor)
 
 
 @cython.final

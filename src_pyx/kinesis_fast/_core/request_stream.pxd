@@ -6,6 +6,7 @@ from kinesis_fast._core.aggregator cimport Aggregator
 from kinesis_fast._core.batch cimport Batch, NewEntry
 from kinesis_fast._core.limits cimport MAX_LANES
 from kinesis_fast._core.plan cimport Plan
+from kinesis_fast._core.read_ahead cimport ReadAhead
 from kinesis_fast._core.record_compressor cimport RecordCompressor
 from kinesis_fast._core.record_reader cimport RecordReader
 from kinesis_fast._core.request cimport Request
@@ -31,6 +32,7 @@ cdef class RequestStream:
     cdef bint is_busy               # a call is running, perhaps with the GIL released
     cdef int lane                   # the lane of the record or aggregate to add next
     cdef unsigned int slot          # the aggregator's slot of the record
+    cdef ReadAhead ahead            # records with configured keys, before they are aggregated
     cdef readonly unsigned int n_lanes
     cdef readonly unsigned int n_open   # lanes that are collecting entries
     cdef Batch* lanes[MAX_LANES]
@@ -40,9 +42,7 @@ cdef class RequestStream:
     cdef void enter(self) except *
     cdef void leave(self) noexcept
     cdef void drop(self) noexcept
-    cdef void drop_aggregates(self) noexcept
-    cdef RecordCompressor take_compressor(self)
-    cdef void drop_compressor(self) noexcept
+    cdef void drop_rest(self) noexcept
     cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil
     cdef Request take_request(self, unsigned int max_open)
     cdef Request close_lane(self, int lane)
@@ -52,6 +52,8 @@ cdef class RequestStream:
     cdef Status fill_singles(self) noexcept nogil
     cdef Status fill_compressed(self) noexcept nogil
     cdef Status next_record(self) noexcept nogil
+    cdef Status next_in_slot(self) noexcept nogil
+    cdef Status read_ahead(self) noexcept nogil
     cdef Status put_alone(self) noexcept nogil
     cdef Status fill_aggregates(self) noexcept nogil
     cdef Status put_aggregates(self) noexcept nogil

@@ -6,11 +6,15 @@ from libc.string cimport memset
 
 from kinesis_fast._core.aggregator cimport (
     aggregator_add, aggregator_end_some, aggregator_entry, aggregator_entry_is_put,
-    hash_key_of, slot_of,
+    hash_key_of,
 )
 from kinesis_fast._core.batch cimport KEY_OF_RECORD, KEY_RANDOM, batch_append, batch_finish
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.codec cimport CODEC_NONE
+from kinesis_fast._core.read_ahead cimport (
+    ahead_choose_slots, ahead_free, ahead_has_room, ahead_keep, ahead_n_waiting, ahead_take,
+)
+from kinesis_fast._core.record_compressor cimport give_back_compressor, take_compressor
 from kinesis_fast._core.record_reader cimport Counts
 from kinesis_fast._core.request cimport new_request
 from kinesis_fast._core.status cimport (
@@ -32,7 +36,6 @@ cdef extern from "kernels/random_key.hpp" nogil:
 
 cdef enum:
     ANY_LANE = -1
-    MAX_KEPT_COMPRESSORS = 8
 
 cdef uint64_t ALL = <uint64_t> -1
 
@@ -59,7 +62,7 @@ cdef class RequestStream:
         if plan.aggregators is not None:
             self.aggregator = plan.aggregators.take()
         if plan.codec != CODEC_NONE:
-            self.compressor = self.take_compressor()
+            self.compressor = take_compressor(plan)
         with nogil:
             self.choose_lanes(max_lanes)
 
@@ -84,33 +87,20 @@ cdef class RequestStream:
                 self.plan.pool.give_back(self.lanes[lane])
                 self.lanes[lane] = NULL
         self.n_open = 0
-        self.drop_aggregates()
-        self.drop_compressor()
-        if self.reader is not None:
-            self.reader.has_record = False
-            self.reader.release_chunk()
+        self.drop_rest()
 
-    cdef void drop_aggregates(self) noexcept:
+    cdef void drop_rest(self) noexcept:
+        """Release the chunk, and drop the records that are in no lane."""
+        ahead_free(&self.ahead)
         if self.aggregator != NULL:
             self.plan.aggregators.give_back(self.aggregator)
             self.aggregator = NULL
-
-    cdef RecordCompressor take_compressor(self):
-        """Return a compressor that is not in use, or a new one: its state costs much to make."""
-        try:
-            return self.plan.compressors.pop()
-        except IndexError:
-            codec, level, new_zstd = self.plan.compression
-        return RecordCompressor(codec, level, new_zstd() if codec == "zstd" else None,
-                                self.plan.joins, self.plan.append_newline,
-                                self.plan.max_record_bytes)
-
-    cdef void drop_compressor(self) noexcept:
         if self.compressor is not None:
-            self.compressor.clear()
-            if len(self.plan.compressors) < MAX_KEPT_COMPRESSORS:
-                self.plan.compressors.append(self.compressor)
+            give_back_compressor(self.plan, self.compressor)
             self.compressor = None
+        if self.reader is not None:
+            self.reader.has_record = False
+            self.reader.release_chunk()
 
     cdef void choose_lanes(self, unsigned int max_lanes) noexcept nogil:
         """Set n_lanes: one per full request at most; one for random keys, which have no order."""
@@ -156,9 +146,7 @@ cdef class RequestStream:
             elif status == STATUS_FULL or status == STATUS_FULL_NOW:
                 return self.close_lane(self.lane)
             elif status == STATUS_END:
-                self.reader.release_chunk()
-                self.drop_aggregates()
-                self.drop_compressor()
+                self.drop_rest()
             elif status == STATUS_PACK:
                 self.compressor.call_zstd(self.reader, self.aggregator)
             elif self.compressor is not None:
@@ -201,6 +189,7 @@ cdef class RequestStream:
     def is_exhausted(self):
         """Whether no request is left. False does not promise that there is another record."""
         return (self.n_open == 0 and not self.reader.has_record
+                and ahead_n_waiting(&self.ahead) == 0
                 and (self.aggregator == NULL or self.aggregator.n_records == 0)
                 and (self.compressor is None or self.compressor.n_waiting() == 0)
                 and (not self.reader.is_open or self.reader.cursor.pos == self.reader.cursor.end))
@@ -268,6 +257,7 @@ cdef class RequestStream:
         try:
             for lane in range(self.n_lanes):
                 n += self.lanes[lane].n_records if self.lanes[lane] != NULL else 0
+            n += ahead_n_waiting(&self.ahead)
             n += self.aggregator.n_records if self.aggregator != NULL else 0
             n += self.compressor.n_waiting() if self.compressor is not None else 0
             with nogil:
@@ -339,15 +329,13 @@ cdef class RequestStream:
             if status != STATUS_OK:
                 return status
             if not self.reader.has_record:
-                status = self.next_record()
+                status = self.next_in_slot()
                 if status == STATUS_END:
                     status = aggregator_end_some(self.aggregator)
                     if status == STATUS_ENDED:
                         continue
                 if status != STATUS_OK:
                     return status
-                self.slot = slot_of(self.aggregator, self.key_of_record(),
-                                    self.reader.key_is_random)
             status = STATUS_ALONE
             if not self.is_alone and not self.is_packed:
                 status = aggregator_add(self.aggregator, self.slot, self.data_of_record(),
@@ -360,6 +348,32 @@ cdef class RequestStream:
                     return status
             elif status != STATUS_ENDED:
                 return status
+
+    cdef Status next_in_slot(self) noexcept nogil:
+        """Let the reader have the next record for the aggregator, and find its slot."""
+        cdef Status status
+        if self.plan.shape.n_path == 0:
+            self.slot = self.aggregator.rules.n_buckets
+            return self.next_record()
+        if not self.ahead.is_ready:
+            status = self.read_ahead()
+            if status != STATUS_OK:
+                return status
+        self.slot = ahead_take(&self.ahead, self.reader)
+        return STATUS_OK
+
+    cdef Status read_ahead(self) noexcept nogil:
+        """Read some records and find their slots; after a failure, another call goes on."""
+        cdef Status status
+        while ahead_has_room(&self.ahead):
+            status = self.next_record()
+            if status == STATUS_END and ahead_n_waiting(&self.ahead):
+                break
+            if status != STATUS_OK:
+                return status
+            ahead_keep(&self.ahead, self.reader)
+        ahead_choose_slots(&self.ahead, self.aggregator)
+        return STATUS_OK
 
     cdef Status put_alone(self) noexcept nogil:
         """Make an entry of a record beside the aggregates; compress it as they are."""
