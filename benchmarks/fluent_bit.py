@@ -15,7 +15,8 @@ is the cost of reading alone. All take turns, `--rounds` times; the figures are 
 of the whole process, user and system, from its start to its end, per 10^9 bytes of the log file;
 "net" is what is above `null`; "running" is that without what a start costs more than with `null`,
 which a log file of any size pays once, and has the targets. Wall is from the start until the last
-record has arrived.
+record has arrived. One more output is `kinesis` with `aggregation true`; where there is TLS, its
+target is a part of what the same takes without.
 
 In one more run of `kinesis` for each file the bodies are kept, and each record is compared with its
 line. `kinesis_streams` has no plain HTTP; FLUENT_BIT_PLAIN may name a Fluent Bit in which it was
@@ -56,8 +57,11 @@ MAX_CPU = {
     (RAW.name, "https"): 4.5,
     (KUBERNETES.name, "https"): 3.3,
 }
+AGGREGATION = {"aggregation": "true"}
+MAX_CPU_PART = 0.65  # of raw lines over HTTPS with aggregation, of the same without
 STARTS = 5
 IDLE_S = 2.0
+QUIET_S = 2.0  # many times Fluent Bit's flush interval: nothing more arrives
 NULL: Options = {"name": "null"}
 PLAIN_VARIABLE = "FLUENT_BIT_PLAIN"
 Runs = dict[str, list[Run]]
@@ -77,6 +81,11 @@ class Contender:
     name: str
     options: Options
     tls: Certificate | None
+
+    @property
+    def aggregates(self) -> bool:
+        """Whether several records arrive as one entry."""
+        return "aggregation" in self.options
 
     @property
     def scheme(self) -> str:
@@ -107,7 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
             runs = _take_turns(log_file, contenders, options.rounds, work)
             faults += _faults_of(runs, contenders, log_file)
             missed += _report(runs, contenders, log_file, start_s)
-            faults += _verify(log_file, contenders[0], work)
+            for contender in (contenders[0], next(one for one in contenders if one.aggregates)):
+                faults += _verify(log_file, contender, work)
     print("\n  ".join(["faults:", *faults]) if faults else "faults: none")
     print("\n  ".join(["CPU targets missed:", *missed]) if missed else "CPU targets: all reached")
     return 1 if (faults and options.check) or (missed and options.check_cpu) else 0
@@ -136,6 +146,8 @@ def _contenders(workers: list[int], work: Path) -> Iterator[Contender]:
         for number in workers:
             label = f"kinesis, {scheme}, workers {number}"
             yield Contender(label, [binary()], "kinesis", {"workers": number}, tls)
+        label = f"kinesis, {scheme}, aggregation"
+        yield Contender(label, [binary()], "kinesis", {"workers": 1, **AGGREGATION}, tls)
         command = _trusting(tls, work) if tls else _speaking_plainly()
         if command:
             label = f"kinesis_streams, {scheme}"
@@ -247,12 +259,39 @@ def _report(
         missed += _too_slow(contender, rows[-1], log_file)
     print(f"\n{log_file.format.name}: {log_file.gb * 1000:.1f} MB, {log_file.n_lines:,} lines")
     print(table(rows), flush=True)
+    return missed + _part_of_aggregation(runs, contenders, log_file, start_s)
+
+
+def _part_of_aggregation(
+    runs: Runs, contenders: Sequence[Contender], log_file: LogFile, start_s: float
+) -> list[str]:
+    """Print what aggregation takes of the same without, round by round; return what is too much."""
+    missed: list[str] = []
+    for contender in contenders:
+        if not contender.aggregates:
+            continue
+        other = contender.label.replace("aggregation", "workers 1")
+        if other not in runs:
+            continue
+        rounds = zip(runs["null"], runs[contender.label], runs[other], strict=True)
+        parts = [
+            (run.cpu_s - null.cpu_s - start_s) / (plain.cpu_s - null.cpu_s - start_s)
+            for null, run, plain in rounds
+        ]
+        part = statistics.median(parts)
+        print(f"{contender.label}: {part:.2f} of the CPU without ({', '.join(map(_two, parts))})")
+        if contender.tls and log_file.format is RAW and part > MAX_CPU_PART:
+            missed.append(f"{contender.label}: {part:.2f} (target {MAX_CPU_PART:g})")
     return missed
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def _too_slow(contender: Contender, row: Row, log_file: LogFile) -> list[str]:
     wanted = MAX_CPU[log_file.format.name, contender.scheme]
-    if contender.name != "kinesis" or row.running <= wanted:
+    if contender.name != "kinesis" or contender.aggregates or row.running <= wanted:
         return []
     name = f"{contender.label}, {log_file.format.name}"
     return [f"{name}: {row.running:.1f} CPU s/GB running (target {wanted:g})"]
@@ -275,13 +314,40 @@ def _run(log_file: LogFile, contender: Contender, work: Path, keep: Path | None 
         with FluentBit(
             contender.command, output, log_file.path, parser, work, environ
         ) as fluent_bit:
-            fluent_bit.wait_until(lambda: sink.totals().records >= log_file.n_lines)
-            run = _ended(fluent_bit, sink.totals())
+            arrivals = Arriving(sink)
+            if contender.aggregates:
+                size = log_file.path.stat().st_size
+                fluent_bit.wait_until(lambda: fluent_bit.position_in(log_file.path) >= size)
+                fluent_bit.wait_until(lambda: arrivals.quiet_s() > QUIET_S)
+            else:
+                fluent_bit.wait_until(lambda: arrivals.now().records >= log_file.n_lines)
+            run = _ended(fluent_bit, sink.totals(), arrivals.changed_at)
     return run
 
 
-def _ended(fluent_bit: FluentBit, sent: Totals) -> Run:
-    wall_s = time.perf_counter() - fluent_bit.started_at
+class Arriving:
+    """When the totals of a sink changed last, as far as it was asked."""
+
+    def __init__(self, sink: CountingSink) -> None:
+        self._sink = sink
+        self._totals = sink.totals()
+        self.changed_at = time.perf_counter()
+
+    def now(self) -> Totals:
+        """The totals."""
+        totals = self._sink.totals()
+        if totals.requests != self._totals.requests:
+            self._totals, self.changed_at = totals, time.perf_counter()
+        return totals
+
+    def quiet_s(self) -> float:
+        """Seconds since a request was seen to have arrived."""
+        self.now()
+        return time.perf_counter() - self.changed_at
+
+
+def _ended(fluent_bit: FluentBit, sent: Totals, arrived_at: float | None = None) -> Run:
+    wall_s = (arrived_at or time.perf_counter()) - fluent_bit.started_at
     peak_mib = fluent_bit.peak_mib()
     status, cpu_s = fluent_bit.end()
     return Run(status, wall_s, cpu_s, peak_mib, fluent_bit.log().decode(), sent)
@@ -305,7 +371,8 @@ def _verify(log_file: LogFile, contender: Contender, work: Path) -> list[str]:
 def _faults(run: Run, contender: Contender, log_file: LogFile) -> Iterator[str]:
     if run.status:
         yield f"Fluent Bit ended with status {run.status}"
-    if (run.sent.records, run.sent.malformed) != (log_file.n_lines, 0):
+    n_entries = run.sent.records if contender.aggregates else log_file.n_lines
+    if (run.sent.records, run.sent.malformed) != (n_entries, 0):
         yield f"{run.sent} instead of {log_file.n_lines} records"
     if "[error]" in run.log:
         yield "the log has errors: " + run.log[run.log.index("[error]") :].splitlines()[0]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinesis_fast.reading.records import seen_in
+
 SEED = 20261123
 LINE_BYTES = (80, 400)
 PARSERS = [{"name": "json", "format": "json"}]
@@ -87,11 +89,13 @@ def compare(log_file: LogFile, keep: Path) -> Arrivals:
         with path.open("rb") as bodies:
             for body in bodies:
                 for entry in json.loads(body)["Records"]:
-                    record = json.loads(base64.b64decode(entry["Data"]))
-                    number = log_file.format.number(record)
-                    n_records += 1
-                    n_different += record != log_file.format.record(lines[number])
-                    seen[number] = min(seen[number] + 1, 2)
+                    data = base64.b64decode(entry["Data"])
+                    for part in seen_in(data, entry["PartitionKey"], "none", is_joined=False):
+                        record = json.loads(part.data)
+                        number = log_file.format.number(record)
+                        n_records += 1
+                        n_different += record != log_file.format.record(lines[number])
+                        seen[number] = min(seen[number] + 1, 2)
     return Arrivals(n_records, n_different, seen.count(0), seen.count(2))
 
 
