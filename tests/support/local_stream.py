@@ -7,15 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from chunks import output_config
-from quick_sessions import remember_names_and_handlers
 
 from kinesis_fast import RecordEncoder
 from kinesis_fast.local.kinesis import LocalKinesis, LocalRecord
 
 SHARDS = 3
 _NUMBERS = itertools.count(1)
-
-remember_names_and_handlers()
 
 
 class LocalStream:

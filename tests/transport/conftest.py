@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 from direct import Service
 from loopback_settings import use_made_up_settings
-from quick_sessions import remember_names_and_handlers
 from raw_server import RawServer
-
-remember_names_and_handlers()
 
 
 @pytest.fixture(autouse=True)
