@@ -6,6 +6,7 @@ JOBS.json is a list of [path of a chunk, options, number of passes]. For each of
 the id of the process that did it goes to stdout.
 """
 
+import gc
 import importlib.util
 import json
 import os
@@ -17,6 +18,7 @@ from types import ModuleType
 
 def main() -> None:
     """Fork a child for every job, so that all start from the same state."""
+    gc.disable()  # a collection that falls into one run and not into another would count
     _leave_out_the_rest()
     jobs = json.loads(Path(sys.argv[1]).read_text())
     prepared = [(_pass(Path(path), options), n_passes) for path, options, n_passes in jobs]
