@@ -14,12 +14,10 @@ import argparse
 import logging
 import os
 import sys
-import threading
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
@@ -27,7 +25,7 @@ from chunks import output_config
 from fault_load import TIMEOUT_S, Load, Round, mixed
 from fault_server import FaultServer
 from interrupted_load import InterruptedLoad, keep_quiet
-from memory_in_use import memory_in_use, resident_bytes
+from resources import Resources, growth, resident_bytes, resources
 
 from kinesis_fast import KinesisOutput
 from kinesis_fast.transport.client import open_transport
@@ -35,33 +33,9 @@ from kinesis_fast.transport.client import open_transport
 MIB: Final = 1024 * 1024
 
 
-class Sample(NamedTuple):
-    """The resources of the process after a round, when nothing is in flight.
-
-    The first three are those of `memory_in_use.MemoryInUse`.
-    """
-
-    malloc_bytes: int
-    python_blocks: int
-    python_objects: int
-    descriptors: int
-    threads: int
-
-
-# From the second third of a run to the last. What the package keeps on purpose stays far below:
-# an output remembers what was refused, for instance, two blocks each.
-ALLOWED_GROWTH: Final = Sample(
-    malloc_bytes=MIB // 2, python_blocks=4000, python_objects=500, descriptors=2, threads=2
-)
-
-
-def sample() -> Sample:
-    """Return the resources of this process."""
-    n_fds = len(list(Path("/proc/self/fd").iterdir()))
-    return Sample(*memory_in_use(), n_fds, threading.active_count())
-
-
-def line(seconds: float, now: Sample, round_: Round, round_s: float, output: KinesisOutput) -> str:
+def line(
+    seconds: float, now: Resources, round_: Round, round_s: float, output: KinesisOutput
+) -> str:
     """Return what is printed after a round."""
     stats: dict[str, int] = output.stats()
     shares = ("in", "delivered", "skipped", "dead", "pending", "returned", "resumed", "retried")
@@ -75,26 +49,10 @@ def line(seconds: float, now: Sample, round_: Round, round_s: float, output: Kin
     )
 
 
-def growth(samples: Sequence[Sample]) -> list[str]:
-    """Return the resources that have grown from the second third of the samples to the last.
-
-    The least of each third counts. A connection, or the buffer of a thread, may be there or not
-    when a round ends; what is never given back is there every time.
-    """
-    third = len(samples) // 3
-    before, after = samples[third : 2 * third], samples[2 * third :]
-    grown = []
-    for name, allowed in ALLOWED_GROWTH._asdict().items():
-        first, last = (min(getattr(one, name) for one in part) for part in (before, after))
-        if last > first + allowed:
-            grown.append(f"{name} grew from {first} to {last}; {allowed} more are allowed")
-    return grown
-
-
 def soak(arguments: argparse.Namespace) -> list[str]:
     """Run rounds until the time is up. Returns what is wrong; raises when a record is lost."""
     options = {"transport": arguments.transport, "http_request_timeout": TIMEOUT_S}
-    samples: list[Sample] = []
+    samples: list[Resources] = []
     with FaultServer() as server, FaultServer() as other, ExitStack() as stack:
         server.plan(then=mixed(arguments.chance))
         config = output_config(options, endpoint=server.url)
@@ -106,13 +64,13 @@ def soak(arguments: argparse.Namespace) -> list[str]:
         started = time.monotonic()
         while (passed := time.monotonic() - started) < arguments.seconds:
             round_ = load.run(min(arguments.every, arguments.seconds - passed))
-            now = sample()
+            now = resources()
             samples.append(now)
             took = time.monotonic() - started
             print(line(took, now, round_, took - passed, output), end="  ", flush=True)
             interrupted.run(arguments.every / 2)
             print(f"{interrupted.n_raised} exceptions", flush=True)
-    return growth(samples) if len(samples) >= 3 else ["too few rounds to tell"]
+    return growth(samples)
 
 
 def main() -> int:
