@@ -64,7 +64,7 @@ def assert_account(output: KinesisOutput, n_accepted: int, n_doubtful: int) -> N
 
     Args:
         output: the only one that sent to the server.
-        n_accepted: entries that the server accepted.
+        n_accepted: records that the server accepted.
         n_doubtful: those of them whose response may have been lost.
     """
     stats = output.stats()

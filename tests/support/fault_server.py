@@ -33,7 +33,7 @@ class Seen(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How many entries a server accepted, and how many without a valid response in time."""
+    """How many records a server accepted, and how many without a valid response in time."""
 
     n_accepted: int
     n_doubtful: int

@@ -1,4 +1,4 @@
-"""The service behind the faults: accepts entries, and counts how often each arrived."""
+"""The service behind the faults: accepts entries, and counts how often each record arrived."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+import kcl
 from fault_server_rules import THROTTLED, Keys, Refusal, Shards, skew_refusal
 from fault_server_wire import Head, Wire
 
@@ -23,9 +24,9 @@ SETTLING_S: Final = 1.0  # how long to wait for requests in progress
 
 
 class Entry(NamedTuple):
-    """A record of a request: the number in it, its partition key, data and key in bytes."""
+    """An entry of a request: the numbers in it, its partition key, data and key in bytes."""
 
-    number: int
+    numbers: list[int]
     partition_key: str
     n_bytes: int
 
@@ -97,7 +98,7 @@ class Service:
     def compare(self, first: int, end: int) -> dict[str, Any]:
         """Return what is wrong if the numbers from first to end - 1 were sent, and forget them.
 
-        `missing` and `too_many` are Ranges, `n_accepted` and `n_doubtful` are numbers of entries.
+        `missing` and `too_many` are Ranges, `n_accepted` and `n_doubtful` count records.
         """
         accepted, doubtful = self._take_numbers()
         sent = Counter(range(first, end))
@@ -185,7 +186,10 @@ class Service:
                 failing.get(index) or self._shard_code(entry) for index, entry in enumerate(entries)
             ]
             taken = [
-                entry.number for entry, code in zip(entries, codes, strict=True) if code is None
+                number
+                for entry, code in zip(entries, codes, strict=True)
+                if code is None
+                for number in entry.numbers
             ]
             self._accepted.update(taken)
             self._answered[wire] = taken
@@ -237,7 +241,19 @@ def _entry(fields: dict[str, str]) -> Entry:
     key = fields["PartitionKey"]
     if not 1 <= len(key) <= 256:
         raise ValueError(f"a partition key of {len(key)} characters")
-    return Entry(json.loads(data)["n"], key, len(data) + len(key.encode()))
+    return Entry(_numbers_in(data), key, len(data) + len(key.encode()))
+
+
+def _numbers_in(data: bytes) -> list[int]:
+    """Return the numbers of the records of an entry, which may be an aggregate."""
+    if data.startswith(kcl.MAGIC):
+        kept = kcl.kept(kcl.Entry("", "", data), kcl.WHOLE_RANGE)
+        records = [record.data for record in kept if record.is_aggregated]
+        if not records:
+            raise ValueError("the aggregate is not valid")
+    else:
+        records = data.splitlines()
+    return [json.loads(record)["n"] for record in records]
 
 
 def _ranges(numbers: Counter[int]) -> Iterator[tuple[int, int, int]]:

@@ -10,11 +10,13 @@ import threading
 import time
 from typing import Final
 
+from aggregated import REFUSED
 from chunks import output_config
 from fault_flushes import BRISK
-from fault_load import HEALING_S, TIMEOUT_S, events
+from fault_load import HEALING_S, TIMEOUT_S, events, mixed
 from fault_server import FaultServer
-from interruptions import ERRORS, MODES, MODULES, Interruption
+from fault_server_service import Fault
+from interruptions import AGGREGATING_MODES, ERRORS, MODES, MODULES, Interruption
 from outputs import assert_balanced
 
 from kinesis_fast import FlushResult, KinesisOutput, Transport
@@ -23,6 +25,10 @@ N_LINES: Final = 900  # about as many run while a chunk is delivered; a few more
 CHUNK_RECORDS: Final = 1200
 TAIL: Final = b"\xa3log\xa4text"
 CLOSE_S: Final = 10.0
+ALL_MODES: Final = MODES | AGGREGATING_MODES
+# The first request of aggregates: the service refuses two, so their records come one by one. Full
+# aggregates come first; one of a single record, at the end, would be a dead letter.
+REFUSAL: Final[Fault] = {"kind": "partial", "indexes": [0, 3], "code": REFUSED}
 
 
 class InterruptedLoad:
@@ -31,17 +37,21 @@ class InterruptedLoad:
     Args:
         server: what it accepted is compared after each round.
         transport: sends to it; it is used by this load alone.
-        seed: of the lines, the exceptions and the number of requests in flight.
+        chance: of a fault, for each request.
+        seed: of the faults, the lines, the exceptions and the number of requests in flight.
 
     Attributes:
         n_raised: exceptions so far.
     """
 
-    def __init__(self, server: FaultServer, transport: Transport, seed: int = 1) -> None:
+    def __init__(
+        self, server: FaultServer, transport: Transport, chance: float, seed: int = 1
+    ) -> None:
         self._server = server
         self._transport = transport
+        self._chance_of_fault = chance
         self._chance = random.Random(seed)
-        self._modes = itertools.cycle(MODES)
+        self._modes = itertools.cycle(ALL_MODES)
         self._next = 0
         self.n_raised = 0
 
@@ -57,11 +67,14 @@ class InterruptedLoad:
 
     def _deliver(self, mode: str) -> None:
         directory = tempfile.mkdtemp(prefix="kinesis-fast-soak-")
-        options = {name: text.format(directory) for name, text in MODES[mode].items()}
+        options = {name: text.format(directory) for name, text in ALL_MODES[mode].items()}
         options |= {"max_in_flight": self._chance.choice(("1", "4"))}
         options |= {"dead_letter_dir": f"{directory}/dead", "http_request_timeout": TIMEOUT_S}
         config = output_config(options, experimental_concurrency_retries="10")
         output = KinesisOutput(config, self._transport, timing=BRISK)
+        seed = self._chance.getrandbits(32)
+        first = [REFUSAL] if mode in AGGREGATING_MODES else []
+        self._server.plan(*first, then=mixed(self._chance_of_fault, seed))
         numbers = range(self._next, self._next + CHUNK_RECORDS)
         self._next += CHUNK_RECORDS
         error = self._chance.choice(ERRORS)

@@ -1,6 +1,7 @@
 """Which bytes the direct transport takes for a response, and whether it keeps the connection."""
 
 import socket
+import tracemalloc
 
 import pytest
 from direct import ACCEPTED, BODY, GOOD, post, raw, responding, serving
@@ -136,6 +137,24 @@ def test_garbage(response: bytes) -> None:
         with pytest.raises(TransportError, match="the response is not HTTP/1"):
             post(transport)
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("n_parts", [1, 4])
+def test_an_idle_connection_does_not_keep_its_last_response(n_parts: int) -> None:
+    part = memoryview(b"x" * 65536)
+    reader = ResponseReader()
+    tracemalloc.start()
+    try:
+        head = raw("HTTP/1.1 200 OK", f"Content-Length: {n_parts * len(part)}")
+        reader.feed(memoryview(head))
+        for _ in range(n_parts):
+            reader.feed(part)
+        assert len(reader.response().body) == n_parts * len(part)
+        assert reader.reusable
+        assert tracemalloc.get_traced_memory()[0] < len(part)
+    finally:
+        tracemalloc.stop()
+        reader.close()
 
 
 FLOODS = {

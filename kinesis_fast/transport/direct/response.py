@@ -101,9 +101,10 @@ class ResponseReader:
         del self._parser
 
     def response(self) -> Response:
-        """Return the response, which must be complete."""
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        return Response(self._status, Headers(self._pairs), body)
+        """Return the response, which must be complete, and forget it: the connection may idle."""
+        status, pairs, parts = self._status, self._pairs, self._body
+        self._forget()
+        return Response(status, Headers(pairs), parts[0] if len(parts) == 1 else b"".join(parts))
 
     def on_message_begin(self) -> None:
         if self.complete:
