@@ -62,6 +62,8 @@ LIBRARY.still_left.restype = ctypes.c_long
 AGGREGATIONS = ({}, {"aggregation": "true"}, {"simple_aggregation": "true"})
 CODECS = ("none", "gzip", "zstd", "snappy")  # zlib goes the way of gzip
 KEYS = ({}, {"partition_key": "k", "aggregation_buckets": "4"})
+SMALL = ("2048", "1500")  # a record, an aggregate
+LARGE = ("16384", "12000")  # memory grows while there are records in it
 
 
 def chunk():
@@ -95,28 +97,34 @@ def run(config, chunk):
 
 chunk = chunk()
 n_failed = 0
-for aggregation in AGGREGATIONS:
-    for codec in CODECS:
-        for keys in KEYS:
-            options = {**aggregation, **keys, "compression": codec, "max_record_size": "2048"}
-            if aggregation:
-                options["aggregation_max_size"] = "1500"
-            config = output_config(options)
-            expected = run(config, chunk)
-            n = 0
-            while True:
-                LIBRARY.fail_at(n)
-                found = run(config, chunk)
-                has_failed = LIBRARY.still_left() < 0
-                LIBRARY.fail_at(-1)
-                assert found[0] == expected[0], (options, n)
-                assert found[2] == expected[2], (options, n, found[2], expected[2])
-                assert found[1] == expected[1], (options, n, found[1], expected[1])
-                if not has_failed:
-                    break
-                n += 1
-            assert n > 5, (options, n)
-            n_failed += n
+cases = [
+    (aggregation, codec, keys, size)
+    for aggregation in AGGREGATIONS
+    for codec in CODECS
+    for keys in KEYS
+    for size in (SMALL, LARGE)
+    if size == SMALL or (aggregation and codec == "none")
+]
+for aggregation, codec, keys, (max_record_size, max_size) in cases:
+    options = {**aggregation, **keys, "compression": codec, "max_record_size": max_record_size}
+    if aggregation:
+        options["aggregation_max_size"] = max_size
+    config = output_config(options)
+    expected = run(config, chunk)
+    n = 0
+    while True:
+        LIBRARY.fail_at(n)
+        found = run(config, chunk)
+        has_failed = LIBRARY.still_left() < 0
+        LIBRARY.fail_at(-1)
+        assert found[0] == expected[0], (options, n)
+        assert found[2] == expected[2], (options, n, found[2], expected[2])
+        assert found[1] == expected[1], (options, n, found[1], expected[1])
+        if not has_failed:
+            break
+        n += 1
+    assert n > 5, (options, n)
+    n_failed += n
 print(n_failed)
 """
 
