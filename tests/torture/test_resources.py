@@ -13,7 +13,7 @@ STEADY = Resources(
     malloc_bytes=13_000_000, python_blocks=350_000, python_objects=75_000, descriptors=20, threads=5
 )
 
-needs_glibc = pytest.mark.skipif(not hasattr(LIBC, "mallinfo2"), reason="needs glibc")
+needs_glibc = pytest.mark.skipif(not hasattr(LIBC, "mallinfo2"), reason="needs glibc 2.33")
 
 
 @needs_glibc
