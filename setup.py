@@ -1,4 +1,4 @@
-"""Compiles src_pyx: the modules of kinesis_fast._core, and the library that Fluent Bit opens.
+"""Compiles src_pyx: modules of kinesis_fast, and the library that Fluent Bit opens.
 
 pyproject.toml has everything else about the package.
 
@@ -153,7 +153,7 @@ setup(
     ext_modules=[
         host_library(),
         *cythonize(
-            [extension(path) for path in sorted(SOURCES.glob("kinesis_fast/_core/*.pyx"))],
+            [extension(path) for path in sorted(SOURCES.glob("kinesis_fast/**/*.pyx"))],
             build_dir=str(build_base / "cython"),
             include_path=[str(SOURCES)],
             emit_linenums=kind == "coverage",

@@ -1,8 +1,8 @@
 """The account of an output: in = delivered + skipped + dead + pending + returned, at any moment."""
 
-import threading
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
+from kinesis_fast._core.booking import Book, Share
 from kinesis_fast._core.tally import NOTHING_PACKED, Packing, Tally
 
 SkipReason = Literal[
@@ -70,79 +70,50 @@ class Stats(dict[str, int]):
         def __getitem__(self, name: CounterName, /) -> int: ...  # type: ignore[override]
 
 
-class Counters:
-    """Counts for Stats; changes that belong together happen together, from any thread.
+class Counters(Book):
+    """Counts for Stats; changes that belong together happen together, from any thread."""
 
-    A change makes new counters and puts them into place at once. So an exception in between, out of
-    a signal handler for instance, changes nothing.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+    def __new__(cls) -> Self:
+        """Make counters that are all 0."""
+        return super().__new__(cls, COUNTERS)
 
     def snapshot(self) -> Stats:
         """Return a copy of all counters as they were at one moment."""
-        return Stats(self._counters)
+        return Stats(self.values())
 
     def n_delivered(self) -> int:
         """Return how many records were acknowledged so far."""
-        return self._counters["delivered"]
+        return self.value("delivered")
 
     def chunk(self, n_bytes: int) -> None:
         """Count the bytes of a chunk that a flush call brought."""
         self.add({"bytes_in": n_bytes})
 
-    def add(self, changes: dict[str, int], account: "ChunkAccount | None" = None) -> None:
-        """Change counters, and the share that a chunk has in them, in one step."""
-        with self._lock:
-            counters = dict(self._counters)
-            for name, change in changes.items():
-                counters[name] += change
-            if account is None:
-                self._counters = counters
-                return
-            n_in = account.n_in + changes.get("in", 0)
-            n_pending = account.n_pending + changes.get("pending", 0)
-            self._counters, account.n_in, account.n_pending = counters, n_in, n_pending
 
-
-class ChunkAccount:
+class ChunkAccount(Share):
     """The share of one chunk in the counters, from the first record until it is closed.
+
+    See `Share` for its attributes, and for what each request changes.
 
     Args:
         counters: of the output.
-
-    Attributes:
-        n_in: records of the chunk that `in` counts.
-        n_pending: records of the chunk that `pending` counts.
     """
 
-    def __init__(self, counters: Counters) -> None:
-        self.n_in = self.n_pending = 0
-        self._counters = counters
-        self._is_taken_over = False
-        self._is_closed = False
+    _is_closed = False
 
     def taken_over(self, n_records: int) -> None:
         """Count all records of a chunk at once; otherwise they count when they are encoded."""
-        self._is_taken_over = True
-        self._add({"in": n_records, "pending": n_records})
+        self.is_taken_over = True
+        self.add({"in": n_records, "pending": n_records})
 
     def adopt(self, n_pending: int) -> None:
         """Take over records that the counters hold as pending already."""
-        self._is_taken_over = True
+        self.is_taken_over = True
         self.n_in = self.n_pending = n_pending
 
     def resumed(self, n_records: int) -> None:
         """Count records that need no sending, because they were settled before."""
-        self._add({"resumed": n_records})
-
-    def encoded(self, n_records: int, packing: Packing = NOTHING_PACKED) -> None:
-        """Count records that the encoder put into requests."""
-        if n_records:
-            n_new = 0 if self._is_taken_over else n_records
-            self._add({"in": n_new, "pending": n_new, **packing._asdict()})
+        self.add({"resumed": n_records})
 
     def skipped(self, tally: Tally, packing: Packing = NOTHING_PACKED) -> None:
         """Count all that the encoder found where it skipped or changed records."""
@@ -151,31 +122,23 @@ class ChunkAccount:
         changes |= packing._asdict()
         del changes["resumed"]  # `resumed` counts them
         skipped = sum(changes[reason] for reason in SKIP_REASONS)
-        if self._is_taken_over:
+        if self.is_taken_over:
             changes |= {"pending": -skipped}
         else:
             changes |= {"in": tally.records + skipped, "pending": tally.records}
-        self._add(changes | {"skipped": skipped})
-
-    def attempted(self, n_resent: int) -> None:
-        """Count a request that goes out, with so many records that were sent before."""
-        self._add({"requests": 1, "retried": n_resent})
+        self.add(changes | {"skipped": skipped})
 
     def not_attempted(self, n_resent: int) -> None:
         """Take back the last `attempted`: the request did not go out after all."""
-        self._add({"requests": -1, "retried": -n_resent})
+        self.add({"requests": -1, "retried": -n_resent})
 
     def throttled(self) -> None:
         """Count an answer that told to slow down."""
-        self._add({"throttles": 1})
-
-    def delivered(self, n_records: int, n_bytes: int) -> None:
-        """Count pending records that were acknowledged."""
-        self._add({"pending": -n_records, "delivered": n_records, "bytes_delivered": n_bytes})
+        self.add({"throttles": 1})
 
     def dead(self, n_records: int) -> None:
         """Count pending records that are given up."""
-        self._add({"pending": -n_records, "dead": n_records})
+        self.add({"pending": -n_records, "dead": n_records})
 
     def correct(self, n_left: int, n_brought: int) -> None:
         """Count what was not read, and what an exception kept from being counted.
@@ -184,16 +147,13 @@ class ChunkAccount:
             n_left: records of the chunk that are not settled.
             n_brought: those that were not settled when the delivery began.
         """
-        n_missing = 0 if self._is_taken_over else n_brought - self.n_in
+        n_missing = 0 if self.is_taken_over else n_brought - self.n_in
         n_uncounted = max(0, self.n_pending + n_missing - n_left)
-        self._add({"in": n_missing, "pending": n_missing - n_uncounted, "delivered": n_uncounted})
+        self.add({"in": n_missing, "pending": n_missing - n_uncounted, "delivered": n_uncounted})
 
     def close(self, counter: str = "returned") -> None:
         """Move what is pending to another counter, `returned` or `dead`; a second call is idle."""
         if not self._is_closed:
             if self.n_pending:
-                self._add({"pending": -self.n_pending, counter: self.n_pending})
+                self.add({"pending": -self.n_pending, counter: self.n_pending})
             self._is_closed = True
-
-    def _add(self, changes: dict[str, int]) -> None:
-        self._counters.add(changes, self)

@@ -31,12 +31,33 @@ _MODULES = (
     "request_stream",
     "encoder",
     "answer",
+    "booking",
+)
+# Compiled modules of other rooms, by their place in the package; those rooms load them.
+_ELSEWHERE = (
+    "delivery/leader_followers",
+    "delivery/request_queue",
+    "transport/direct/connection",
+    "transport/direct/plain",
+    "transport/direct/pool",
+    "transport/direct/response_reader",
+    "transport/direct/tls",
 )
 _REINSTALL = "pip install --force-reinstall --no-cache-dir kinesis-fast"
 
 
 def _is_built(module: str, directory: Path) -> bool:
     return any((directory / f"{module}{suffix}").is_file() for suffix in EXTENSION_SUFFIXES)
+
+
+def _missing(directory: Path) -> tuple[list[str], Path]:
+    """Return the modules without a file, and the directory that their paths start from."""
+    here = [name for name in _MODULES if not _is_built(name, directory)]
+    package = directory.parent
+    elsewhere = [name for name in _ELSEWHERE if not _is_built(name, package)]
+    if elsewhere:
+        return [*(f"{directory.name}/{name}" for name in here), *elsewhere], package
+    return here, directory
 
 
 def _how_to_mend(directory: Path, nothing_built: bool) -> str:
@@ -54,16 +75,16 @@ def _how_to_mend(directory: Path, nothing_built: bool) -> str:
 
 def _explain(module: str, cause: Exception) -> ImportError:
     directory = Path(__file__).parent
-    missing = [name for name in _MODULES if not _is_built(name, directory)]
+    missing, place = _missing(directory)
     if missing:
-        problem = f"{', '.join(missing)} missing in {directory}"
+        problem = f"{', '.join(missing)} missing in {place}"
     else:
         problem = f"{module} in {directory} does not load ({cause})"
     return ImportError(
         f"kinesis_fast: compiled module {problem}. "
         f"This is {platform.python_implementation()} {platform.python_version()} "
         f"on {sysconfig.get_platform()}, which loads *{', *'.join(EXTENSION_SUFFIXES)}. "
-        f"{_how_to_mend(directory, nothing_built=len(missing) == len(_MODULES))}",
+        f"{_how_to_mend(directory, nothing_built=len(missing) == len(_MODULES + _ELSEWHERE))}",
         name=f"{__name__}.{module}",
         path=str(directory),
     )
@@ -76,6 +97,9 @@ def _load() -> None:
         # Cython raises TypeError or ValueError if the modules come from different builds.
         except (ImportError, TypeError, ValueError) as cause:
             raise _explain(module, cause) from cause
+    missing, _ = _missing(Path(__file__).parent)
+    if missing:
+        raise _explain(missing[0], ImportError("it is missing"))
 
 
 _load()

@@ -1,6 +1,5 @@
 """One chunk on its way: which thread writes a request, which sends one, and when they stop."""
 
-import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -164,50 +163,49 @@ class ChunkDelivery:
 
     def _next_job(self) -> Job | None:
         """Return what this thread is to do, None when there will be nothing more for it."""
+        workers = self._workers
         with self._lock:
-            self._workers.resign()
+            workers.resign()
             while not self._is_stopped:
-                wait_s: float | None = self._workers.s_until_lead()
+                wait_s: float | None = workers.s_until_lead()
                 in_flight = self._first_ready()
                 if in_flight is not None or self._may_encode():
                     if wait_s == 0:
-                        self._workers.lead()
-                        return (
-                            self._begin_sending(in_flight) if in_flight else self._begin_encoding()
-                        )
+                        workers.lead()
+                        if in_flight is not None:
+                            return self._begin_sending(in_flight)
+                        self._is_encoding = True
+                        return self._encode_next
                 elif self._is_encoding:
                     wait_s = PATIENCE_S
                 elif self._stream.is_exhausted:
                     return None
                 else:
                     wait_s = None
-                self._workers.follow(wait_s)
+                workers.follow(wait_s)
             return None
 
     def _first_ready(self) -> InFlightRequest | None:
         """Return the first request that may be sent now."""
-        if not (self._sending or self._is_encoding or self._queue.has_ready or self._may_encode()):
-            self._queue.let_last_go()
-        if not self._queue.has_ready or not self._budgets:
+        queue, sending = self._queue, self._sending
+        if not (queue.has_ready or sending or self._is_encoding or self._may_encode()):
+            queue.let_last_go()
+        if not queue.has_ready or not self._budgets:
             return None
-        if len(self._sending) >= self._context.concurrency.in_flight:
+        if len(sending) >= self._context.concurrency.in_flight:
             return None
-        return self._queue.first([in_flight.request.lane for in_flight in self._sending])
+        return queue.first(sending)
 
     def _may_encode(self) -> bool:
-        return (
-            not self._is_encoding
-            and not self._waits_for_buffer
-            and self._n_unsettled() < self._max_buffers
-            and not self._stream.is_exhausted
+        return not (
+            self._is_encoding
+            or self._waits_for_buffer
+            or len(self._queue) + len(self._sending) >= self._max_buffers
+            or self._stream.is_exhausted
         )
 
     def _n_unsettled(self) -> int:
         return len(self._queue) + len(self._sending)
-
-    def _begin_encoding(self) -> Job:
-        self._is_encoding = True
-        return self._encode_next
 
     def _begin_sending(self, in_flight: InFlightRequest) -> Job:
         self._queue.take(in_flight)
@@ -220,7 +218,7 @@ class ChunkDelivery:
         A thread that makes more work possible does a part of it itself, and finds a watcher when
         it begins. So nothing else has to wake the others.
         """
-        if self._first_ready() is None and not self._may_encode():
+        if self._workers.has_watcher or (self._first_ready() is None and not self._may_encode()):
             return False
         return self._workers.want_watcher()
 
@@ -261,11 +259,12 @@ class ChunkDelivery:
     # --- writing and sending requests ---
 
     def _encode_next(self) -> None:
-        n_unsettled = self._n_unsettled()
+        n_unsettled = len(self._queue) + len(self._sending)
         request: Request | None = None
         try:
-            with contextlib.suppress(StopIteration):
-                request = self._stream.take(self._max_buffers - n_unsettled)
+            request = self._stream.take(self._max_buffers - n_unsettled)
+        except StopIteration:
+            pass
         finally:
             self._settlement.encoded(self._stream)
             with self._lock:
@@ -281,7 +280,9 @@ class ChunkDelivery:
         try:
             if needs_help:
                 self._start_helper()
-            self._pause(budget.pace_s(self._context))
+            wait_s = budget.pace_s(self._context)
+            if wait_s:
+                self._pause(wait_s)
             is_settled = self._settle(in_flight, budget)
         finally:
             with self._lock:
@@ -298,7 +299,8 @@ class ChunkDelivery:
     def _settle(self, in_flight: InFlightRequest, budget: RetryBudget) -> bool:
         """Send until every record is settled; False when it goes to the queue, or when all stop."""
         timing = self._context.timing
-        in_vain = self._n_in_vain()  # attempts since a part of the request was accepted
+        # Attempts since a part of the request was accepted.
+        in_vain = self._n_in_vain() if self._doubt[1] else 0
         while not self._is_stopped:
             started = timing.clock()
             n_entries = in_flight.request.n_entries

@@ -32,6 +32,7 @@ class ChunkReport:
 
     Attributes:
         name_event: returns how to call the event of a number.
+        n_records: that were encoded.
     """
 
     def __init__(self, log: Log, tag: str, missing_keys: dict[str, tuple[str, str]]) -> None:
@@ -39,16 +40,13 @@ class ChunkReport:
         self._tag = tag
         self._missing_keys = missing_keys
         self.name_event: Callable[[int], str] = lambda event: f"event {event} of chunk '{tag}'"
-        self._n_records = 0  # that were encoded
+        self.n_records = 0
         self._counts: Counter[str] = Counter()
         self._malformed_at = -1
         self._n_refused = self._n_failing = 0
 
-    def encoded(self, tally: "Tally") -> None:
-        """Take in what the encoder found when it read on in the chunk."""
-        self._n_records += tally.records
-        if tally.is_plain:
-            return
+    def found(self, tally: "Tally") -> None:
+        """Take in what the encoder found besides plain records when it read on in the chunk."""
         for name in (*SKIP_REASONS, *REMARKS):
             self._counts[name] += getattr(tally, name)
         if tally.skipped_malformed:
@@ -82,7 +80,7 @@ class ChunkReport:
             self._log.warning("chunk '%s': %s", self._tag, "; ".join(remarks))
 
     def _describe(self) -> Iterator[str]:
-        yield from remarks(TEXTS | self._missing_keys, self._counts, self._n_records)
+        yield from remarks(TEXTS | self._missing_keys, self._counts, self.n_records)
         if self._malformed_at >= 0:
             yield f"malformed or cut off at byte {self._malformed_at}; the rest is skipped"
         if self._n_refused > MAX_DEAD_LINES:

@@ -1,6 +1,5 @@
 """One request on its way: sending it, what is left of it, its memory, and its retry budget."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +8,7 @@ from kinesis_fast.delivery.protocols import Request
 from kinesis_fast.delivery.refusals import Failure
 from kinesis_fast.delivery.retry import Verdict, classify, classify_exception, halves, pause_s
 from kinesis_fast.limits import RETRY_BUDGET_S
+import contextlib
 
 
 @dataclass(eq=False)

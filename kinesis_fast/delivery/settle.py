@@ -63,10 +63,11 @@ class Settlement:
     def encoded(self, stream: RequestStream) -> None:
         """Book what the encoder found when it wrote a request."""
         tally, skipped, packing = stream.take_tally(), stream.take_skipped(), stream.take_packing()
-        self._report.encoded(tally)
+        self._report.n_records += tally.records
         if tally.is_plain:
             self._account.encoded(tally.records, packing)
             return
+        self._report.found(tally)
         if self._letters is not None:
             self._letters.skipped(skipped)
         with self._lock:

@@ -97,7 +97,7 @@ def test_locks_that_other_threads_held_are_replaced() -> None:
     run(
         """
         output = KinesisOutput(output_config(), FakeTransport())
-        locks = [output._changed, output._stats._lock]
+        locks = [output._changed]
         taken = threading.Event()
 
         def hold():

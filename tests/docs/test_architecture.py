@@ -9,7 +9,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "kinesis_fast"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 ANY_ROOM = "everything but"
-FOLDERS = {"src_pyx/kinesis_fast/_core/", "src_pyx/host/"}  # without an __init__.py
+COMPILED = ROOT / "src_pyx/kinesis_fast"
+FOLDERS = {  # without an __init__.py
+    "src_pyx/kinesis_fast/_core/",
+    "src_pyx/kinesis_fast/delivery/",
+    "src_pyx/kinesis_fast/transport/direct/",
+    "src_pyx/host/",
+}
 
 
 def tree() -> dict[str, str]:
@@ -29,11 +35,14 @@ def tree() -> dict[str, str]:
 
 def sources() -> set[str]:
     """Return the paths that the tree has to name; a package stands for its __init__.py."""
-    core = ROOT / "src_pyx/kinesis_fast/_core"
-    files = [*PACKAGE.rglob("*.py"), *core.glob("*.pyx"), *(ROOT / "src_pyx/host").glob("*.c")]
-    files += [path for path in core.glob("*.pxd") if not path.with_suffix(".pyx").exists()]
-    paths = {str(path.relative_to(ROOT)).removesuffix("__init__.py") for path in files}
-    return paths - {"src_pyx/kinesis_fast/_core/__init__.pxd"}
+    files = [*PACKAGE.rglob("*.py"), *COMPILED.rglob("*.pyx")]
+    files += (ROOT / "src_pyx/host").glob("*.c")
+    files += [
+        path
+        for path in COMPILED.rglob("*.pxd")
+        if not path.with_suffix(".pyx").exists() and path.stem != "__init__"
+    ]
+    return {str(path.relative_to(ROOT)).removesuffix("__init__.py") for path in files}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -81,7 +90,7 @@ def test_the_files_that_the_text_names_exist() -> None:
     text = "".join(PAGE.split("```")[::2])
     named = set(re.findall(r"`([\w./-]+\.(?:py|pyx|pxd|c|md))`", text))
     places = [ROOT, PACKAGE, PACKAGE / "delivery", ROOT / "src_pyx/host"]
-    places.append(ROOT / "src_pyx/kinesis_fast/_core")
+    places += [COMPILED, COMPILED / "_core", COMPILED / "delivery"]
     missing = {name for name in named if not any((place / name).is_file() for place in places)}
     assert len(named) > 30
     assert missing == set()

@@ -12,7 +12,8 @@ import answer_target
 
 from kinesis_fast.delivery.retry import classify
 from kinesis_fast.transport import Response
-from kinesis_fast.transport.direct.response import ResponseReader
+from kinesis_fast.transport.direct.response import GeneralReader
+from kinesis_fast.transport.direct.response_reader import ResponseReader
 
 GOOD: Final = b'{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"shardId-0"}]}'
 HEADS: Final = (
@@ -44,6 +45,7 @@ def run(data: bytes) -> None:
     size, stream = (data[0] if data else 0), data[1:]
     ending = read(stream, size % 61 + 1)
     assert ending.kind == read(stream, max(len(stream), 1)).kind
+    assert ending.kind == read(stream, max(len(stream), 1), GeneralReader).kind
     assert not (ending.response and ending.error)
     if ending.response:
         check(ending.response)
@@ -60,9 +62,11 @@ def seeds() -> Iterator[bytes]:
     yield b"\x0b" + b"HTTP/1.1 204 No Content\r\n\r\n" * 2
 
 
-def read(stream: bytes, size: int) -> Ending:
+def read(
+    stream: bytes, size: int, new_reader: type[ResponseReader | GeneralReader] = ResponseReader
+) -> Ending:
     """Feed bytes to a reader like a connection does, `size` at a time, and then the end."""
-    reader = ResponseReader()
+    reader = new_reader()
     try:
         for start in range(0, len(stream), size):
             reader.feed(memoryview(stream)[start : start + size])

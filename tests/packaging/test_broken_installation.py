@@ -44,9 +44,9 @@ def import_error(package: Path) -> str:
 
 
 def compiled(package: Path, name: str = "*") -> list[Path]:
-    found = sorted((package / "_core").glob(f"{name}.*so"))
+    found = sorted(package.rglob(f"{name}.*so"))
     assert found
-    return found
+    return [path for path in found if path.parent.name != "host"]
 
 
 def test_an_intact_copy_is_what_is_imported(package: Path) -> None:
@@ -62,15 +62,24 @@ def test_a_missing_module_is_named(package: Path) -> None:
     assert REINSTALL in message
 
 
+def test_a_missing_module_of_another_room_is_named(package: Path) -> None:
+    for path in compiled(package, "response_reader"):
+        path.unlink()
+    message = import_error(package)
+    assert f"transport/direct/response_reader missing in {package}" in message
+    assert REINSTALL in message
+
+
 def test_modules_for_another_interpreter_count_as_missing(package: Path) -> None:
-    modules = {path.name.partition(".")[0]: path for path in compiled(package)}
-    for module, path in modules.items():
-        path.rename(path.with_name(f"{module}.cpython-39-other-machine.so"))
+    paths = compiled(package)
+    modules = {path.relative_to(package).as_posix().partition(".")[0] for path in paths}
+    for path in paths:
+        path.rename(path.with_name(f"{path.name.partition('.')[0]}.cpython-39-other-machine.so"))
     message = import_error(package)
     missing = message.split(" missing in ")[0].removeprefix(
         "ImportError: kinesis_fast: compiled module "
     )
-    assert set(missing.split(", ")) == set(modules)
+    assert set(missing.split(", ")) == modules
     assert "which loads *." in message
     assert REINSTALL in message
 

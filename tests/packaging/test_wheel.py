@@ -66,9 +66,7 @@ def test_the_wheel_holds_the_whole_package_and_the_compiled_modules(built: Built
         for path in (built.source_tree / "kinesis_fast").rglob("*")
         if path.is_file()
     }
-    compiled = {
-        f"kinesis_fast/_core/{module}{EXTENSION_SUFFIX}" for module in built.compiled_modules()
-    }
+    compiled = {f"kinesis_fast/{module}{EXTENSION_SUFFIX}" for module in built.compiled_modules()}
     assert {name for name in built.wheel.names if not is_metadata(name)} == (
         package | compiled | {HOST_LIBRARY}
     )

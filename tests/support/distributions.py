@@ -27,8 +27,9 @@ class Built(NamedTuple):
     wheel: Distribution
 
     def compiled_modules(self) -> set[str]:
-        """The names of the modules that have sources."""
-        return {path.stem for path in self.source_tree.glob("src_pyx/kinesis_fast/_core/*.pyx")}
+        """The modules that have sources, by their path in the package, without an ending."""
+        root = self.source_tree / "src_pyx/kinesis_fast"
+        return {path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.pyx")}
 
 
 def build(directory: Path) -> Built:

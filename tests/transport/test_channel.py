@@ -6,27 +6,29 @@ from collections.abc import Iterator
 import pytest
 from direct import RecordingSocket
 
-from kinesis_fast.transport.direct.channel import PlainChannel
+from kinesis_fast.transport.direct.plain import PlainChannel
+
+
+def test_sending_raises_no_signal() -> None:
+    ours, theirs = socket.socketpair()
+    recording = RecordingSocket(ours.detach())
+    channel = PlainChannel(recording)
+    with theirs:
+        channel.queue(b"head", memoryview(b"body"))
+        assert not channel.push()
+        assert recording.raises_no_signal
+    channel.close()
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[PlainChannel, socket.socket]]:
     """Return a channel and the peer's socket."""
     ours, theirs = socket.socketpair()
-    channel = PlainChannel(RecordingSocket(ours.detach()))
+    channel = PlainChannel(ours)
     with theirs:
         theirs.settimeout(10)
         yield channel, theirs
         channel.close()
-
-
-def test_sending_raises_no_signal(ends: tuple[PlainChannel, socket.socket]) -> None:
-    channel, _ = ends
-    sock = channel._sock
-    assert isinstance(sock, RecordingSocket)
-    channel.queue(b"head", memoryview(b"body"))
-    assert not channel.push()
-    assert sock.raises_no_signal
 
 
 def test_what_the_socket_does_not_take_at_once_follows(

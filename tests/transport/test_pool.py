@@ -41,7 +41,12 @@ class Bench:
         self.now_s = 1000.0
         self.remembered: list[object] = []
         self.remembers: Callable[[object], object] = lambda _: None
-        self.pool = Pool(cast(Connector, self), lambda: self.now_s)
+        self.looks_at_clock: Callable[[], object] = lambda: None
+        self.pool = Pool(cast(Connector, self), self._clock)
+
+    def _clock(self) -> float:
+        self.looks_at_clock()
+        return self.now_s
 
     def remember(self, connection: object) -> None:
         self.remembered.append(connection)
@@ -132,13 +137,12 @@ def test_closing_while_the_oldest_is_looked_at_leaves_nothing_open(bench: Bench)
     old, new = FakeConnection(), FakeConnection()
     bench.release(old, new)
     assert bench.acquire() is new
-    looked_at = bench.pool._is_stale
+    looks = iter((lambda: None, bench.pool.close))  # at the clock: when it is kept, at the oldest
 
-    def close_meanwhile(idle_since_s: float) -> bool:
-        bench.pool.close()
-        return looked_at(idle_since_s)
+    def look() -> None:
+        next(looks)()
 
-    bench.pool._is_stale = close_meanwhile  # type: ignore[method-assign]
+    bench.looks_at_clock = look
     bench.release(new)
     assert (old.n_closed, new.n_closed) == (1, 1)
 

@@ -10,7 +10,7 @@ from scripted_server import Script, ScriptedServer
 
 from kinesis_fast import TransportError
 from kinesis_fast.limits import MAX_ANSWER_BYTES, MAX_ANSWER_HEAD_BYTES
-from kinesis_fast.transport.direct.response import ResponseReader
+from kinesis_fast.transport.direct.response_reader import ResponseReader
 
 KEPT = {
     "HTTP/1.1": GOOD,

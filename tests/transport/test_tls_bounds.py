@@ -18,6 +18,7 @@ from self_signed import self_signed
 from started import Started
 
 from kinesis_fast.transport.client import open_transport
+from kinesis_fast.transport.direct import channel as channels
 from kinesis_fast.transport.direct import tls
 from kinesis_fast.transport.direct.tls import TlsChannel
 
@@ -135,7 +136,7 @@ def test_what_a_request_may_bring_begins_anew(
 
 def test_a_handshake_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
     peer = Trickle()
-    monkeypatch.setattr(tls, "time", SimpleNamespace(monotonic=lambda: peer.now_s))
+    monkeypatch.setattr(channels, "time", SimpleNamespace(monotonic=lambda: peer.now_s))
     client = ssl.create_default_context()
     with pytest.raises(TimeoutError, match="TLS handshake timed out"):
         TlsChannel(cast(socket.socket, peer), client, "127.0.0.1", None, 105.0)
@@ -162,10 +163,10 @@ def test_a_dot_at_the_end_of_a_host(
 
 
 def test_no_time_is_left() -> None:
-    assert tls.socket_timeout(None) is None
-    assert tls.socket_timeout(math.inf, 2) == math.inf
+    assert channels.socket_timeout(None) is None
+    assert channels.socket_timeout(math.inf, 2) == math.inf
     with pytest.raises(TimeoutError):
-        tls.socket_timeout(0.0)
+        channels.socket_timeout(0.0)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to renegotiate")

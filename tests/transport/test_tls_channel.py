@@ -1,5 +1,6 @@
 """The channel through TLS, against OpenSSL's own socket at the other end."""
 
+import os
 import socket
 import ssl
 import threading
@@ -18,6 +19,7 @@ from kinesis_fast.transport.direct.tls import RECORD_BYTES, STEP_BYTES, TlsChann
 PATIENCE_S = 10.0
 Serve = Callable[[ssl.SSLSocket], None]
 Connect = Callable[[Serve], TlsChannel]
+SOCKETS: dict[TlsChannel, RecordingSocket] = {}  # of the channels of a test
 
 
 @pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
@@ -43,9 +45,11 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connect]
             deadline_s = time.monotonic() + PATIENCE_S
             channel = TlsChannel(ours, client, "127.0.0.1", None, deadline_s)
             stack.callback(channel.close)
+            SOCKETS[channel] = ours
             return channel
 
         yield make
+    SOCKETS.clear()
 
 
 def send(channel: TlsChannel, head: bytes, body: bytes) -> None:
@@ -86,8 +90,7 @@ def assert_arrives(sock: ssl.SSLSocket, data: bytes) -> None:
 def test_sending_raises_no_signal(connect: Connect) -> None:
     """Neither the handshake nor a request may raise SIGPIPE."""
     channel = connect(lambda peer: assert_arrives(peer, b"head" + bytes(100_000)))
-    sock = channel._sock
-    assert isinstance(sock, RecordingSocket)
+    sock = SOCKETS[channel]
     assert sock.raises_no_signal
     sock.flags.clear()
     send(channel, b"head", bytes(100_000))
@@ -119,10 +122,10 @@ def test_what_arrived_together_is_not_waited_for(connect: Connect) -> None:
         gone.wait(PATIENCE_S)
 
     channel = connect(serve)
-    time.sleep(0.05)
-    assert next_of(channel) == b"first"
-    assert channel.has_unread
-    assert bytes(channel.receive()) == b"second"
+    arrived = b""
+    while len(arrived) < len(b"firstsecond"):
+        arrived += next_of(channel)
+    assert arrived == b"firstsecond"
     assert not channel.has_unread
     with pytest.raises(BlockingIOError):
         channel.receive()
@@ -177,3 +180,36 @@ def test_memory_is_released(connect: Connect) -> None:
     channel.drop()
     body.clear()  # a BufferError if the channel still uses it
     gone.set()
+
+
+def test_an_error_after_data_comes_after_it(connect: Connect) -> None:
+    """What arrived before a record that cannot be decrypted is data all the same."""
+    gone = threading.Event()
+
+    def serve(sock: ssl.SSLSocket) -> None:
+        sock.sendall(b"data")
+        raw = socket.socket(fileno=os.dup(sock.fileno()))
+        with raw:
+            raw.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+        gone.wait(PATIENCE_S)
+
+    channel = connect(serve)
+    try:
+        deadline_s = time.monotonic() + PATIENCE_S
+        with pytest.raises(ssl.SSLError, match=r"(?i)bad|decrypt|mac"):
+            arrived = b""
+            while time.monotonic() < deadline_s:
+                arrived += next_of(channel)
+        assert arrived == b"data"
+        assert not channel.has_unread
+    finally:
+        gone.set()
+
+
+def test_an_end_that_is_not_announced_leaves_openssl_alone(connect: Connect) -> None:
+    """OpenSSL would mark the session as one that cannot be resumed."""
+    channel = connect(lambda sock: sock.shutdown(socket.SHUT_RDWR))
+    for _ in range(2):
+        with pytest.raises(ssl.SSLEOFError, match="without the closing message"):
+            next_of(channel)
+    assert not channel.has_unread

@@ -1,15 +1,17 @@
-"""Bytes to and from a non-blocking socket: without TLS here, with TLS in tls.py.
+"""Bytes to and from a non-blocking socket: what plain.pyx, and with TLS tls.pyx, offer.
 
 All sending uses MSG_NOSIGNAL: a process that embeds Python may not ignore SIGPIPE.
 """
 
-import socket
 import ssl
+import time
 from typing import Final, Protocol
 
-from kinesis_fast.limits import KIB
+from kinesis_fast.limits import KIB, MAX_ANSWER_BYTES
 
 BUFFER_BYTES: Final = 64 * KIB  # for what arrives; holds the response for 500 records
+# What may come from the socket for one request: the response, and all that TLS adds.
+MAX_WIRE_BYTES: Final = 2 * MAX_ANSWER_BYTES
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError)
 
 
@@ -55,43 +57,19 @@ class Channel(Protocol):
         """Close the socket, without TLS's closing message."""
 
 
-class PlainChannel(Channel):
-    """A `Channel` without TLS.
+def socket_timeout(deadline_s: float | None, n_shares: int = 1) -> float | None:
+    """Return one share of the time until a deadline, fit for socket.settimeout().
 
     Args:
-        sock: connected; belongs to this object from now on.
+        deadline_s: of time.monotonic(), None for no bound.
+        n_shares: how many parts to divide the time into, at least 1.
+
+    Raises:
+        TimeoutError: the deadline has passed.
     """
-
-    has_unread = False
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self._sock = sock
-        self._parts: list[memoryview] = []
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    def queue(self, head: bytes, body: memoryview) -> None:
-        self._parts = [memoryview(head), body]
-
-    def push(self) -> bool:
-        n = self._sock.sendmsg(self._parts, (), socket.MSG_NOSIGNAL)
-        while self._parts and n >= len(self._parts[0]):
-            n -= len(self._parts.pop(0))
-        if n:
-            self._parts[0] = self._parts[0][n:]
-        return bool(self._parts)
-
-    def drop(self) -> None:
-        self._parts = []
-
-    def receive(self) -> memoryview:
-        return self._buffer[: self._sock.recv_into(self._buffer)]
-
-    def tls_session(self) -> None:
+    if deadline_s is None:
         return None
-
-    def close(self) -> None:
-        self._sock.close()
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("timed out")
+    return left_s / n_shares

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import KIB
-from kinesis_fast.transport.direct.channel import PlainChannel
+from kinesis_fast.transport.direct.channel import socket_timeout
 from kinesis_fast.transport.direct.connection import Connection
+from kinesis_fast.transport.direct.plain import PlainChannel
 from kinesis_fast.transport.direct.sigv4 import DEFAULT_PORTS, host_header
-from kinesis_fast.transport.direct.tls import TlsChannel, socket_timeout
+from kinesis_fast.transport.direct.tls import TlsChannel
 from kinesis_fast.transport.secrets import presentable
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python 3.11 has no name for it

@@ -1,7 +1,10 @@
-"""Parses the responses on one connection, with httptools. Nothing here touches a socket."""
+"""Headers, and the parser of responses that are not of the usual form: httptools.
+
+Nothing here touches a socket. response_reader.pyx reads the others.
+"""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from kinesis_fast.limits import MAX_ANSWER_BYTES, MAX_ANSWER_HEAD_BYTES
@@ -23,15 +26,19 @@ LENGTH_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Headers(Mapping[str, str]):
-    """The headers of a response. Names are found in any case and shown in lower case."""
+    """The headers of a response. Names are found in any case and shown in lower case.
 
-    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        self._pairs = pairs
+    Args:
+        source: pairs of name and value, or a whole head of the usual form.
+    """
+
+    def __init__(self, source: Sequence[tuple[bytes, bytes]] | bytes) -> None:
+        self._source = source
 
     @functools.cached_property
     def _values(self) -> dict[str, str]:
         values: dict[str, str] = {}
-        for name, value in self._pairs:
+        for name, value in _pairs(self._source):
             key, text = name.decode("latin-1").lower(), value.decode("latin-1")
             known = values.get(key)
             values[key] = text if known is None else f"{known}, {text}"
@@ -50,8 +57,16 @@ class Headers(Mapping[str, str]):
         return f"Headers({self._values})"
 
 
-class ResponseReader:
-    """Reads one response after another from the bytes of a connection.
+def _pairs(source: Sequence[tuple[bytes, bytes]] | bytes) -> Iterable[tuple[bytes, bytes]]:
+    if not isinstance(source, bytes):
+        return source
+    lines = source.split(b"\r\n")[1:-2]  # without the status line, and what ends the head
+    pairs = (line.partition(b":") for line in lines)
+    return ((name, value.strip(b" ")) for name, _, value in pairs)
+
+
+class GeneralReader:
+    """Reads any response, as ResponseReader does.
 
     The parser calls the methods on_*.
 

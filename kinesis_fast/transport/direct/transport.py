@@ -1,6 +1,5 @@
 """Sends finished bodies over its own connections; botocore gives the endpoint and credentials."""
 
-import contextlib
 import os
 import threading
 import time
@@ -134,8 +133,10 @@ class DirectTransport:
             kept = pool.acquire()
             if kept is not None:
                 n_sent += 1
-                with contextlib.suppress(NoResponseError):  # it was closed at this very moment
+                try:
                     return _exchange(pool, kept, head, body, timeout_s), n_sent
+                except NoResponseError:  # it was closed at this very moment
+                    pass
             fresh = pool.connector.open(timeout_s)
             n_sent += 1
             return _exchange(pool, fresh, head, body, timeout_s), n_sent
@@ -151,7 +152,7 @@ class DirectTransport:
         try:
             context = self._context or self._find_context()
             frozen = context.credentials.get_frozen_credentials()
-            if _account_id(frozen) != context.account_id:
+            if getattr(frozen, "account_id", None) != context.account_id:
                 context = self._find_context(outdated=context)
                 frozen = context.credentials.get_frozen_credentials()
         except TransportError:
@@ -176,7 +177,8 @@ class DirectTransport:
             source.client.close()
             self._context = _SigningContext(
                 source.credentials,
-                _account_id(source.credentials.get_frozen_credentials()),
+                # An old botocore does not know the account of credentials.
+                getattr(source.credentials.get_frozen_credentials(), "account_id", None),
                 endpoint.signer,
                 self._pool_for(endpoint.url, source.ca_bundle),
             )
@@ -218,9 +220,3 @@ def _exchange(
         raise
     pool.release(connection)
     return response
-
-
-def _account_id(frozen: Any) -> str | None:
-    """Return the account of credentials; an old botocore does not know it."""
-    account_id: str | None = getattr(frozen, "account_id", None)
-    return account_id
