@@ -31,6 +31,7 @@ _MODULES = (
     "request_stream",
     "encoder",
     "answer",
+    "cbor_answer",
 )
 _REINSTALL = "pip install --force-reinstall --no-cache-dir kinesis-fast"
 

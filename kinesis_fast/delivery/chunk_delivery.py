@@ -62,6 +62,7 @@ class ChunkDelivery:
             max_lanes=context.max_in_flight,
             settled=bytes(settled),
             keep_skipped=context.dead_letters is not None,
+            as_cbor=context.protocol.is_cbor,
         )
         self._lock = lock = threading.Lock()
         self._stopped = threading.Condition(lock)

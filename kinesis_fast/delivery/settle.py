@@ -164,6 +164,7 @@ class Settlement:
                 settled=bytes(unwanted),
                 keep_skipped=False,
                 alone=True,
+                as_cbor=self._context.protocol.is_cbor,
             )
         )
 

@@ -138,9 +138,12 @@ class Encoder:
         settled: bytes | None,
         keep_skipped: bool,
         alone: bool = False,
+        as_cbor: bool = False,
     ) -> CountedStream:
         self.call("requests")
-        stream = self._encoder.requests(chunk, max_lanes=max_lanes, settled=settled, alone=alone)
+        stream = self._encoder.requests(
+            chunk, max_lanes=max_lanes, settled=settled, alone=alone, as_cbor=as_cbor
+        )
         return CountedStream(stream, self)
 
     def count(self, chunk: Chunk, /, settled: bytes | None = None) -> int:

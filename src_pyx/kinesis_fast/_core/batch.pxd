@@ -30,8 +30,8 @@ cdef struct NewEntry:
 
 
 cdef struct Entry:
-    uint32_t start      # offset in the body of the opening brace
-    uint32_t end        # offset in the body just after the closing brace
+    uint32_t start      # offset in the body of the map of the entry
+    uint32_t end        # offset in the body just after it
     uint32_t n_bytes    # data + partition key, before base64
     uint32_t n_events
     EventRef first
@@ -39,8 +39,18 @@ cdef struct Entry:
     KeyKind key_kind
 
 
+cdef struct Batch
+
+
+# Adds an entry in the protocol of the batch. The caller has checked the limits. KF_SLACK bytes after
+# the data and after the key must be readable. On failure the batch does not change.
+ctypedef Status (*BatchAppend)(Batch* batch, const NewEntry* new) noexcept nogil
+
+
 cdef struct Batch:
     Buffer buffer       # the body: the opening, the entries, and the tail after batch_finish
+    BatchAppend append
+    bint is_cbor        # otherwise JSON
     Buffer events       # an array of EventRef: all events of an entry but its first
     unsigned int n_entries
     uint32_t n_records  # sum of n_events over all entries
@@ -51,9 +61,10 @@ cdef struct Batch:
 
 cdef Batch* batch_new() noexcept nogil
 cdef void batch_free(Batch* batch) noexcept nogil
-cdef Status batch_open(Batch* batch) noexcept nogil
-cdef Status batch_append(Batch* batch, const NewEntry* new) noexcept nogil
+cdef Status batch_open(Batch* batch, bint is_cbor) noexcept nogil
 cdef Status batch_append_copy(Batch* batch, const Batch* other, unsigned int index) noexcept nogil
+cdef Status batch_append_as_json(Batch* batch, const Batch* other,
+                                 unsigned int index) noexcept nogil
 cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int n,
                          Text tail) noexcept nogil
 cdef void batch_renew_keys(Batch* batch) noexcept nogil
