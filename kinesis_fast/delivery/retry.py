@@ -211,7 +211,7 @@ def halves(n_entries: int) -> tuple[range, range]:
 def knows_cbor(response: Response) -> bool:
     """Tell whether a response is valid CBOR, and not about a request that cannot be read."""
     return (
-        is_cbor(response.headers)
+        _has_cbor(response)
         and isinstance(_parsed(response), dict)
         and response.status not in NO_SUCH_SERVICE
         and _error_of(response)[0] not in UNREADABLE_CODES
@@ -231,6 +231,10 @@ def is_sign_against_cbor(response: Response, *, is_known: bool) -> bool:
     return is_error and (
         response.status == UNSUPPORTED_TYPE or _error_of(response)[0] in UNREADABLE_CODES
     )
+
+
+def _has_cbor(response: Response) -> bool:
+    return is_cbor(response.headers) and not response.body.startswith(JSON_OBJECT)
 
 
 def _all_accepted_cbor(response: Response, n_entries: int) -> bool:
@@ -349,7 +353,7 @@ def _unknown(reason: str) -> Verdict:
 def _parsed(response: Response) -> Any:
     """Return a body in the form that its Content-Type tells; None if it is not in that form."""
     try:
-        if is_cbor(response.headers) and not response.body.startswith(JSON_OBJECT):
+        if _has_cbor(response):
             return decode_cbor(response.body)
         return json.loads(response.body)
     except (ValueError, RecursionError):

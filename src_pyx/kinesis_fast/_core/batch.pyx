@@ -248,12 +248,22 @@ cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int 
     return batch_finish(batch, tail)
 
 
+cdef void renew_in_aggregate(Batch* batch, const Entry* entry, const uint8_t* key) noexcept nogil:
+    """Write the new random key of an entry into the table of the aggregate that is its data."""
+    cdef Text data
+    if batch.is_cbor:
+        data = text_at(batch.buffer.data + entry.start + CBOR_DATA_AT, key)
+        kpl_renew_key(<uint8_t*> data.data, data.n, key)
+    else:
+        kpl_renew_base64_key(batch.buffer.data + entry.start + DATA_AT,
+                             entry.n_bytes - RANDOM_KEY_LENGTH, key)
+
+
 cdef void batch_renew_keys(Batch* batch) noexcept nogil:
     """Write new random keys over the random ones, in the body where they are."""
     cdef unsigned int i
     cdef Entry* entry
     cdef uint8_t* key
-    cdef Text data
     for i in range(batch.n_entries):
         entry = &batch.entries[i]
         if entry.key_kind == KEY_OF_RECORD:
@@ -262,14 +272,8 @@ cdef void batch_renew_keys(Batch* batch) noexcept nogil:
         if not batch.is_cbor:
             key -= CLOSING_N
         kf_write_random_key(key, &batch.random_state)
-        if entry.key_kind != KEY_RANDOM_IN_KPL:
-            continue
-        if batch.is_cbor:
-            data = text_at(batch.buffer.data + entry.start + CBOR_DATA_AT, key)
-            kpl_renew_key(<uint8_t*> data.data, data.n, key)
-        else:
-            kpl_renew_base64_key(batch.buffer.data + entry.start + DATA_AT,
-                                 entry.n_bytes - RANDOM_KEY_LENGTH, key)
+        if entry.key_kind == KEY_RANDOM_IN_KPL:
+            renew_in_aggregate(batch, entry, key)
 
 
 cdef Status batch_finish(Batch* batch, Text tail) noexcept nogil:
