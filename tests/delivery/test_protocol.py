@@ -8,7 +8,7 @@ import threading
 import cbor2
 import pytest
 from aggregated import WAYS, all_numbers, keyed
-from cbor_service import CBOR_HEADERS, JSON_HEADERS, CborService, cbor_answer, foreign
+from cbor_service import CBOR_HEADERS, JSON_HEADERS, CborService, OnlyJson, cbor_answer, foreign
 from fake_transport import (
     INTERNAL,
     FakeTime,
@@ -151,7 +151,7 @@ def test_the_line_says_why_and_what_to_do(caplog: pytest.LogCaptureFixture) -> N
 def test_each_record_arrives_once(way: str, caplog: pytest.LogCaptureFixture) -> None:
     """Several requests are under way; those that were written before go out as JSON, too."""
     gate = Gate(UNREADABLE)
-    service = CborService(gate, gate, gate, gate)
+    service = OnlyJson(gate)
     options = {**CBOR, **WAYS.get(way, {}), "max_in_flight": "4"}
     n = 4000 if way == "single" else 30_000
     n_first = 1 if "keyed" in way else 2  # with keys, all requests are in one lane

@@ -79,3 +79,30 @@ def foreign(response: Response, stored: Sequence[int] = ()) -> Step:
     """Return a step whose response comes as it is, in any form."""
     headers = {**response.headers, "foreign": "yes"}
     return lambda _: Reply(response._replace(headers=headers), stored)
+
+
+class OnlyJson(CborService):
+    """A service that takes no CBOR, whatever comes in between.
+
+    Args:
+        step: its response to a request in CBOR.
+    """
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self._step = step
+
+    def send(
+        self,
+        body: memoryview,
+        n_records: int,
+        timeout_s: float | None,
+        content_type: str = JSON_TYPE,
+    ) -> Response:
+        """Accept JSON."""
+        if content_type == JSON_TYPE:
+            return super().send(body, n_records, timeout_s)
+        self.content_types.append(content_type)
+        reply = self._step([])
+        assert isinstance(reply.response, Response)
+        return as_cbor(reply.response)
