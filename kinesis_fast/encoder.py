@@ -43,6 +43,11 @@ def _cbor_tail(stream: str) -> bytes:
     return _cbor_text(_stream_member(stream)) + _cbor_text(stream)
 
 
+def empty_cbor_body(stream: str) -> bytes:
+    """Return the CBOR body of a request without records, which the service refuses."""
+    return b"\xa2gRecords\x80" + _cbor_tail(stream)
+
+
 def _cbor_text(text: str) -> bytes:
     encoded = text.encode()
     return b"\x79" + len(encoded).to_bytes(2) + encoded

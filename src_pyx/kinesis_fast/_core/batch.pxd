@@ -49,13 +49,13 @@ ctypedef Status (*BatchAppend)(Batch* batch, const NewEntry* new) noexcept nogil
 
 cdef struct Batch:
     Buffer buffer       # the body: the opening, the entries, and the tail after batch_finish
-    BatchAppend append
-    bint is_cbor        # otherwise JSON
     Buffer events       # an array of EventRef: all events of an entry but its first
     unsigned int n_entries
     uint32_t n_records  # sum of n_events over all entries
     size_t n_bytes      # sum over all entries
     uint64_t random_state   # of the keys that batch_renew_keys writes
+    BatchAppend append
+    bint is_cbor        # otherwise JSON
     Entry entries[MAX_RECORDS_PER_REQUEST]
 
 

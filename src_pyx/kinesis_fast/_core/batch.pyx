@@ -73,7 +73,8 @@ cdef Status batch_open(Batch* batch, bint is_cbor) noexcept nogil:
     return STATUS_OK
 
 
-cdef Status keep_further_events(Batch* batch, Entry* entry, const EventRef* events) noexcept nogil:
+cdef inline Status keep_further_events(Batch* batch, Entry* entry,
+                                       const EventRef* events) noexcept nogil:
     """Keep the events after the first, of which `events` is an array."""
     cdef size_t n = (entry.n_events - 1) * sizeof(EventRef)
     if buffer_reserve(&batch.events, n) != STATUS_OK:
