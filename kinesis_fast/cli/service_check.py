@@ -142,7 +142,7 @@ def _put_records(client: Any, target: dict[str, str]) -> Finding:
 
 
 def _protocol(config: OutputConfig) -> Finding:
-    """Send a request without records, which writes nothing, and look in which form it is refused."""
+    """Send a request without records, which writes nothing; look at the form of the refusal."""
     try:
         transport = open_transport(config)
         try:

@@ -2,7 +2,13 @@
 
 import threading
 
-from kinesis_fast.delivery.retry import MAX_QUOTED, Outcome, Verdict, is_sign_against_cbor, knows_cbor
+from kinesis_fast.delivery.retry import (
+    MAX_QUOTED,
+    Outcome,
+    Verdict,
+    is_sign_against_cbor,
+    knows_cbor,
+)
 from kinesis_fast.logs import Log, printable
 from kinesis_fast.transport import Response
 

@@ -241,8 +241,8 @@ def _without(text: str, places: list[tuple[int, int]], *, keeps_length: bool) ->
     shown, n_done = [], 0
     for start, end in places:
         if keeps_length:
-            start = max(start, n_done)
-            shown += [text[n_done:start], "*" * (end - start)]
+            begin = max(start, n_done)
+            shown += [text[n_done:begin], "*" * (end - begin)]
         elif start >= n_done:
             shown += [text[n_done:start], MASK]
         n_done = max(n_done, end)

@@ -34,7 +34,7 @@ def indefinite(value: Any) -> bytes:
     return cbor2.dumps(value)
 
 
-# --- the usual response -----------------------------------------------------------------------------
+# --- the usual response -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_records", [1, 2, 23, 24, 255, 256, 500])
@@ -112,7 +112,7 @@ def test_every_truncation(write: Any) -> None:
             decode_cbor(body[:end])
 
 
-# --- any other one ----------------------------------------------------------------------------------
+# --- any other one ------------------------------------------------------------------------------
 
 
 def test_a_response_with_failures() -> None:
@@ -228,7 +228,7 @@ def test_deep_nesting(opening: bytes) -> None:
         assert not all_accepted_cbor(opening * depth, 1)
 
 
-# --- mutations --------------------------------------------------------------------------------------
+# --- mutations ----------------------------------------------------------------------------------
 
 pieces = [
     *(b"\xff", b"\xbf", b"\x9f", b"\x7f", b"\x5f", b"\xf6", b"\xf7", b"\0", b"\x1b", b"\x60"),
@@ -281,9 +281,7 @@ scalars = (
     | st.text()
     | st.binary()
 )
-items = st.recursive(
-    scalars, lambda s: st.lists(s) | st.dictionaries(st.text(), s), max_leaves=20
-)
+items = st.recursive(scalars, lambda s: st.lists(s) | st.dictionaries(st.text(), s), max_leaves=20)
 
 
 @given(items, st.sampled_from([cbor2.dumps, indefinite]))

@@ -36,7 +36,9 @@ UNREADABLE = error(400, "SerializationException")
 SIGNS: dict[str, Step] = {
     "SerializationException in CBOR": UNREADABLE,
     "UnknownOperationException in CBOR": error(400, "UnknownOperationException"),
-    "the same in JSON": foreign(Response(400, JSON_HEADERS, b'{"__type":"SerializationException"}')),
+    "the same in JSON": foreign(
+        Response(400, JSON_HEADERS, b'{"__type":"SerializationException"}')
+    ),
     "404 in CBOR": error(404, "NotFound"),
     "404": foreign(Response(404, {}, b"")),
     "415": foreign(Response(415, {"Content-Type": "text/plain"}, b"unsupported")),
@@ -120,7 +122,7 @@ def test_refused_records_are_found_in_cbor() -> None:
     assert set(service.content_types) == {CBOR_TYPE}
 
 
-# --- back to JSON -----------------------------------------------------------------------------------
+# --- back to JSON -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -214,7 +216,7 @@ def test_a_request_that_was_not_sent_as_json_counts_as_sent() -> None:
         assert_stats(output, requests=1, returned=1)
 
 
-# --- what is no sign --------------------------------------------------------------------------------
+# --- what is no sign ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ def test_json_requests_meet_none_of_this(caplog: pytest.LogCaptureFixture) -> No
     assert not lines(caplog)
 
 
-# --- strictness -------------------------------------------------------------------------------------
+# --- strictness ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", ["X", 1, 0, False, [], {}, b""])
@@ -302,7 +304,7 @@ def test_a_type_with_parameters_and_in_capitals() -> None:
     assert set(service.content_types) == {CBOR_TYPE}
 
 
-# --- transports and spools --------------------------------------------------------------------------
+# --- transports and spools ----------------------------------------------------------------------
 
 
 def test_a_transport_that_takes_no_cbor_gets_json(caplog: pytest.LogCaptureFixture) -> None:
@@ -319,10 +321,10 @@ def test_what_was_spooled_with_one_protocol_is_sent_with_the_other(tmp_path: obj
         down = CborService(then=error(500, "InternalFailure"))
         with new_output(down, **options, protocol=first) as output:
             assert output.flush(numbered([1, 2, 3])) is OK
-            eventually(lambda service=down: service.sizes)
+            eventually(lambda: down.sizes)
         up = CborService()
         with new_output(up, **options, protocol=second) as output:
-            eventually(lambda service=up: len(service.kept) == 3)
+            eventually(lambda: len(up.kept) == 3)
         assert numbers(up.kept) == [1, 2, 3]
         assert set(up.content_types) == {CBOR_TYPE if second == "cbor" else JSON_TYPE}
 

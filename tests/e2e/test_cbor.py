@@ -99,8 +99,6 @@ def flush(chunk: bytes, options: dict[str, str], **expected: int) -> None:
         assert_stats(output, **expected)
 
 
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["direct", "botocore"])
 def test_records_arrive_as_they_are(

@@ -40,9 +40,7 @@ def _known_token() -> Iterator[None]:
     secrets._lasting[:] = before
 
 
-def test_the_type_is_sent_and_signed(
-    transport: Any, server: RawServer, service: Service
-) -> None:
+def test_the_type_is_sent_and_signed(transport: Any, server: RawServer, service: Service) -> None:
     """Sign what arrived once more, with botocore's own signer, and compare."""
     assert transport.takes_cbor
     answer = cbor_answer([None])
@@ -103,7 +101,7 @@ def test_each_type_has_a_signature_of_its_own() -> None:
     assert len(signatures) == 2
 
 
-# --- secrets ----------------------------------------------------------------------------------------
+# --- secrets ------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_known_token")
