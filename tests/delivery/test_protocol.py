@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -315,18 +316,20 @@ def test_a_transport_that_takes_no_cbor_gets_json(caplog: pytest.LogCaptureFixtu
     assert "the transport of this output takes no CBOR, so requests are JSON" in caplog.messages
 
 
-def test_what_was_spooled_with_one_protocol_is_sent_with_the_other(tmp_path: object) -> None:
+@pytest.mark.parametrize(("first", "second"), [("json", "cbor"), ("cbor", "json")])
+def test_what_was_spooled_with_one_protocol_is_sent_with_the_other(
+    tmp_path: Path, first: str, second: str
+) -> None:
     options = {"spool_dir": str(tmp_path), "experimental_concurrency": "1"}
-    for first, second in (("json", "cbor"), ("cbor", "json")):
-        down = CborService(then=error(500, "InternalFailure"))
-        with new_output(down, **options, protocol=first) as output:
-            assert output.flush(numbered([1, 2, 3])) is OK
-            eventually(lambda: down.sizes)
-        up = CborService()
-        with new_output(up, **options, protocol=second) as output:
-            eventually(lambda: len(up.kept) == 3)
-        assert numbers(up.kept) == [1, 2, 3]
-        assert set(up.content_types) == {CBOR_TYPE if second == "cbor" else JSON_TYPE}
+    down = CborService(then=error(500, "InternalFailure"))
+    with new_output(down, **options, protocol=first) as output:
+        assert output.flush(numbered([1, 2, 3])) is OK
+        eventually(lambda: down.sizes)
+    up = CborService()
+    with new_output(up, **options, protocol=second) as output:
+        eventually(lambda: len(up.kept) == 3)
+    assert numbers(up.kept) == [1, 2, 3]
+    assert set(up.content_types) == {CBOR_TYPE if second == "cbor" else JSON_TYPE}
 
 
 def test_raw_steps_are_what_they_say() -> None:

@@ -42,8 +42,8 @@ cdef struct Entry:
 cdef struct Batch
 
 
-# Adds an entry in the protocol of the batch. The caller has checked the limits. KF_SLACK bytes after
-# the data and after the key must be readable. On failure the batch does not change.
+# Adds an entry in the protocol of the batch. The caller has checked the limits. KF_SLACK bytes
+# after the data and after the key must be readable. On failure the batch does not change.
 ctypedef Status (*BatchAppend)(Batch* batch, const NewEntry* new) noexcept nogil
 
 

@@ -52,9 +52,10 @@ cdef class Plan:
     """
 
     def __cinit__(self, *, bytes tail not None, bytes cbor_tail not None,
-                  tuple data_keys not None, tuple path not None, bytes log_key, bytes time_key, bytes time_format not None,
-                  bytes subsecond_digits not None, bint is_utc, bytes replace_dots,
-                  bint append_newline, size_t max_record_bytes, size_t max_request_bytes,
+                  tuple data_keys not None, tuple path not None, bytes log_key, bytes time_key,
+                  bytes time_format not None, bytes subsecond_digits not None, bint is_utc,
+                  bytes replace_dots, bint append_newline,
+                  size_t max_record_bytes, size_t max_request_bytes,
                   str aggregation not None, size_t max_aggregate_bytes, tuple hash_keys not None,
                   str codec not None, int level, new_zstd, unsigned int n_arenas):
         if not SMALLEST_RECORD <= max_record_bytes <= max_request_bytes <= 0x7fffffff:

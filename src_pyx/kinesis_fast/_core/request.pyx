@@ -123,8 +123,9 @@ cdef Request new_request(BatchPool pool, Batch* batch, int lane):
 cdef class Request:
     """One PutRecords request, ready to be sent. Only the encoder and other requests make one.
 
-    `is_cbor` says whether its body is CBOR; otherwise it is JSON. `lane` is 0 or more if requests of the same lane may share partition keys and must be sent one
-    after the other; it is -1 if the order does not matter. Any thread may call any method.
+    `is_cbor` says whether its body is CBOR; otherwise it is JSON. `lane` is 0 or more if requests
+    of the same lane may share partition keys and must be sent one after the other; it is -1 if the
+    order does not matter. Any thread may call any method.
     """
 
     def __init__(self):
@@ -212,7 +213,7 @@ cdef class Request:
 
     @property
     def body(self):
-        """The JSON or CBOR of the request, as a read-only memoryview that keeps the Request alive."""
+        """The JSON or CBOR of the request: a read-only memoryview that keeps the Request alive."""
         return memoryview(self)
 
     def n_bytes_of(self, Py_ssize_t index):
@@ -240,7 +241,7 @@ cdef class Request:
         return self.entry_at(index).key_kind != KEY_OF_RECORD
 
     def entry(self, Py_ssize_t index):
-        """Return the JSON of entry `index`: `{"Data":"<base64>","PartitionKey":"..."}`, or its CBOR.
+        """Return the JSON or CBOR of entry `index`: `{"Data":"<base64>","PartitionKey":"..."}`.
 
         Before the partition key there may be an ExplicitHashKey.
         """
