@@ -18,7 +18,7 @@ SANITIZER_OPTIONS := ASAN_OPTIONS=detect_leaks=0:malloc_context_size=4:quarantin
 	UBSAN_OPTIONS=print_stacktrace=1
 SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	$(SANITIZER_OPTIONS) PYTHONMALLOC=malloc
-FUZZ_TARGETS := encode answer http
+FUZZ_TARGETS := encode answer cbor http
 CLANG ?= clang clang-22 clang-19 clang-16 clang-15 clang-14  # make uses the first one found
 # As many processes as processors, but no more than 4: the servers that the tests start need some too.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
@@ -128,6 +128,7 @@ fuzz: $(FUZZ)/installed $(FUZZ)/test.extra $(FUZZ)/fuzz.group  ## run libFuzzer,
 fuzz-short: $(SANITIZE)/installed $(SANITIZE)/test.extra  ## feed random inputs for half a minute, always the same ones
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py encode --seconds 20
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py answer --seconds 5
+	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py cbor --seconds 5
 	$(SANITIZED) PYTHONPATH=tests/support $(SANITIZE)/bin/python tests/fuzz/mutate.py http --seconds 5
 
 threads: $(THREADS)/installed $(THREADS)/test.extra  ## test the threads under TSan

@@ -14,12 +14,13 @@ from kinesis_fast.errors import (
 )
 from kinesis_fast.output import FlushResult, KinesisOutput
 from kinesis_fast.stats import Stats
-from kinesis_fast.transport import NotSentError, Response, Transport
+from kinesis_fast.transport import CborTransport, NotSentError, Response, Transport
 from kinesis_fast.version import VERSION
 
 __version__ = VERSION
 
 __all__ = [
+    "CborTransport",
     "ClosedError",
     "ConfigError",
     "FlushResult",

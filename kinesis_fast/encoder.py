@@ -29,10 +29,28 @@ class Record(NamedTuple):
     partition_key: str
 
 
+def _stream_member(stream: str) -> str:
+    return "StreamARN" if stream.startswith("arn:") else "StreamName"
+
+
 def _tail(stream: str) -> bytes:
-    """Return the text that follows the entries in the body of a request."""
-    field = "StreamARN" if stream.startswith("arn:") else "StreamName"
-    return f'],"{field}":{json.dumps(stream)}}}'.encode()
+    """Return the text that follows the entries in the JSON body of a request."""
+    return f'],"{_stream_member(stream)}":{json.dumps(stream)}}}'.encode()
+
+
+def _cbor_tail(stream: str) -> bytes:
+    """Return what follows the entries in the CBOR body of a request: two texts."""
+    return _cbor_text(_stream_member(stream)) + _cbor_text(stream)
+
+
+def empty_cbor_body(stream: str) -> bytes:
+    """Return the CBOR body of a request without records, which the service refuses."""
+    return b"\xa2gRecords\x80" + _cbor_tail(stream)
+
+
+def _cbor_text(text: str) -> bytes:
+    encoded = text.encode()
+    return b"\x79" + len(encoded).to_bytes(2) + encoded
 
 
 def _max_request_bytes(max_record_size: int) -> int:
@@ -57,6 +75,7 @@ def _core_of(config: OutputConfig, new_zstd: Callable[[], Zstd] | None) -> Encod
     strftime, digits = split_subseconds(config.time_key_format)
     return Encoder(
         tail=_tail(config.stream),
+        cbor_tail=_cbor_tail(config.stream),
         data_keys=tuple(name.encode() for name in config.data_keys),
         path=tuple(name.encode() for name in config.partition_key),
         log_key=config.log_key.encode() if config.log_key else None,
@@ -96,6 +115,7 @@ class RecordEncoder:
         new_zstd = zstd_compressors(level) if config.compression == "zstd" else None
         try:
             self._core = _core_of(config, new_zstd)
+            self._as_cbor = config.protocol == "cbor"
         except ValueError as error:
             raise ConfigError(
                 f"option time_key_format is '{printable(config.time_key_format, 120)}': {error}; "
@@ -110,6 +130,7 @@ class RecordEncoder:
         settled: bytes | None = None,
         keep_skipped: bool = False,
         alone: bool = False,
+        as_cbor: bool | None = None,
     ) -> RequestStream:
         """Return an iterator over the finished PutRecords requests of a chunk.
 
@@ -123,6 +144,7 @@ class RecordEncoder:
             settled: one bit for each event; bit i % 8 of byte i // 8 is set if event i is left out.
             keep_skipped: whether `take_skipped` of the iterator returns the skipped events.
             alone: whether each record becomes an entry of its own, in spite of aggregation.
+            as_cbor: whether the bodies are CBOR, not JSON; None: as the option protocol says.
 
         Raises:
             TypeError: the chunk is not bytes-like.
@@ -136,6 +158,7 @@ class RecordEncoder:
             settled=settled,
             keep_skipped=keep_skipped,
             alone=alone,
+            as_cbor=self._as_cbor if as_cbor is None else as_cbor,
         )
 
     def records(self, chunk: bytes | bytearray | memoryview) -> Iterator[Record]:
@@ -143,7 +166,7 @@ class RecordEncoder:
 
         They are not aggregated.
         """
-        for request in self.requests(chunk, alone=True):  # one lane, so records keep their order
+        for request in self.requests(chunk, alone=True, as_cbor=False):  # one lane: in their order
             for index in range(request.n_entries):
                 entry = json.loads(request.entry(index))
                 yield Record(base64.b64decode(entry["Data"]), entry["PartitionKey"])

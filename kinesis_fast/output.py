@@ -14,6 +14,7 @@ from kinesis_fast.delivery.background import Background
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
 from kinesis_fast.delivery.context import REAL_TIME, DeliveryContext, Pauses, Timing
 from kinesis_fast.delivery.foreground import Foreground
+from kinesis_fast.delivery.protocol_in_use import ProtocolInUse
 from kinesis_fast.delivery.protocols import Chunk, Encoder, Mode
 from kinesis_fast.delivery.refusals import Refusals
 from kinesis_fast.delivery.resume import ResumeMemory
@@ -200,6 +201,7 @@ class KinesisOutput:
         context = DeliveryContext(
             self._make_encoder(config),
             transport,
+            self._protocol_of(transport),
             config.http_request_timeout or None,
             config.max_in_flight,
             AdaptiveConcurrency(config.max_in_flight, self._timing.random),
@@ -217,6 +219,13 @@ class KinesisOutput:
             else None,
         )
         return _Parts(self._make_mode(context), context, own_transport)
+
+    def _protocol_of(self, transport: Transport) -> ProtocolInUse:
+        is_wanted = self._config.protocol == "cbor"
+        is_cbor = is_wanted and bool(getattr(transport, "takes_cbor", False))
+        if is_wanted and not is_cbor:
+            self._log.warning("the transport of this output takes no CBOR, so requests are JSON")
+        return ProtocolInUse(self._log, is_cbor=is_cbor)
 
     def _make_mode(self, context: DeliveryContext) -> Mode:
         config = self._config

@@ -31,7 +31,7 @@ SECTIONS: Final = {
     "Configuration": ("OutputConfig",),
     "Delivery": ("KinesisOutput", "FlushResult", "Stats", "Timing"),
     "Encoding": ("RecordEncoder", "Record", "Request"),
-    "Sending": ("Transport", "Response"),
+    "Sending": ("Transport", "CborTransport", "Response"),
     "Errors": (
         *("KinesisFastError", "ConfigError", "ClosedError", "SendFailureTimeout"),
         *("TransportError", "NotSentError", "StorageError"),

@@ -32,6 +32,7 @@ _MODULES = (
     "encoder",
     "answer",
     "booking",
+    "cbor_answer",
 )
 # Compiled modules of other rooms, by their place in the package; those rooms load them.
 _ELSEWHERE = (

@@ -15,6 +15,7 @@ class Encoder:
         self,
         *,
         tail: bytes,
+        cbor_tail: bytes,
         data_keys: tuple[bytes, ...],
         path: tuple[bytes, ...],
         log_key: bytes | None,
@@ -44,6 +45,7 @@ class Encoder:
         settled: bytes | None = None,
         keep_skipped: bool = False,
         alone: bool = False,
+        as_cbor: bool = False,
     ) -> RequestStream: ...
     def count(self, chunk: bytes | bytearray | memoryview, settled: bytes | None = None) -> int: ...
     def span(self, chunk: bytes | bytearray | memoryview, start: int) -> tuple[int, int]: ...

@@ -213,7 +213,7 @@ class Preview:
     def _shaped(self) -> Iterator[Entry]:
         begin = self._reader.position
         chunk = self._reader.take()
-        stream = self._encoder.requests(chunk)
+        stream = self._encoder.requests(chunk, as_cbor=False)
         for request in stream:
             for index in range(request.n_entries):
                 fields = json.loads(request.entry(index))

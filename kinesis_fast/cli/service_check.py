@@ -12,11 +12,12 @@ import botocore
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from kinesis_fast.config import OutputConfig
-from kinesis_fast.delivery.retry import HINTS, Verdict, classify
-from kinesis_fast.errors import ConfigError
+from kinesis_fast.delivery.retry import HINTS, Verdict, classify, knows_cbor
+from kinesis_fast.encoder import empty_cbor_body
+from kinesis_fast.errors import ConfigError, TransportError
 from kinesis_fast.limits import KIB
-from kinesis_fast.transport import Response
-from kinesis_fast.transport.client import make_client, open_session
+from kinesis_fast.transport import CBOR_TYPE, Response
+from kinesis_fast.transport.client import make_client, open_session, open_transport
 from kinesis_fast.transport.errors import NO_CREDENTIALS, explain, stream_parameter
 
 TIMEOUT_S: Final = 10.0  # for one request to the service
@@ -96,6 +97,8 @@ def _stream(client: Any, config: OutputConfig) -> Iterator[Finding]:
     else:
         yield from _about_stream(summary["StreamDescriptionSummary"], config)
     yield _put_records(client, target)
+    if config.protocol == "cbor":
+        yield _protocol(config)
 
 
 def _description_refused(error: ClientError) -> Finding:
@@ -136,6 +139,22 @@ def _put_records(client: Any, target: dict[str, str]) -> Finding:
         return bad("PutRecords", str(explain(error, client.meta.endpoint_url)))
     text = "allowed; DryRun was ignored, so an empty record may have been written"
     return good("PutRecords", text)
+
+
+def _protocol(config: OutputConfig) -> Finding:
+    """Send a request without records, which writes nothing; look at the form of the refusal."""
+    try:
+        transport = open_transport(config)
+        try:
+            body = memoryview(empty_cbor_body(config.stream))
+            response = transport.send(body, 0, TIMEOUT_S, CBOR_TYPE)
+        finally:
+            transport.close()
+    except (ConfigError, TransportError) as error:
+        return unknown("protocol", f"whether the endpoint takes CBOR is not known: {error}")
+    if knows_cbor(response):
+        return good("protocol", "the endpoint takes CBOR")
+    return unknown("protocol", "the endpoint takes no CBOR, so requests will be JSON")
 
 
 def _refused(subject: str, error: ClientError) -> Finding:

@@ -61,6 +61,7 @@ class ChunkDelivery:
             max_lanes=context.max_in_flight,
             settled=bytes(settled),
             keep_skipped=context.dead_letters is not None,
+            as_cbor=context.protocol.is_cbor,
         )
         self._lock = lock = threading.Lock()
         self._stopped = threading.Condition(lock)
@@ -163,8 +164,8 @@ class ChunkDelivery:
 
     def _next_job(self) -> Job | None:
         """Return what this thread is to do, None when there will be nothing more for it."""
-        workers = self._workers
         with self._lock:
+            workers = self._workers
             workers.resign()
             while not self._is_stopped:
                 wait_s: float | None = workers.s_until_lead()
@@ -203,9 +204,6 @@ class ChunkDelivery:
             or len(self._queue) + len(self._sending) >= self._max_buffers
             or self._stream.is_exhausted
         )
-
-    def _n_unsettled(self) -> int:
-        return len(self._queue) + len(self._sending)
 
     def _begin_sending(self, in_flight: InFlightRequest) -> Job:
         self._queue.take(in_flight)
@@ -272,7 +270,8 @@ class ChunkDelivery:
                 if request is not None:
                     self._queue.add(InFlightRequest(request))
                 else:
-                    self._waits_for_buffer = 0 < n_unsettled <= self._n_unsettled()
+                    n_now = len(self._queue) + len(self._sending)
+                    self._waits_for_buffer = 0 < n_unsettled <= n_now
 
     def _send(self, in_flight: InFlightRequest, budget: RetryBudget, needs_help: bool) -> None:
         """Send a request until it is settled or divided, or until going on is pointless."""
@@ -425,7 +424,7 @@ class ChunkDelivery:
 
     def _has_others(self) -> bool:
         """Tell whether there is another request than the one that is being sent."""
-        return self._n_unsettled() > 1 or not self._stream.is_exhausted
+        return len(self._queue) + len(self._sending) > 1 or not self._stream.is_exhausted
 
     def _close_in(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
         """Close in on the record that is refused, or stop: the service may refuse everything."""

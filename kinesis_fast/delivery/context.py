@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
+from kinesis_fast.delivery.protocol_in_use import ProtocolInUse
 from kinesis_fast.delivery.protocols import DeadLetters, Encoder
 from kinesis_fast.delivery.refusals import Refusals
 from kinesis_fast.delivery.resume import ResumeMemory
@@ -77,7 +78,8 @@ class DeliveryContext:
 
     Attributes:
         encoder: makes requests of chunks.
-        transport: sends bodies.
+        transport: sends bodies; a CborTransport if `protocol` says so.
+        protocol: whether bodies are CBOR.
         timeout_s: seconds for one request, None for no bound.
         max_in_flight: requests of one chunk that may be in flight at a time, at least 1.
         concurrency: how many may be in flight just now.
@@ -95,6 +97,7 @@ class DeliveryContext:
 
     encoder: Encoder
     transport: Transport
+    protocol: ProtocolInUse
     timeout_s: float | None
     max_in_flight: int
     concurrency: AdaptiveConcurrency

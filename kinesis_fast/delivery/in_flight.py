@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.protocols import Request
 from kinesis_fast.delivery.refusals import Failure
 from kinesis_fast.delivery.retry import Verdict, classify, classify_exception, halves, pause_s
 from kinesis_fast.limits import RETRY_BUDGET_S
+from kinesis_fast.transport import CBOR_TYPE, CborTransport, Response
 
 
 @dataclass(eq=False)
@@ -91,24 +93,46 @@ class InFlightRequest:
         """Send it once and tell what came of it.
 
         A request that was sent before gets new random keys first: the shard of the old ones may be
-        the one that is throttled.
+        the one that is throttled. If the service turns out not to take CBOR, the request goes out
+        once more, as JSON; that is one attempt.
         """
         if self.was_sent:
             self._renew_random_keys()
         self.n_attempts += 1
+        n_before = 0
+        while True:
+            if self.request.is_cbor and not context.protocol.is_cbor:
+                self._become_json()
+            try:
+                response = self._exchange(context)
+            except Exception as error:
+                verdict = classify_exception(error)
+                break
+            verdict = classify(response, self.request.n_entries)
+            if not self.request.is_cbor or context.protocol.counts(response, verdict):
+                break
+            n_before += verdict.n_sent
+        return verdict._replace(n_sent=verdict.n_sent + n_before) if n_before else verdict
+
+    def _exchange(self, context: DeliveryContext) -> Response:
         n_entries = self.request.n_entries
         body = self.request.body
         try:
-            response = context.transport.send(body, n_entries, context.timeout_s)
-        except Exception as error:
-            return classify_exception(error)
+            if self.request.is_cbor:
+                transport = cast("CborTransport", context.transport)
+                return transport.send(body, n_entries, context.timeout_s, CBOR_TYPE)
+            return context.transport.send(body, n_entries, context.timeout_s)
         finally:
             # Frames of an exception may keep this view for long; released, it holds no memory.
             try:  # noqa: SIM105 (contextlib is three calls, of each request)
                 body.release()
             except BufferError:
                 pass
-        return classify(response, n_entries)
+
+    def _become_json(self) -> None:
+        whole = self.request
+        self.request = whole.as_json()
+        _release(whole)
 
     def keep(self, indexes: Sequence[int]) -> None:
         """Drop all entries but these; without new memory, unless a view of the body is in use."""

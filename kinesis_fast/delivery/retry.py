@@ -13,10 +13,11 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from kinesis_fast._core.answer import all_accepted
+from kinesis_fast._core.cbor_answer import all_accepted_cbor, decode_cbor
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import BACKOFF_BASE_S, BACKOFF_CAP_S, MAX_ATTEMPTS, RETRY_BUDGET_S
 from kinesis_fast.logs import counted
-from kinesis_fast.transport import NotSentError, Response
+from kinesis_fast.transport import NotSentError, Response, is_cbor
 from kinesis_fast.transport.secrets import presentable
 
 
@@ -65,6 +66,8 @@ OK_STATUS = range(200, 300)
 REDIRECT_STATUS = range(300, 400)
 SERVER_ERROR_STATUS = range(500, 600)
 REQUEST_TIMEOUT, TOO_LARGE, TOO_MANY_REQUESTS = 408, 413, 429
+NO_SUCH_SERVICE, UNSUPPORTED_TYPE = (404, 415), 415  # CBOR may be the reason
+JSON_OBJECT = b"{"  # no map of CBOR begins with it, whatever the headers say
 MAX_DOUBLINGS = 60  # of a wait; the cap is reached long before, and 2.0 ** 1024 overflows
 MAX_CODE, MAX_MESSAGE = 200, 500  # characters; cut before any pattern looks at the text
 MAX_QUOTED = 200  # characters of a response that a reason quotes
@@ -90,6 +93,8 @@ CONTENT_CODES: Final = frozenset(
 SIZE_CODES: Final = frozenset(
     {"RequestEntityTooLarge", "RequestEntityTooLargeException", "RequestTooLarge"}
 )
+# The service cannot read the request, or does not see what it is about.
+UNREADABLE_CODES: Final = frozenset({"SerializationException", "UnknownOperationException"})
 
 THROTTLE_HINT: Final = "the stream is at its limit: add shards, or spread the partition keys"
 SERVICE_HINT: Final = "the service has a problem of its own, which usually passes"
@@ -144,10 +149,10 @@ def classify(response: Response, n_entries: int) -> Verdict:
     """
     if response.status not in OK_STATUS:
         verdict = _classify_error(response)
-    elif all_accepted(response.body, n_entries):
+    elif all_accepted(response.body, n_entries) or _all_accepted_cbor(response, n_entries):
         verdict = SETTLED
     else:
-        verdict = _classify_entries(response.body, n_entries)
+        verdict = _classify_entries(response, n_entries)
     n_sent = getattr(response, "n_sent", 1)  # a transport of a user's own may return any tuple
     return verdict if n_sent == 1 else verdict._replace(n_sent=n_sent)
 
@@ -203,11 +208,44 @@ def halves(n_entries: int) -> tuple[range, range]:
     return range(middle), range(middle, n_entries)
 
 
-def _classify_entries(body: bytes, n_entries: int) -> Verdict:
-    response = _parsed(body)
-    entries = response.get("Records") if isinstance(response, dict) else None
+def knows_cbor(response: Response) -> bool:
+    """Tell whether a response is valid CBOR, and not about a request that cannot be read."""
+    return (
+        _has_cbor(response)
+        and isinstance(_parsed(response), dict)
+        and response.status not in NO_SUCH_SERVICE
+        and _error_of(response)[0] not in UNREADABLE_CODES
+    )
+
+
+def is_sign_against_cbor(response: Response, *, is_known: bool) -> bool:
+    """Tell whether the response to a request in CBOR shows that the service does not speak it.
+
+    Args:
+        response: as it came.
+        is_known: whether the service has responded in CBOR before, or now.
+    """
+    if not is_known:
+        return True
+    is_error = response.status not in OK_STATUS
+    return is_error and (
+        response.status == UNSUPPORTED_TYPE or _error_of(response)[0] in UNREADABLE_CODES
+    )
+
+
+def _has_cbor(response: Response) -> bool:
+    return is_cbor(response.headers) and not response.body.startswith(JSON_OBJECT)
+
+
+def _all_accepted_cbor(response: Response, n_entries: int) -> bool:
+    return is_cbor(response.headers) and all_accepted_cbor(response.body, n_entries)
+
+
+def _classify_entries(response: Response, n_entries: int) -> Verdict:
+    answer = _parsed(response)
+    entries = answer.get("Records") if isinstance(answer, dict) else None
     if not isinstance(entries, list):
-        return _unknown(f"HTTP 200, but not a response to PutRecords: {_quoted(body)}")
+        return _unknown(f"HTTP 200, but not a response to PutRecords: {_quoted(response.body)}")
     if len(entries) != n_entries:
         found = counted(len(entries), "record")
         return _unknown(f"the response is about {found} instead of {n_entries}")
@@ -240,7 +278,7 @@ def _accepted(entry: Any) -> bool:
     """An entry is acknowledged by its sequence number, never by the mere absence of an error."""
     return (
         isinstance(entry, dict)
-        and not entry.get("ErrorCode")
+        and entry.get("ErrorCode") in (None, "")
         and isinstance(entry.get("SequenceNumber"), str)
         and bool(entry["SequenceNumber"])
     )
@@ -295,7 +333,7 @@ def _names_stream(message: str) -> bool:
 
 def _error_of(response: Response) -> tuple[str, str]:
     """Return an error's code, without its namespace, and its message (JSON 1.1 protocol)."""
-    parsed = _parsed(response.body)
+    parsed = _parsed(response)
     fields: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
     code = fields.get("__type") or fields.get("code") or _header(response, "x-amzn-errortype")
     message = fields.get("message") or fields.get("Message") or _quoted(response.body)
@@ -312,9 +350,12 @@ def _unknown(reason: str) -> Verdict:
     return Verdict(Outcome.RETRY_ALL, reason=reason, hint=NOT_KINESIS_HINT)
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(response: Response) -> Any:
+    """Return a body in the form that its Content-Type tells; None if it is not in that form."""
     try:
-        return json.loads(body)
+        if _has_cbor(response):
+            return decode_cbor(response.body)
+        return json.loads(response.body)
     except (ValueError, RecursionError):
         return None
 

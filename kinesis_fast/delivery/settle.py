@@ -165,6 +165,7 @@ class Settlement:
                 settled=bytes(unwanted),
                 keep_skipped=False,
                 alone=True,
+                as_cbor=self._context.protocol.is_cbor,
             )
         )
 

@@ -1,11 +1,14 @@
 """How a finished PutRecords body reaches the service. Nothing here knows chunks or records."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from kinesis_fast.errors import TransportError
 
-__all__ = ["NotSentError", "Response", "Transport"]
+__all__ = ["CborTransport", "NotSentError", "Response", "Transport"]
+
+JSON_TYPE: Final = "application/x-amz-json-1.1"
+CBOR_TYPE: Final = "application/x-amz-cbor-1.1"
 
 
 class NotSentError(TransportError):
@@ -44,8 +47,17 @@ class ResentResponse(Response):
         return self.times
 
 
+def is_cbor(headers: Mapping[str, str]) -> bool:
+    """Tell whether the headers of a response say that its body is CBOR."""
+    value = next((str(v) for k, v in headers.items() if k.lower() == "content-type"), "")
+    return value.partition(";")[0].strip().lower() == CBOR_TYPE
+
+
 class Transport(Protocol):
-    """Sends finished bodies to one stream. Several threads call it at once."""
+    """Sends finished bodies to one stream. Several threads call it at once.
+
+    Its bodies are JSON. A CborTransport gets CBOR as well, if the option protocol says so.
+    """
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
         """Post one body and wait for the response.
@@ -63,5 +75,29 @@ class Transport(Protocol):
             NotSentError: sending again at once is pointless, for instance without credentials.
             TransportError: there was no response; the request may have arrived. The caller treats
                 any other exception in the same way.
+        """
+        ...
+
+
+class CborTransport(Transport, Protocol):
+    """A Transport that can also send CBOR; its attribute `takes_cbor` is True."""
+
+    takes_cbor: bool
+
+    def send(
+        self,
+        body: memoryview,
+        n_records: int,
+        timeout_s: float | None,
+        content_type: str = JSON_TYPE,
+    ) -> Response:
+        """Do the same as Transport.send.
+
+        Args:
+            body: the JSON or CBOR of a PutRecords request.
+            n_records: as there.
+            timeout_s: as there.
+            content_type: the value of the header Content-Type, which the signature covers; passed
+                with CBOR only. The response has to come back with its own header.
         """
         ...

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kinesis_fast.errors import TransportError
-from kinesis_fast.transport import Response
+from kinesis_fast.transport import JSON_TYPE, Response
 from kinesis_fast.transport.errors import (
     NO_CREDENTIALS,
     check_proxy,
@@ -27,6 +27,7 @@ class _Exchange(threading.local):
     """What one call and its event handlers hand each other; each thread has its own."""
 
     body: memoryview | None = None
+    content_type: str = JSON_TYPE
     timeout_s: float | None = None
     response: Response | None = None
 
@@ -44,6 +45,8 @@ class BotocoreTransport:
         ConfigError: from make_client. Missing credentials are not an error yet.
     """
 
+    takes_cbor = True
+
     def __init__(self, make_client: Callable[[], Any], stream: str) -> None:
         self._make_client = make_client
         self._target = stream_parameter(stream)
@@ -53,13 +56,20 @@ class BotocoreTransport:
         with contextlib.suppress(*NO_CREDENTIALS):
             self._client = self._new_client()
 
-    def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
-        """Post one body; see `kinesis_fast.transport.Transport`.
+    def send(
+        self,
+        body: memoryview,
+        n_records: int,
+        timeout_s: float | None,
+        content_type: str = JSON_TYPE,
+    ) -> Response:
+        """Post one body; see `kinesis_fast.transport.CborTransport`.
 
         An old botocore (1.40 for one) ignores `timeout_s` and uses the client's own time-out.
         """
         exchange = self._exchange
-        exchange.body, exchange.timeout_s, exchange.response = body, timeout_s, None
+        exchange.body, exchange.content_type = body, content_type
+        exchange.timeout_s, exchange.response = timeout_s, None
         client = None
         try:
             client = self._client or self._new_client()
@@ -101,6 +111,8 @@ class BotocoreTransport:
 
     def _put_body(self, params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
         params["body"] = self._exchange.body
+        if self._exchange.content_type != JSON_TYPE:
+            params["headers"]["Content-Type"] = self._exchange.content_type
         if self._exchange.timeout_s is not None:
             context["read_timeout"] = self._exchange.timeout_s
 

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 from urllib.request import getproxies
 
 from kinesis_fast.limits import KIB
-from kinesis_fast.transport import Response
+from kinesis_fast.transport import Response, is_cbor
 from kinesis_fast.transport.direct.response import Headers
 
 MASK: Final = "***"
@@ -38,6 +38,9 @@ MAX_RENEWED: Final = 16  # secrets of credentials in use, and of some before the
 OK, CLIENT_ERROR = 200, 400
 ANSWER_HEAD: Final = 100  # bytes in which a response to PutRecords says what it is
 NONE_FAILED: Final = b'"FailedRecordCount":0'
+# The same names in CBOR, each after its head; and a failed count of 0.
+CBOR_RECORDS: Final = b"gRecords"
+CBOR_NONE_FAILED: Final = b"qFailedRecordCount\0"
 ERROR_MEMBERS: Final = ("__type", "code", "message", "Message")  # of an error response
 USER_INFO: Final = re.compile(r"//[^/@\s\"]+@")  # of a URL: it may be a password
 WORD: Final = re.compile(r"[A-Za-z0-9]+")
@@ -176,6 +179,8 @@ def without_secrets(response: Response) -> Response:
     is_answer = status == OK and b'"Records"' in body[:ANSWER_HEAD]
     if is_answer and (NONE_FAILED in body[:ANSWER_HEAD] or b'"ErrorMessage"' not in body):
         return response
+    if is_cbor(headers):
+        return _cbor_without_secrets(response)
     if len(body) > MAX_ERROR_BODY and status >= CLIENT_ERROR:
         body = _shortened(body)
     if is_answer or len(body) > MAX_ERROR_BODY:  # for speed, only as they are
@@ -183,18 +188,38 @@ def without_secrets(response: Response) -> Response:
             body = body.replace(_bytes(secret), MASK.encode())
     else:
         body = masked(body.decode("latin-1"), LEAST_IN_BODY).encode("latin-1")
+    return response._replace(headers=_headers_without_secrets(headers), body=body)
+
+
+def _cbor_without_secrets(response: Response) -> Response:
+    """Do the same in CBOR, where a mask must not change the length of a text."""
+    status, headers, body = response
+    is_answer = status == OK and CBOR_RECORDS in body[:ANSWER_HEAD]
+    if is_answer and CBOR_NONE_FAILED in body[:ANSWER_HEAD]:
+        return response
+    if is_answer or len(body) > MAX_ERROR_BODY:
+        for secret in map(_bytes, _known()):
+            body = body.replace(secret, b"*" * len(secret))
+    else:
+        text = masked(body.decode("latin-1"), LEAST_IN_BODY, keeps_length=True)
+        body = text.encode("latin-1")
+    return response._replace(headers=_headers_without_secrets(headers), body=body)
+
+
+def _headers_without_secrets(headers: Mapping[str, str]) -> Mapping[str, str]:
     shown = {name: masked(str(value)[:MAX_LOOKED_AT]) for name, value in headers.items()}
     if any(MASK in value for value in shown.values()):
-        headers = Headers([(_bytes(n), v.encode("latin-1", "replace")) for n, v in shown.items()])
-    return response._replace(headers=headers, body=body)
+        return Headers([(_bytes(n), v.encode("latin-1", "replace")) for n, v in shown.items()])
+    return headers
 
 
-def masked(text: str, least: int = 0) -> str:
+def masked(text: str, least: int = 0, *, keeps_length: bool = False) -> str:
     """Replace every known secret, and pieces of a long one, in any form that texts give it.
 
     Args:
         text: its length bounds the time.
         least: characters of the shortest secret to look for.
+        keeps_length: whether a mask is as long as what it replaces.
     """
     known = _known()
     pieces = _pieces(known)
@@ -204,17 +229,21 @@ def masked(text: str, least: int = 0) -> str:
         found = list(_places_of_pieces(plain, pieces)) if pieces else []
         if len(plain) < len(text):
             found += _places_of_forms(plain, forms)
-        text = _without(text, sorted((starts[first], ends[end - 1]) for first, end in found))
+        places = sorted((starts[first], ends[end - 1]) for first, end in found)
+        text = _without(text, places, keeps_length=keeps_length)
     for form in forms:
-        text = text.replace(form, MASK)
+        text = text.replace(form, "*" * len(form) if keeps_length else MASK)
     return text
 
 
-def _without(text: str, places: list[tuple[int, int]]) -> str:
+def _without(text: str, places: list[tuple[int, int]], *, keeps_length: bool) -> str:
     """Mask places, each from a start to an end and in their order; they may overlap."""
     shown, n_done = [], 0
     for start, end in places:
-        if start >= n_done:
+        if keeps_length:
+            begin = max(start, n_done)
+            shown += [text[n_done:begin], "*" * (end - begin)]
+        elif start >= n_done:
             shown += [text[n_done:start], MASK]
         n_done = max(n_done, end)
     return "".join(shown) + text[n_done:]

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cbor2
 import pytest
 from command import as_arguments
 from local_stream import LocalStream
@@ -20,6 +21,7 @@ from kinesis_fast.cli import doctor, main, service_check
 from kinesis_fast.cli.service_check import State
 from kinesis_fast.host import locate
 from kinesis_fast.local.kinesis import LocalKinesis
+from kinesis_fast.transport import CBOR_TYPE
 
 SUMMARY = {"StreamName": "logs", "StreamStatus": "ACTIVE", "OpenShardCount": 2}
 SECRET = "a-secret-that-must-not-be-shown"
@@ -314,3 +316,33 @@ def test_colours_only_on_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert "\x1b[32mok  \x1b[0m interpreter" in run().text
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in run().text
+
+
+@pytest.mark.usefixtures("made_up_credentials")
+@pytest.mark.parametrize(
+    ("is_cbor", "wanted"), [(True, ("ok", "the endpoint takes CBOR")), (False, ("-", None))]
+)
+def test_whether_the_endpoint_takes_cbor(
+    run: Run, monkeypatch: pytest.MonkeyPatch, is_cbor: bool, wanted: tuple[str, str | None]
+) -> None:
+    monkeypatch.setattr(service_check, "AWS_HOSTS", ("127.0.0.1",))
+    asked: list[Any] = []
+
+    def answer(arrived: Arrived) -> bytes:
+        if arrived.headers["content-type"] == CBOR_TYPE:
+            asked.append(cbor2.loads(arrived.body))
+            said = {"__type": "ValidationException", "message": "no records"}
+            if is_cbor:
+                return http(400, cbor2.dumps(said), content_type=CBOR_TYPE)
+            return http(500, b"<html>")
+        operation = arrived.headers["x-amz-target"].partition(".")[2]
+        status, content = DESCRIBED if operation == "DescribeStreamSummary" else DRY_RUN
+        return http(status, json.dumps(content).encode())
+
+    with RawServer(answer) as server:
+        report = run(region="us-east-1", stream="logs", endpoint=server.url, protocol="cbor")
+    assert report.code == 0
+    state, text = wanted
+    assert report.state("protocol") == state
+    assert text in (None, report.lines["protocol"][1])
+    assert asked == [{"Records": [], "StreamName": "logs"}]

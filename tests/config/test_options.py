@@ -36,6 +36,7 @@ def test_defaults() -> None:
         "max_record_size": MIB,
         "max_in_flight": 4,
         "transport": "auto",
+        "protocol": "json",
         "experimental_concurrency": 0,
         "experimental_concurrency_retries": 4,
         "spool_dir": None,
@@ -191,7 +192,8 @@ def test_describe_lists_the_effective_options() -> None:
     assert OutputConfig.from_options(REQUIRED).describe() == (
         "region=us-west-2 stream=logs append_newline=false time_key_format=%Y-%m-%dT%H:%M:%S "
         "time_zone=local http_request_timeout=30 max_record_size=1048576 max_in_flight=4 "
-        "transport=auto experimental_concurrency=0 experimental_concurrency_retries=4 "
+        "transport=auto protocol=json experimental_concurrency=0 "
+        "experimental_concurrency_retries=4 "
         "spool_max_bytes=1G dead_letter_max_bytes=64M compression=none aggregation=false "
         "simple_aggregation=false aggregation_buckets=64 auto_retry_requests=true"
     )

@@ -45,6 +45,10 @@ class CountedRequest:
     def lane(self) -> int:
         return self._request.lane
 
+    @property
+    def is_cbor(self) -> bool:
+        return self._request.is_cbor
+
     def n_bytes_of(self, index: int, /) -> int:
         return self._request.n_bytes_of(index)
 
@@ -64,6 +68,10 @@ class CountedRequest:
     def subset(self, indexes: Sequence[int], /) -> "CountedRequest":
         self._account.call("subset")
         return CountedRequest(self._request.subset(indexes), self._account)
+
+    def as_json(self) -> "CountedRequest":
+        self._account.call("as_json")
+        return CountedRequest(self._request.as_json(), self._account)
 
     def release(self) -> None:
         self._request.release()
@@ -138,9 +146,12 @@ class Encoder:
         settled: bytes | None,
         keep_skipped: bool,
         alone: bool = False,
+        as_cbor: bool = False,
     ) -> CountedStream:
         self.call("requests")
-        stream = self._encoder.requests(chunk, max_lanes=max_lanes, settled=settled, alone=alone)
+        stream = self._encoder.requests(
+            chunk, max_lanes=max_lanes, settled=settled, alone=alone, as_cbor=as_cbor
+        )
         return CountedStream(stream, self)
 
     def count(self, chunk: Chunk, /, settled: bytes | None = None) -> int:

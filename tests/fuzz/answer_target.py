@@ -94,7 +94,7 @@ def failed_of(body: bytes, n_records: int) -> list[int] | None:
 
 def is_acknowledged(entry: Any) -> bool:
     """Return whether an entry has a sequence number and no error."""
-    if not isinstance(entry, dict) or entry.get("ErrorCode"):
+    if not isinstance(entry, dict) or entry.get("ErrorCode") not in (None, ""):
         return False
     number = entry.get("SequenceNumber")
     return isinstance(number, str) and number != ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import answer_target
+import cbor_target
 import encode_target
 import http_target
 
@@ -19,6 +20,7 @@ class Target(NamedTuple):
 
 TARGETS: Final = {
     "answer": Target(answer_target.run, answer_target.seeds),
+    "cbor": Target(cbor_target.run, cbor_target.seeds),
     "encode": Target(encode_target.run, encode_target.seeds),
     "http": Target(http_target.run, http_target.seeds),
 }

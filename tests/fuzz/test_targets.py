@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import answer_target
+import cbor_target
 import encode_target
 import http_target
 import pytest
@@ -21,6 +22,7 @@ from targets import TARGETS
 from kinesis_fast._core import kernels
 from kinesis_fast.delivery.retry import SETTLED, Verdict
 from kinesis_fast.delivery.retry import Outcome as Answered
+from kinesis_fast.transport import Response
 
 FIRST = (0,) * (encode_target.N_HEAD - 1)  # the selection for each option
 CHUNK = b"\x92\x01\x81\xa1a\x01" * 3 + b"\x92\x02\x07" + b"\x92"
@@ -124,6 +126,15 @@ def test_a_wrong_verdict_is_noticed(verdict: Verdict) -> None:
     body = b'{"FailedRecordCount":1,"Records":[{"ErrorCode":"x"},{"SequenceNumber":"1"}]}'
     with pytest.raises(AssertionError):
         answer_target.check(verdict, 200, body, 2)
+
+
+@pytest.mark.parametrize(
+    "verdict", [Verdict(Answered.PARTIAL, [1]), Verdict(Answered.RETRY_ALL, reason="no"), SETTLED]
+)
+def test_a_wrong_verdict_about_cbor_is_noticed(verdict: Verdict) -> None:
+    body = b"\xa1gRecords\x82\xa1iErrorCodeax\xa1nSequenceNumbera1"
+    with pytest.raises(AssertionError):
+        cbor_target.check(verdict, Response(200, cbor_target.HEADERS, body), 2)
 
 
 def test_a_response_that_depends_on_its_pieces_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

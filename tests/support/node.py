@@ -1,4 +1,4 @@
-"""Packages of npm that the tests use: a second Kinesis and a reader of aggregates."""
+"""Packages of npm that the tests use: two more Kineses and a reader of aggregates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 DIRECTORY = Path(__file__).resolve().parents[2] / ".node"
-PACKAGES = ("aws-kinesis-agg@4.2.8", "kinesalite@3.3.3")
+PACKAGES = ("aws-kinesis-agg@4.2.8", "kinesalite@3.3.3", "kinesis-local@0.6.2")
 INSTALL_S = 300
 
 

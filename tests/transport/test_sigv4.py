@@ -132,6 +132,6 @@ def test_secrets_are_not_shown() -> None:
     keys = Keys("AKID", "sesame", "open-sesame")
     signer = Signer("https://h", HEADERS, "r", "kinesis")
     signer.head(keys, 0, "", 0)
-    shown = f"{keys!r} {keys} {signer!r} {signer._template!r}"
+    shown = f"{keys!r} {keys} {signer!r} {signer._templates!r}"
     assert "sesame" not in shown
     assert "AKID" in shown

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from botocore.utils import normalize_url_path
 
-from kinesis_fast.transport import NotSentError
+from kinesis_fast.transport import JSON_TYPE, NotSentError
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -52,7 +52,7 @@ class Signer:
     Args:
         url: where the requests go: http or https, ASCII, without a query.
         headers: the headers of all requests, without Host, Content-Length and those of the
-            signature.
+            signature. Their Content-Type is that of JSON.
         region: the region that the signature is valid for.
         service: the service's name in signatures.
     """
@@ -61,9 +61,11 @@ class Signer:
         self._path = urlsplit(url).path or "/"
         self._headers = {"Host": host_header(url), **headers}
         self._scope = (region, service, "aws4_request")
-        self._template: _Template | None = None
+        self._templates: dict[str, _Template] = {}  # by content type
 
-    def head(self, keys: Keys, at_s: float, digest: str, n_bytes: int) -> bytes:
+    def head(
+        self, keys: Keys, at_s: float, digest: str, n_bytes: int, content_type: str = JSON_TYPE
+    ) -> bytes:
         """Return the request line and all headers, with the empty line at the end.
 
         Args:
@@ -71,14 +73,16 @@ class Signer:
             at_s: the time of the signature, seconds since the epoch.
             digest: SHA-256 of the body in lower-case hexadecimal digits.
             n_bytes: length of the body.
+            content_type: of the body.
 
         Raises:
             NotSentError: the credentials have a character that no header can hold.
         """
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
-        template = self._template
+        template = self._templates.get(content_type)
         if template is None or template.date != now[:8] or template.keys != keys:
-            self._template = template = self._new_template(keys, now[:8])
+            template = self._new_template(keys, now[:8], content_type)
+            self._templates[content_type] = template
         before, after = template.canonical
         canonical = sha256(f"{before}{now}{after}{digest}".encode()).hexdigest()
         text = f"{ALGORITHM}\n{now}\n{template.scope}\n{canonical}"
@@ -86,13 +90,16 @@ class Signer:
         start, middle = template.head
         return f"{start}{now}{middle}{signature}\r\nContent-Length: {n_bytes}\r\n\r\n".encode()
 
-    def _new_template(self, keys: Keys, date: str) -> _Template:
+    def _new_template(self, keys: Keys, date: str, content_type: str) -> _Template:
         _check(keys)
         key = f"AWS4{keys.secret_key}".encode()
         for name in (date, *self._scope):
             key = hmac.digest(key, name.encode(), "sha256")
         scope = "/".join((date, *self._scope))
         headers = self._headers | ({"X-Amz-Security-Token": keys.token} if keys.token else {})
+        if content_type != JSON_TYPE:
+            kept = {n: v for n, v in headers.items() if n.lower() != "content-type"}
+            headers = {**kept, "Content-Type": content_type}
         signed = {
             name.lower(): " ".join(value.split())
             for name, value in headers.items()

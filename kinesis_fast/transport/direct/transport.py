@@ -12,7 +12,7 @@ from botocore.exceptions import NoCredentialsError
 
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import MAX_CLOCK_SKEW_S
-from kinesis_fast.transport import NotSentError, ResentResponse, Response
+from kinesis_fast.transport import JSON_TYPE, NotSentError, ResentResponse, Response
 from kinesis_fast.transport.direct.connection import Connection, NoResponseError
 from kinesis_fast.transport.direct.connector import Connector
 from kinesis_fast.transport.direct.endpoint import NeedsBotocoreError, find_endpoint
@@ -73,6 +73,7 @@ class DirectTransport:
         stream: name or ARN of the stream; botocore chooses the endpoint by it.
     """
 
+    takes_cbor = True
     _pool: Pool | None
     _context: _SigningContext | None
 
@@ -83,8 +84,14 @@ class DirectTransport:
         self._is_closed = False
         self._start_anew()
 
-    def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:
-        """Post one body; see `kinesis_fast.transport.Transport` and, for the bounds, limits.py.
+    def send(
+        self,
+        body: memoryview,
+        n_records: int,
+        timeout_s: float | None,
+        content_type: str = JSON_TYPE,
+    ) -> Response:
+        """Post one body; see `kinesis_fast.transport.CborTransport` and, for the bounds, limits.py.
 
         If a kept connection turns out to be closed before a byte of response, the request is sent
         once more at once. It may have arrived before: delivery is at least once.
@@ -92,11 +99,11 @@ class DirectTransport:
         if self._pid != os.getpid():
             self._start_anew()
         digest = sha256(body).hexdigest()
-        response, n_sent = self._post(body, digest, timeout_s)
+        response, n_sent = self._post(body, digest, timeout_s, content_type)
         if response.status >= CLIENT_ERROR:
             check_proxy(response)
             if self._adopt_clock(response):
-                response, n_sent = self._post(body, digest, timeout_s, n_sent)
+                response, n_sent = self._post(body, digest, timeout_s, content_type, n_sent)
             if is_outdated(response):
                 self._context = None
         response = without_secrets(response)
@@ -119,12 +126,18 @@ class DirectTransport:
         self._context_lock = threading.Lock()
 
     def _post(
-        self, body: memoryview, digest: str, timeout_s: float | None, n_sent: int = 0
+        self,
+        body: memoryview,
+        digest: str,
+        timeout_s: float | None,
+        content_type: str,
+        n_sent: int = 0,
     ) -> tuple[Response, int]:
         """Send it. Returns how often it has gone out now; n_sent is how often it had before."""
         try:
             context, keys = self._context_and_keys()
-            head = context.signer.head(keys, time.time() + self._skew_s, digest, len(body))
+            at_s = time.time() + self._skew_s
+            head = context.signer.head(keys, at_s, digest, len(body), content_type)
         except TransportError as error:
             error.n_sent += n_sent
             raise

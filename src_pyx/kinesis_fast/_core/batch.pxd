@@ -30,13 +30,21 @@ cdef struct NewEntry:
 
 
 cdef struct Entry:
-    uint32_t start      # offset in the body of the opening brace
-    uint32_t end        # offset in the body just after the closing brace
+    uint32_t start      # offset in the body of the map of the entry
+    uint32_t end        # offset in the body just after it
     uint32_t n_bytes    # data + partition key, before base64
     uint32_t n_events
     EventRef first
     size_t further      # index in Batch.events of the second event
     KeyKind key_kind
+
+
+cdef struct Batch
+
+
+# Adds an entry in the protocol of the batch. The caller has checked the limits. KF_SLACK bytes
+# after the data and after the key must be readable. On failure the batch does not change.
+ctypedef Status (*BatchAppend)(Batch* batch, const NewEntry* new) noexcept nogil
 
 
 cdef struct Batch:
@@ -46,14 +54,17 @@ cdef struct Batch:
     uint32_t n_records  # sum of n_events over all entries
     size_t n_bytes      # sum over all entries
     uint64_t random_state   # of the keys that batch_renew_keys writes
+    BatchAppend append
+    bint is_cbor        # otherwise JSON
     Entry entries[MAX_RECORDS_PER_REQUEST]
 
 
 cdef Batch* batch_new() noexcept nogil
 cdef void batch_free(Batch* batch) noexcept nogil
-cdef Status batch_open(Batch* batch) noexcept nogil
-cdef Status batch_append(Batch* batch, const NewEntry* new) noexcept nogil
+cdef Status batch_open(Batch* batch, bint is_cbor) noexcept nogil
 cdef Status batch_append_copy(Batch* batch, const Batch* other, unsigned int index) noexcept nogil
+cdef Status batch_append_as_json(Batch* batch, const Batch* other,
+                                 unsigned int index) noexcept nogil
 cdef Status batch_retain(Batch* batch, const unsigned int* chosen, unsigned int n,
                          Text tail) noexcept nogil
 cdef void batch_renew_keys(Batch* batch) noexcept nogil

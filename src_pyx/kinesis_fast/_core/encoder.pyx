@@ -17,7 +17,8 @@ cdef class Encoder(Plan):
     """
 
     def requests(self, chunk, *, uint64_t now_ns, uint64_t seed, unsigned int max_lanes=1,
-                 bytes settled=None, bint keep_skipped=False, bint alone=False):
+                 bytes settled=None, bint keep_skipped=False, bint alone=False,
+                 bint as_cbor=False):
         """Return an iterator over the requests of a chunk.
 
         Args:
@@ -31,12 +32,13 @@ cdef class Encoder(Plan):
                 is event i. Events beyond the last byte are sent.
             keep_skipped: whether to keep what `take_skipped` returns.
             alone: whether each record becomes an entry of its own, though the encoder aggregates.
+            as_cbor: whether the bodies are CBOR; otherwise they are JSON.
 
         Raises:
             TypeError: the chunk is not bytes-like.
         """
         return RequestStream.__new__(RequestStream, self, chunk, now_ns, seed, max_lanes, settled,
-                                     keep_skipped, alone)
+                                     keep_skipped, alone, as_cbor)
 
     def count(self, chunk, bytes settled=None):
         """Return the number of records in `chunk` that are not `settled`.

@@ -22,7 +22,8 @@ cdef enum:
     KPL_FIELD_MAX = 6           # bytes of a tag and of a varint of 32 bits
 
 
-cdef void kpl_renew_key(uint8_t* text, size_t n, const uint8_t* key) noexcept nogil
+cdef void kpl_renew_key(uint8_t* data, size_t n, const uint8_t* key) noexcept nogil
+cdef void kpl_renew_base64_key(uint8_t* text, size_t n, const uint8_t* key) noexcept nogil
 
 
 cdef inline size_t varint_n(size_t value) noexcept nogil:

@@ -15,16 +15,18 @@ cdef enum:
     KEY_AT = 6      # after the magic, and the tag and length of the first key
 
 
-cdef void kpl_renew_key(uint8_t* text, size_t n, const uint8_t* key) noexcept nogil:
-    """Replace the first key of an aggregate, a random one, and its MD5.
-
-    `text` is the base64 of the aggregate, whose length is `n` before base64. It changes in place.
-    """
+cdef void kpl_renew_key(uint8_t* data, size_t n, const uint8_t* key) noexcept nogil:
+    """Replace the first key of an aggregate of `n` bytes, a random one, and its MD5."""
     cdef kf_md5_message message
-    kf_base64_decode_in_place(text, n)
-    memcpy(text + KEY_AT, key, RANDOM_KEY_LENGTH)
-    message.data = text + KPL_MAGIC_N
+    memcpy(data + KEY_AT, key, RANDOM_KEY_LENGTH)
+    message.data = data + KPL_MAGIC_N
     message.n = n - KPL_MAGIC_N - KPL_DIGEST_N
-    message.digest = text + n - KPL_DIGEST_N
+    message.digest = data + n - KPL_DIGEST_N
     kernels.md5(&message, 1)
+
+
+cdef void kpl_renew_base64_key(uint8_t* text, size_t n, const uint8_t* key) noexcept nogil:
+    """Do the same in the base64 of an aggregate, in place; `n` is the length before base64."""
+    kf_base64_decode_in_place(text, n)
+    kpl_renew_key(text, n, key)
     kf_base64_encode_in_place(text, n)

@@ -22,7 +22,6 @@ cdef class Plan:
     cdef bint joins             # what is compressed is joined records, not single ones
     cdef tuple compression      # the arguments of a RecordCompressor; () for CODEC_NONE
     cdef list compressors       # that are not in use
-    cdef bytes tail
     cdef tuple owned            # keeps alive the bytes objects that the structs point into
     cdef Text* names            # data_keys, path and hash_keys, one after the other
 

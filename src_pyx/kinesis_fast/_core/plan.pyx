@@ -22,7 +22,8 @@ cdef class Plan:
     """The arguments of an encoder, checked.
 
     Args:
-        tail: the end of every body, `],"StreamName":"..."}`.
+        tail: the end of every JSON body, `],"StreamName":"..."}`.
+        cbor_tail: the same of a CBOR body, two texts of CBOR.
         data_keys: the keys to keep; () keeps all.
         path: the keys that lead to the partition key; () for random partition keys.
         log_key: the key whose value is the whole record; None to send the whole map.
@@ -50,10 +51,11 @@ cdef class Plan:
         ValueError: a size, the number of hash keys or the time format is out of range.
     """
 
-    def __cinit__(self, *, bytes tail not None, tuple data_keys not None, tuple path not None,
-                  bytes log_key, bytes time_key, bytes time_format not None,
-                  bytes subsecond_digits not None, bint is_utc, bytes replace_dots,
-                  bint append_newline, size_t max_record_bytes, size_t max_request_bytes,
+    def __cinit__(self, *, bytes tail not None, bytes cbor_tail not None,
+                  tuple data_keys not None, tuple path not None, bytes log_key, bytes time_key,
+                  bytes time_format not None, bytes subsecond_digits not None, bint is_utc,
+                  bytes replace_dots, bint append_newline,
+                  size_t max_record_bytes, size_t max_request_bytes,
                   str aggregation not None, size_t max_aggregate_bytes, tuple hash_keys not None,
                   str codec not None, int level, new_zstd, unsigned int n_arenas):
         if not SMALLEST_RECORD <= max_record_bytes <= max_request_bytes <= 0x7fffffff:
@@ -61,8 +63,7 @@ cdef class Plan:
                              f"{max_request_bytes} bytes per request")
         self.owned = (data_keys, path, log_key, time_key, time_format, subsecond_digits,
                       replace_dots, hash_keys)
-        self.tail = tail
-        self.pool = BatchPool(n_arenas)
+        self.pool = BatchPool(n_arenas, tail, cbor_tail)
         self.append_newline = append_newline
         self.max_record_bytes = max_record_bytes
         self.max_request_bytes = max_request_bytes

@@ -1,4 +1,4 @@
-"""The body of one PutRecords request, and the pool that its memory comes from."""
+"""The body of one PutRecords request, in JSON or CBOR, and the pool that its memory comes from."""
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
@@ -7,12 +7,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from kinesis_fast._core.batch cimport (
-    KEY_OF_RECORD, EventRef, batch_append_copy, batch_finish, batch_free, batch_new, batch_open,
-    batch_renew_keys, batch_retain, event_of_entry,
+    KEY_OF_RECORD, EventRef, batch_append_as_json, batch_append_copy, batch_finish, batch_free,
+    batch_new, batch_open, batch_renew_keys, batch_retain, event_of_entry,
 )
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.status cimport STATUS_OK, Status
-from kinesis_fast._core.text cimport text_of
+from kinesis_fast._core.text cimport Text, text_of
 
 
 cdef extern from "kernels/random_key.hpp" nogil:
@@ -22,17 +22,22 @@ cdef extern from "kernels/random_key.hpp" nogil:
 @cython.final
 @cython.no_gc
 cdef class BatchPool:
-    """Keeps up to `n_kept` batches for reuse, because fresh memory costs page faults."""
+    """Keeps up to `n_kept` batches for reuse, because fresh memory costs page faults.
 
-    def __cinit__(self, unsigned int n_kept):
+    It also has the ends of the bodies, which name the stream.
+    """
+
+    def __cinit__(self, unsigned int n_kept, bytes json_tail not None, bytes cbor_tail not None):
         self.n_kept = min(n_kept, <unsigned int> MAX_ARENAS)
+        self.json_tail = json_tail
+        self.cbor_tail = cbor_tail
 
     def __dealloc__(self):
         while self.n_batches:
             self.n_batches -= 1
             batch_free(self.batches[self.n_batches])
 
-    cdef Batch* take(self) except NULL:
+    cdef Batch* take(self, bint is_cbor) except NULL:
         """Return an opened batch, reused or new; raises MemoryError."""
         cdef Batch* batch = NULL
         with cython.critical_section(self):
@@ -41,10 +46,17 @@ cdef class BatchPool:
                 batch = self.batches[self.n_batches]
         if batch == NULL:
             batch = batch_new()
-        if batch == NULL or batch_open(batch) != STATUS_OK:
+        if batch == NULL or batch_open(batch, is_cbor) != STATUS_OK:
             batch_free(batch)
             raise MemoryError("out of memory for a request")
         return batch
+
+    cdef Status finish(self, Batch* batch) noexcept:
+        """Finish the body; no entry may be added afterwards."""
+        return batch_finish(batch, self.tail_of(batch))
+
+    cdef Text tail_of(self, const Batch* batch) noexcept:
+        return text_of(self.cbor_tail if batch.is_cbor else self.json_tail)
 
     cdef void give_back(self, Batch* batch) noexcept:
         """Take ownership of a batch; NULL is allowed."""
@@ -91,7 +103,7 @@ cdef unsigned int mark(const Batch* batch, const Entry* entry, uint8_t* octets) 
     return n_new
 
 
-cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane):
+cdef Request new_request(BatchPool pool, Batch* batch, int lane):
     """Make a request that owns a finished batch; the batch returns to `pool`, even on failure."""
     cdef Request request
     try:
@@ -100,19 +112,20 @@ cdef Request new_request(BatchPool pool, bytes tail, Batch* batch, int lane):
         pool.give_back(batch)
         raise
     request.pool = pool
-    request.tail = tail
     request.batch = batch
     request.lane = lane
+    request.is_cbor = batch.is_cbor
     return request
 
 
 @cython.final
 @cython.no_gc
 cdef class Request:
-    """One PutRecords request, ready to be sent. Only the encoder and `subset` make one.
+    """One PutRecords request, ready to be sent. Only the encoder and other requests make one.
 
-    `lane` is 0 or more if requests of the same lane may share partition keys and must be sent one
-    after the other; it is -1 if the order does not matter. Any thread may call any method.
+    `is_cbor` says whether its body is CBOR; otherwise it is JSON. `lane` is 0 or more if requests
+    of the same lane may share partition keys and must be sent one after the other; it is -1 if the
+    order does not matter. Any thread may call any method.
     """
 
     def __init__(self):
@@ -200,7 +213,7 @@ cdef class Request:
 
     @property
     def body(self):
-        """The JSON of the request, as a read-only memoryview that keeps the Request alive."""
+        """The JSON or CBOR of the request: a read-only memoryview that keeps the Request alive."""
         return memoryview(self)
 
     def n_bytes_of(self, Py_ssize_t index):
@@ -228,7 +241,7 @@ cdef class Request:
         return self.entry_at(index).key_kind != KEY_OF_RECORD
 
     def entry(self, Py_ssize_t index):
-        """Return the JSON of entry `index`: `{"Data":"<base64>","PartitionKey":"..."}`.
+        """Return the JSON or CBOR of entry `index`: `{"Data":"<base64>","PartitionKey":"..."}`.
 
         Before the partition key there may be an ExplicitHashKey.
         """
@@ -272,25 +285,46 @@ cdef class Request:
         """
         cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
         cdef unsigned int n = self.choose(indexes, chosen)
-        cdef Batch* part = self.pool.take()
+        return self.copy(chosen, n, False)
+
+    def as_json(self):
+        """Return a new Request with the same entries, in memory of its own, whose body is JSON.
+
+        The keys, random ones as well, and the lane stay. Raises ValueError if the body is JSON, or
+        the request has been released.
+        """
+        cdef unsigned int chosen[MAX_RECORDS_PER_REQUEST]
+        cdef unsigned int n
+        if not self.is_cbor:
+            raise ValueError("the body of this request is JSON already")
+        n = self.choose(range(self.n_entries), chosen)
+        return self.copy(chosen, n, True)
+
+    cdef Request copy(self, const unsigned int* chosen, unsigned int n, bint as_json):
+        """Return a new Request with some entries, in the same protocol or as JSON."""
+        cdef Batch* part = self.pool.take(self.is_cbor and not as_json)
         cdef Status status = STATUS_OK
         cdef bint is_changed = False    # by another thread, since `choose` looked
         cdef unsigned int i
         with cython.critical_section(self):
             for i in range(n):
                 is_changed |= self.batch == NULL or chosen[i] >= self.batch.n_entries
-                if not is_changed and status == STATUS_OK:
+                if is_changed or status != STATUS_OK:
+                    continue
+                if as_json:
+                    status = batch_append_as_json(part, self.batch, chosen[i])
+                else:
                     status = batch_append_copy(part, self.batch, chosen[i])
             if not is_changed:
                 part.random_state = kf_next_random(&self.batch.random_state)
         if not is_changed and status == STATUS_OK:
-            status = batch_finish(part, text_of(self.tail))
+            status = self.pool.finish(part)
         if is_changed or status != STATUS_OK:
             self.pool.give_back(part)
             if is_changed:
                 raise ValueError("the request was changed while its entries were copied")
             raise MemoryError(f"out of memory for a request of {n} records")
-        return new_request(self.pool, self.tail, part, self.lane)
+        return new_request(self.pool, part, self.lane)
 
     def retain(self, indexes):
         """Drop all entries except the ascending `indexes`, in place and without new memory.
@@ -308,7 +342,7 @@ cdef class Request:
             self.check_views()
             if chosen[n - 1] >= self.entries().n_entries:
                 raise ValueError("the request was changed while its entries were chosen")
-            batch_retain(self.batch, chosen, n, text_of(self.tail))
+            batch_retain(self.batch, chosen, n, self.pool.tail_of(self.batch))
 
     def renew_random_keys(self):
         """Give every entry with a random partition key a new one, in place.

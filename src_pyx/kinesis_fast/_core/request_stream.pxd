@@ -28,6 +28,7 @@ cdef class RequestStream:
     cdef RecordCompressor compressor    # None: nothing is compressed
     cdef bint is_packed             # joined records are compressed, but this one is already, alone
     cdef bint is_alone              # each record is an entry, though it may be in a bucket
+    cdef bint is_cbor               # bodies are CBOR, not JSON
     cdef NewEntry single            # an entry for the record of the reader alone
     cdef bint is_busy               # a call is running, perhaps with the GIL released
     cdef int lane                   # the lane of the record or aggregate to add next

@@ -5,10 +5,9 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from kinesis_fast._core.aggregator cimport (
-    aggregator_add, aggregator_end_some, aggregator_entry, aggregator_entry_is_put,
-    hash_key_of,
+    aggregator_add, aggregator_end_some, aggregator_entry, aggregator_entry_is_put, hash_key_of,
 )
-from kinesis_fast._core.batch cimport KEY_OF_RECORD, KEY_RANDOM, batch_append, batch_finish
+from kinesis_fast._core.batch cimport KEY_OF_RECORD, KEY_RANDOM
 from kinesis_fast._core.limits cimport MAX_RECORDS_PER_REQUEST
 from kinesis_fast._core.codec cimport CODEC_NONE
 from kinesis_fast._core.read_ahead cimport (
@@ -21,7 +20,7 @@ from kinesis_fast._core.status cimport (
     STATUS_ALONE, STATUS_END, STATUS_ENDED, STATUS_FULL, STATUS_FULL_NOW, STATUS_NO_BATCH,
     STATUS_NO_MEMORY, STATUS_OK, STATUS_PACK,
 )
-from kinesis_fast._core.text cimport Text, text_of
+from kinesis_fast._core.text cimport Text
 
 from kinesis_fast._core.tally import Packing, Tally
 
@@ -49,7 +48,8 @@ cdef class RequestStream:
     """
 
     def __cinit__(self, Plan plan not None, chunk, uint64_t now_ns, uint64_t seed,
-                  unsigned int max_lanes, bytes settled, bint keep_skipped, bint alone):
+                  unsigned int max_lanes, bytes settled, bint keep_skipped, bint alone,
+                  bint as_cbor):
         if not 1 <= max_lanes <= MAX_LANES:
             raise ValueError(f"max_lanes is {max_lanes}; allowed: 1 to {MAX_LANES}")
         self.plan = plan
@@ -59,6 +59,7 @@ cdef class RequestStream:
         self.single.events = &self.reader.event
         self.single.n_events = 1
         self.is_alone = alone
+        self.is_cbor = as_cbor
         if plan.aggregators is not None:
             self.aggregator = plan.aggregators.take()
         if plan.codec != CODEC_NONE:
@@ -141,7 +142,7 @@ cdef class RequestStream:
             if status == STATUS_NO_BATCH:
                 if self.n_open >= max_open:
                     return None
-                self.lanes[self.lane] = self.plan.pool.take()
+                self.lanes[self.lane] = self.plan.pool.take(self.is_cbor)
                 self.n_open += 1
             elif status == STATUS_FULL or status == STATUS_FULL_NOW:
                 return self.close_lane(self.lane)
@@ -166,13 +167,12 @@ cdef class RequestStream:
         """Make a request of what a lane has collected."""
         cdef Batch* batch = self.lanes[lane]
         cdef Request request
-        if batch_finish(batch, text_of(self.plan.tail)) != STATUS_OK:
+        if self.plan.pool.finish(batch) != STATUS_OK:
             raise MemoryError(f"out of memory for a request of {batch.n_records} records")
         batch.random_state = kf_next_random(&self.reader.random_state)
         self.lanes[lane] = NULL
         self.n_open -= 1
-        request = new_request(self.plan.pool, self.plan.tail, batch,
-                              lane if self.plan.shape.n_path else ANY_LANE)
+        request = new_request(self.plan.pool, batch, lane if self.plan.shape.n_path else ANY_LANE)
         self.n_records += request.batch.n_records
         self.packing.entries += request.batch.n_entries
         self.packing.entry_bytes += request.batch.n_bytes
@@ -197,17 +197,15 @@ cdef class RequestStream:
     def take_tally(self):
         """Return a Tally of what happened since the last call."""
         cdef Counts counts
-        cdef uint64_t n_records
         cdef Py_ssize_t malformed_at = -1
         self.enter()
         counts = self.reader.counts
         memset(&self.reader.counts, 0, sizeof(Counts))
-        n_records = self.n_records
+        cdef uint64_t n_records = self.n_records
         self.n_records = 0
         self.leave()
         if counts.skipped_malformed:
             malformed_at = <Py_ssize_t> self.reader.malformed_at
-        # Tally(...) would be a function of Python.
         return tuple.__new__(Tally, (
             n_records, counts.skipped_not_map, counts.skipped_too_deep,
             counts.skipped_no_log_key, counts.skipped_bad_key, counts.skipped_malformed,
@@ -441,7 +439,7 @@ cdef class RequestStream:
             return STATUS_NO_BATCH
         if entry.data.n + entry.key.n > self.plan.max_request_bytes - batch.n_bytes:
             return STATUS_FULL
-        if batch_append(batch, entry) != STATUS_OK:
+        if batch.append(batch, entry) != STATUS_OK:
             return STATUS_NO_MEMORY
         return STATUS_FULL_NOW if batch.n_entries == MAX_RECORDS_PER_REQUEST else STATUS_OK
 
