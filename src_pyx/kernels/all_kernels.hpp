@@ -21,13 +21,13 @@ static inline kf_kernel_table kf_kernels_of(kf_level level)
 {
 #ifdef KF_X86_BLOCKS
     if (level == KF_AVX2)
-        return {kf_avx2::escape, kf_base64_avx2, kf_md5_eight};
+        return {kf_avx2::escape, kf_base64_avx2, kf_md5_avx2};
     if (level == KF_SSSE3)
         return {kf_ssse3::escape, kf_base64_ssse3, kf_md5_plain};
 #endif
 #ifdef KF_NEON_BLOCKS
     if (level == KF_NEON)
-        return {kf_neon::escape, kf_base64_neon, kf_md5_eight};
+        return {kf_neon::escape, kf_base64_neon, kf_md5_neon};
 #endif
     (void)level;
     return {kf_escape_scalar, kf_base64_scalar, kf_md5_plain};

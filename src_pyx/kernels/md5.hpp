@@ -177,7 +177,7 @@ static void kf_md5_plain(const kf_md5_message *messages, size_t n)
 #ifdef KF_X86_BLOCKS
 #define KF_TARGET __attribute__((target("avx2")))
 #else
-#define KF_TARGET // eight words are two vectors, whose steps do not wait for each other
+#define KF_TARGET // two vectors of four words, whose steps do not wait for each other
 #endif
 namespace kf_eight_lanes
 {
@@ -185,11 +185,22 @@ enum { LANES = 8 };
 #include "md5_lanes.hpp"
 } // namespace kf_eight_lanes
 #undef KF_TARGET
+#endif
 
-static void kf_md5_eight(const kf_md5_message *messages, size_t n)
+#ifdef KF_X86_BLOCKS
+static void kf_md5_avx2(const kf_md5_message *messages, size_t n)
 {
     if (n == 1)
         return kf_md5_alone(messages);
+    kf_md5_all<8>(messages, n, kf_eight_lanes::add_blocks, kf_one_lane::add_blocks);
+}
+#endif
+
+#ifdef KF_NEON_BLOCKS
+static void kf_md5_neon(const kf_md5_message *messages, size_t n)
+{
+    if (n <= 4)
+        return kf_md5_plain(messages, n);
     kf_md5_all<8>(messages, n, kf_eight_lanes::add_blocks, kf_one_lane::add_blocks);
 }
 #endif
