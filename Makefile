@@ -139,7 +139,7 @@ portable: $(PORTABLE)/installed $(PORTABLE)/test.extra  ## test the core with th
 	$(PORTABLE)/bin/pytest tests/core
 
 arm64: $(VENV)/created $(VENV)/mutants.group  ## test the wheel for arm64 by emulation, on Debian; TESTS=tests/core
-	$(VENV)/bin/python tools/arm64.py $(TESTS)
+	$(VENV)/bin/python tools/arm64.py -- $(TESTS)
 
 wheel: $(VENV)/installed $(VENV)/test.extra  ## build dist/*.whl from scratch
 	rm -rf build/release dist/*.whl

@@ -1,15 +1,14 @@
 """Build the wheel for arm64 and test it, on an x86-64 with Debian, by emulation.
 
-    python tools/arm64.py [TEST...]
+    python tools/arm64.py [-- ARGUMENT...]
 
 It needs the cross-compiler (Debian: apt-get install g++-aarch64-linux-gnu), Linux 6.7 or later, and
 user namespaces. Everything else comes from the package sources that apt-get and pip use on this
 machine: Debian's Python for arm64 with its headers, QEMU, and what the tests need. It is unpacked
 into .arm64, so nothing is installed and no setting of the machine changes.
 
-The tests run with every level of kernels. arm64_tests.py says which tests are left out, and why;
-TEST names others, as for pytest. The time that something takes under emulation says nothing about
-the speed of a processor.
+arm64_tests.py says which tests run, and why others do not; arguments replace those for pytest. The
+time that something takes under emulation says nothing about the speed of a processor.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arm64_system import System, UnavailableError
-from arm64_tests import chosen, left_out
+from arm64_tests import LEFT_OUT, runs
 
 TREE = Path(__file__).resolve().parent.parent
 BASE = TREE / ".arm64"
@@ -39,7 +38,7 @@ IN_PARALLEL = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status."""
     parser = argparse.ArgumentParser(description="Test kinesis_fast for arm64 by emulation.")
-    parser.add_argument("tests", nargs="*", metavar="TEST", help="instead of the usual tests")
+    parser.add_argument("arguments", nargs="*", help="for pytest, instead of the usual runs")
     options = parser.parse_args(arguments)
     try:
         check_machine()
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except subprocess.CalledProcessError as error:
         print(f"arm64: this failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
         return 1
-    return test(system, options.tests)
+    return test(system, options.arguments)
 
 
 def check_machine() -> None:
@@ -117,13 +116,23 @@ def install(system: System, wheel: Path) -> None:
     system.remember("packages", needs)
 
 
-def test(system: System, tests: Sequence[str]) -> int:
-    """Run the tests; returns the exit status."""
-    for nodes, reason in left_out():
-        print(f"arm64: left out: {', '.join(nodes)}: {reason}", flush=True)
-    python = ["/usr/bin/python3", "-P", "-m", "pytest", "-p", "no:cacheprovider"]
-    command = inside(system, [*python, *IN_PARALLEL, *(tests or chosen())])
-    return subprocess.run(command, check=False).returncode
+def test(system: System, arguments: Sequence[str]) -> int:
+    """Run pytest with these arguments, or all runs; returns 1 if one fails."""
+    if arguments:
+        return run_pytest(system, arguments)
+    for file, reason in LEFT_OUT.items():
+        print(f"arm64: left out: {file}: {reason}")
+    status = 0
+    for run in runs():
+        print(f"arm64: {run.title}", flush=True)
+        status |= run_pytest(system, run.arguments)
+    return 1 if status else 0
+
+
+def run_pytest(system: System, arguments: Sequence[str]) -> int:
+    """Run pytest in the system; returns its exit status."""
+    pytest = ["/usr/bin/python3", "-P", "-m", "pytest", "-p", "no:cacheprovider", *IN_PARALLEL]
+    return subprocess.run(inside(system, [*pytest, *arguments]), check=False).returncode
 
 
 def inside(system: System, command: Sequence[str]) -> list[str]:
