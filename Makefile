@@ -37,10 +37,10 @@ unexport PYTHONDONTWRITEBYTECODE
 .SECONDARY:
 .PHONY: help demo test test-quick test-slow test-long mutants packaging soak torture torture-short fluent-bit
 .PHONY: bench bench-short bench-levels bench-gate bench-gate-update
-.PHONY: lint format docs coverage sanitize fuzz fuzz-short threads portable wheel sdist clean
+.PHONY: lint format docs coverage sanitize fuzz fuzz-short threads portable arm64 wheel sdist clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
+	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1 \2/p' Makefile | \
 		while read -r make target text; do printf '%s %-18s %s\n' "$$make" "$$target" "$$text"; done
 
 demo: $(VENV)/installed $(VENV)/local.extra  ## send captured chunks to a local Kinesis, read back, compare
@@ -139,6 +139,9 @@ threads: $(THREADS)/installed $(THREADS)/test.extra  ## test the threads under T
 portable: $(PORTABLE)/installed $(PORTABLE)/test.extra  ## test the core with the kernels for an unknown CPU
 	$(PORTABLE)/bin/pytest tests/core
 
+arm64: $(VENV)/created $(VENV)/mutants.group  ## test the wheel for arm64 by emulation, on Debian; TESTS=tests/core
+	$(VENV)/bin/python tools/arm64.py -- $(TESTS)
+
 wheel: $(VENV)/installed $(VENV)/test.extra  ## build dist/*.whl from scratch
 	rm -rf build/release dist/*.whl
 	$(VENV)/bin/pyproject-build --wheel
@@ -148,7 +151,7 @@ sdist: $(VENV)/installed $(VENV)/test.extra  ## build dist/*.tar.gz
 	$(VENV)/bin/pyproject-build --sdist
 
 clean:  ## remove everything built here, virtual environments included
-	rm -rf build dist *.egg-info .coverage* .node $(VENV) $(COVERAGE) $(SANITIZE) $(PORTABLE) $(FUZZ) $(THREADS)
+	rm -rf build dist *.egg-info .arm64 .coverage* .node $(VENV) $(COVERAGE) $(SANITIZE) $(PORTABLE) $(FUZZ) $(THREADS)
 
 # --- The virtual environments: each file records that a step is done. ---
 

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "neon.hpp"
+
 #if defined(__SSE2__) && !defined(KF_PORTABLE)
 #include <emmintrin.h>
 #define KF_ANSWER_SSE2 1
@@ -30,6 +32,17 @@ static inline const uint8_t *kf_plain_end(const uint8_t *p, const uint8_t *end)
             _mm_or_si128(_mm_or_si128(low, del), _mm_or_si128(quote, backslash)));
         if (special)
             return p + __builtin_ctz(special);
+    }
+#elif defined(KF_NEON_BLOCKS)
+    for (; end - p >= 16; p += 16) {
+        const uint8x16_t block = vld1q_u8(p);
+        const uint8x16_t low = vcltq_s8(vreinterpretq_s8_u8(block), vdupq_n_s8(0x20)); // signed too
+        const uint8x16_t del = vceqq_u8(block, vdupq_n_u8(0x7F));
+        const uint8x16_t quote = vceqq_u8(block, vdupq_n_u8('"'));
+        const uint8x16_t backslash = vceqq_u8(block, vdupq_n_u8('\\'));
+        const uint8x16_t special = vorrq_u8(vorrq_u8(low, del), vorrq_u8(quote, backslash));
+        if (kf_neon_any(special))
+            return p + __builtin_ctz(kf_neon_bits(special));
     }
 #endif
     while (p < end && kf_is_plain(*p))

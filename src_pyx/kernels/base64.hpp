@@ -13,6 +13,9 @@
 #ifdef KF_X86_BLOCKS
 #include <immintrin.h>
 #endif
+#ifdef KF_NEON_BLOCKS
+#include "neon.hpp"
+#endif
 
 // Overwrites the characters that encode no input with '='; returns the end of the text.
 static inline uint8_t *kf_base64_pad(uint8_t *text, size_t n)
@@ -49,7 +52,7 @@ static uint8_t *kf_base64_scalar(uint8_t *out, const uint8_t *src, size_t n,
 }
 
 #ifdef KF_X86_BLOCKS
-// Both block kernels work the same way. A shuffle puts the three bytes abc of each group into one
+// Both kernels for x86-64 work the same way. A shuffle puts the three bytes abc of each group into one
 // 32-bit lane as b a c b. Two multiplications move the four 6-bit fields to the low end of the four
 // bytes. The ASCII code is field + offset; the offset depends only on the range of the field:
 // 0-25 'A', 26-51 'a', 52-61 '0', 62 '+', 63 '/'. Zeros fill the last, partial block.
@@ -128,6 +131,58 @@ kf_base64_avx2(uint8_t *out, const uint8_t *src, size_t n, const uint8_t *readab
     const __m256i raw = kf_two_halves(_mm_loadu_si128((const __m128i *)src),
                                       _mm_loadu_si128((const __m128i *)(src + 12)));
     _mm256_storeu_si256((__m256i *)out, kf_base64_wide_block(_mm256_and_si256(raw, kept)));
+    return kf_base64_pad(out, n);
+}
+#endif
+
+#ifdef KF_NEON_BLOCKS
+static inline uint8x16x4_t kf_base64_load_alphabet()
+{
+    const uint8_t *alphabet = (const uint8_t *)kf_base64_alphabet;
+    return {{vld1q_u8(alphabet), vld1q_u8(alphabet + 16), vld1q_u8(alphabet + 32),
+             vld1q_u8(alphabet + 48)}};
+}
+
+// 16 characters for the first 12 bytes: each pair of characters is cut out of the two bytes, as one
+// number, that have its bits.
+static inline uint8x16_t kf_base64_block(uint8x16_t raw, uint8x16x4_t alphabet)
+{
+    const uint8x16_t spread = {1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10};
+    const int16x8_t to_first = {-10, -6, -10, -6, -10, -6, -10, -6};
+    const int16x8_t to_second = {4, 8, 4, 8, 4, 8, 4, 8};
+    const uint16x8_t in = vreinterpretq_u16_u8(vqtbl1q_u8(raw, spread));
+    const uint16x8_t fields =
+        vbslq_u16(vdupq_n_u16(0x00FF), vshlq_u16(in, to_first), vshlq_u16(in, to_second));
+    return vqtbl4q_u8(alphabet, vandq_u8(vreinterpretq_u8_u16(fields), vdupq_n_u8(63)));
+}
+
+// 64 characters for 48 bytes: a vector has the first bytes of all groups, another the second ones.
+static inline void kf_base64_48_bytes(uint8_t *out, const uint8_t *src, uint8x16x4_t alphabet)
+{
+    const uint8x16_t low_six = vdupq_n_u8(63);
+    const uint8x16x3_t in = vld3q_u8(src);
+    const uint8x16_t second = vsriq_n_u8(vshlq_n_u8(in.val[0], 4), in.val[1], 4);
+    const uint8x16_t third = vsriq_n_u8(vshlq_n_u8(in.val[1], 2), in.val[2], 6);
+    uint8x16x4_t text;
+    text.val[0] = vqtbl4q_u8(alphabet, vshrq_n_u8(in.val[0], 2));
+    text.val[1] = vqtbl4q_u8(alphabet, vandq_u8(second, low_six));
+    text.val[2] = vqtbl4q_u8(alphabet, vandq_u8(third, low_six));
+    text.val[3] = vqtbl4q_u8(alphabet, vandq_u8(in.val[2], low_six));
+    vst4q_u8(out, text);
+}
+
+static uint8_t *kf_base64_neon(uint8_t *out, const uint8_t *src, size_t n,
+                               const uint8_t *readable_end)
+{
+    const uint8x16x4_t alphabet = kf_base64_load_alphabet();
+    for (; n >= 48; n -= 48, src += 48, out += 64)
+        kf_base64_48_bytes(out, src, alphabet);
+    for (; n >= 12 && readable_end - src >= 16; n -= 12, src += 12, out += 16)
+        vst1q_u8(out, kf_base64_block(vld1q_u8(src), alphabet));
+    if (n >= 12 || readable_end - src < 16)
+        return kf_base64_scalar(out, src, n, readable_end);
+    const uint8x16_t keep = vld1q_u8(kf_keep.data() + 32 - n);
+    vst1q_u8(out, kf_base64_block(vandq_u8(vld1q_u8(src), keep), alphabet));
     return kf_base64_pad(out, n);
 }
 #endif

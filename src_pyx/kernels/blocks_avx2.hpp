@@ -50,9 +50,10 @@ KF_TARGET static inline Block equal(Block a, Block b)
     return _mm256_cmpeq_epi8(a, b);
 }
 
-KF_TARGET static inline Block smaller(Block a, Block b)
+// 0xFF where a <= b, otherwise 0.
+KF_TARGET static inline Block at_most(Block a, Block b)
 {
-    return _mm256_min_epu8(a, b);
+    return equal(_mm256_min_epu8(a, b), a);
 }
 
 // a - b, or 0 where b is larger.
@@ -84,6 +85,17 @@ template <int N> KF_TARGET static inline Block before(Block block)
 KF_TARGET static inline uint32_t high_bits(Block block)
 {
     return (uint32_t)_mm256_movemask_epi8(block);
+}
+
+// Whether a byte has its highest bit.
+KF_TARGET static inline bool any_high_bit(Block block)
+{
+    return high_bits(block) != 0;
+}
+
+KF_TARGET static inline bool is_zero(Block block)
+{
+    return high_bits(equal(block, all(0))) == 0xFFFFFFFF;
 }
 
 // Must precede each jump or call to code for SSE, which is slow while the upper halves are in use.

@@ -4,15 +4,10 @@
 // 0xFF for each byte that needs an escape, 0 for the others.
 KF_TARGET static inline Block needs_escape(Block block)
 {
-    const Block control = equal(smaller(block, all(0x1F)), block);
+    const Block control = at_most(block, all(0x1F));
     const Block quote = equal(block, all('"'));
     const Block backslash = equal(block, all('\\'));
     return either(control, either(quote, backslash));
-}
-
-KF_TARGET static inline bool is_zero(Block block)
-{
-    return high_bits(equal(block, all(0))) == (uint32_t)((1ull << BLOCK) - 1);
 }
 
 // Zero if each byte fits the three bytes before it. The bytes before the block count as ASCII. A
@@ -64,7 +59,7 @@ KF_TARGET static inline size_t copy_plain(uint8_t *out, const uint8_t *src, size
     for (; n - i >= BLOCK; i += BLOCK) {
         const Block block = load(src + i);
         store(out + i, block);
-        if (high_bits(either(needs_escape(block), block)))
+        if (any_high_bit(either(needs_escape(block), block)))
             break;
     }
     return i;

@@ -53,7 +53,7 @@ def at_alignments(source: bytes, n_alignments: int) -> Iterator[memoryview]:
 def test_the_best_level_is_used() -> None:
     names = kernels.levels()
 
-    assert names == ("scalar", "ssse3", "avx2")[: len(names)]
+    assert names in (("scalar", "ssse3", "avx2")[: len(names)], ("scalar", "neon"))
     kernels.use_level(names[-1])
     assert kernels.level() == names[-1]
 

@@ -14,10 +14,9 @@ cdef extern from "kernels/all_kernels.hpp" nogil:
     ctypedef enum kf_level:
         KF_SCALAR
     kf_level kf_best_level()
+    const char* kf_level_name(kf_level level)
     kf_kernel_table kf_kernels_of(kf_level level)
 
-
-cdef tuple NAMES = ("scalar", "ssse3", "avx2")
 
 cdef kf_level level_in_use = kf_best_level()
 kernels = kf_kernels_of(level_in_use)
@@ -25,12 +24,12 @@ kernels = kf_kernels_of(level_in_use)
 
 def levels():
     """Return the names of the levels that this CPU supports, the slowest first."""
-    return NAMES[:<int> kf_best_level() + 1]
+    return tuple([name_of(<kf_level> number) for number in range(<int> kf_best_level() + 1)])
 
 
 def level():
     """Return the name of the level in use."""
-    return NAMES[<int> level_in_use]
+    return name_of(level_in_use)
 
 
 def use_level(str name not None):
@@ -39,9 +38,10 @@ def use_level(str name not None):
     No other thread may encode meanwhile. Raises ValueError if this CPU does not support the level.
     """
     global level_in_use, kernels
-    if name not in levels():
-        raise ValueError(f"no kernels of level {name} on this CPU; it has: {', '.join(levels())}")
-    level_in_use = <kf_level> <int> NAMES.index(name)
+    cdef tuple names = levels()
+    if name not in names:
+        raise ValueError(f"no kernels of level {name} on this CPU; it has: {', '.join(names)}")
+    level_in_use = <kf_level> <int> names.index(name)
     kernels = kf_kernels_of(level_in_use)
 
 
@@ -90,6 +90,10 @@ def md5(messages):
             PyBuffer_Release(&views[n_viewed])
         free(views)
         free(parts)
+
+
+cdef str name_of(kf_level level):
+    return kf_level_name(level).decode()
 
 
 cdef size_t run(kf_kernel kernel, size_t room, source, target) except? 0:
