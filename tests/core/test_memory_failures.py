@@ -159,7 +159,8 @@ config = output_config({"stream": STREAM, "partition_key": "k", "log_key": "t"})
 
 
 def stream_of(n_last):
-    texts = ["x" * (n_last if i == 499 else 10) for i in range(N_RECORDS)]
+    lengths = {0: 150_000, 499: n_last}  # the first one makes room to read the others
+    texts = ["x" * lengths.get(i, 10) for i in range(N_RECORDS)]
     return RecordEncoder(config).requests(chunk_of({"k": "a", "t": text} for text in texts))
 
 
