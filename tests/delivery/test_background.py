@@ -1,6 +1,5 @@
 """experimental_concurrency without a spool: slots, retries, close, the watchdog."""
 
-import logging
 import threading
 import time
 
@@ -15,6 +14,7 @@ from outputs import (
     new_output,
     numbered,
     numbers,
+    raising_log,
 )
 
 from kinesis_fast import (
@@ -25,7 +25,6 @@ from kinesis_fast import (
     TransportError,
 )
 from kinesis_fast.delivery.background import Background
-from kinesis_fast.logs import LOGGER
 from kinesis_fast.transport import secrets
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
@@ -190,32 +189,19 @@ def test_a_thread_that_cannot_start_returns_the_chunk(
     assert_stats(output, in_=4, delivered=2, returned=2)
 
 
-class RaisingHandler(logging.Handler):
-    """Raises for each line of a thread of ours."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.threadName == "kinesis-fast-delivery":
-            raise RuntimeError("the disk for the log is full")
-
-
 @pytest.mark.parametrize("step", [DENIED, raise_it(SystemExit(3))])
 def test_a_log_handler_that_raises_takes_no_pause_away(
     step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The retries are as many, and as far from each other, as without it."""
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
     transport, clock = FakeTransport(then=step), FakeTime(chance=0.5)
     output = new_output(
         transport, clock, experimental_concurrency="1", experimental_concurrency_retries="2"
     )
-    handler = RaisingHandler()
-    LOGGER.addHandler(handler)
-    try:
+    with raising_log(monkeypatch):
         assert output.flush(numbered([1, 2]), "app") is OK
         eventually(lambda: output.stats()["pending"] == 0)
         output.close()
-    finally:
-        LOGGER.removeHandler(handler)
     assert transport.sizes == [2, 2, 2]
     assert clock.waits == [0.5, 1.0]
     assert_stats(output, in_=2, dead=2)
