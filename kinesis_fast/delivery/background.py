@@ -166,25 +166,31 @@ class Background:
 
     def _try(self, copy: _Copy) -> None:
         """Deliver what is left of a copy; if that fails, wait, or give it up."""
-        log, was_last, n_before = self._context.log, copy.is_last, copy.account.n_pending
+        was_last, n_before = copy.is_last, copy.account.n_pending
         copy.n_tries += 1
         try:
             copy.is_settled = self._run(copy)
         except SendFailureTimeout as error:
-            log.error("chunk '%s': %s", copy.name, error)
             self._failure = error
+            self._context.log.error("chunk '%s': %s", copy.name, error)
         except BaseException:  # SystemExit, for instance: it must not end the host
-            log.error("chunk '%s': unexpected failure\n%s", copy.name, failure_text())
-        if copy.account.n_pending < n_before:
-            copy.n_tries = 1
+            self._context.log.error("chunk '%s': unexpected failure\n%s", copy.name, failure_text())
+        finally:  # a log handler may raise; without a pause the pool would repeat this at once
+            if copy.account.n_pending < n_before:
+                copy.n_tries = 1
+            self._end_try(copy, was_last=was_last)
+
+    def _end_try(self, copy: _Copy, *, was_last: bool) -> None:
+        """Wait for the next try of a copy, unless it is over."""
         has_retries = copy.n_tries <= self._n_retries or (self._is_closing and not was_last)
         if not has_retries and not copy.is_settled:
-            log.error(
-                "chunk '%s': records given up and lost: %d (retries: %d)",
-                *(copy.name, copy.account.n_pending, self._n_retries),
-            )
+            n_lost = copy.account.n_pending
             copy.account.close("dead")
             copy.is_over = True
+            self._context.log.error(
+                "chunk '%s': records given up and lost: %d (retries: %d)",
+                *(copy.name, n_lost, self._n_retries),
+            )
         elif copy.is_settled or was_last:
             copy.is_over = True
         else:

@@ -27,6 +27,7 @@ class Foreground:
             TypeError: the chunk is not bytes-like.
         """
         context = self._context
+        chunk = as_octets(chunk)
         account = ChunkAccount(context.stats)
         settled = bytearray(context.resume.take(chunk, tag) or b"")
         is_done = False
@@ -67,6 +68,15 @@ class Foreground:
         """End the pauses: a delivery ends with its call. Returns whether nothing is in flight."""
         self._context.pauses.end()
         return True
+
+
+def as_octets(chunk: Chunk) -> Chunk:
+    """Return a chunk whose items are its bytes: itself, or a copy; TypeError for no chunk.
+
+    Places in a chunk are offsets in bytes, and an array of larger items has others.
+    """
+    with memoryview(chunk) as view:
+        return chunk if view.itemsize == view.ndim == 1 else view.tobytes()
 
 
 def n_bytes_of(chunk: Chunk) -> int:

@@ -280,12 +280,12 @@ class Spooled:
                 entry.n_pending = account.n_pending
                 account.resumed(n_resumed)
         except DamagedChunk as error:  # it is set aside, and its records are in no stream
-            context.log.error("%s; its records count as dead", error)
             if entry.n_pending > 0:
                 account = ChunkAccount(context.stats)
                 account.adopt(entry.n_pending)
                 account.close("dead")
             entry.is_done = True
+            context.log.error("%s; its records count as dead", error)  # last: it may raise
             return None
         except (StorageError, MemoryError) as error:
             self._postpone([entry], "a chunk", f"it cannot be read: {error}")

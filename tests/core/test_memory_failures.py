@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from chunks import chunk_of, output_config
+
+from kinesis_fast import RecordEncoder
+
+needs_allocator = pytest.mark.skipif(
+    sys.platform != "linux" or "libasan" in os.environ.get("LD_PRELOAD", ""),
+    reason="replaces the allocator of glibc",
+)
 
 # Counts the allocations that the core and zlib ask for, and lets one of them fail.
 FAILING = r"""
@@ -129,24 +139,115 @@ print(n_failed)
 """
 
 
-@pytest.mark.heavy
-@pytest.mark.skipif(sys.platform != "linux", reason="replaces the allocator of glibc")
-@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="has an own allocator")
-def test_no_failing_allocation_loses_or_doubles_a_record(tmp_path: Path) -> None:
+# The body of a request with 500 entries has no room for the name of the stream: the last record is
+# as long as it has to be for that.
+FULL = r"""
+import ctypes
+import sys
+
+sys.path.insert(0, sys.argv[1])
+from chunks import chunk_of, output_config
+from kinesis_fast import RecordEncoder
+
+LIBRARY = ctypes.CDLL(None)
+LIBRARY.fail_at.argtypes = (ctypes.c_long,)
+LIBRARY.still_left.restype = ctypes.c_long
+MANY = 1 << 30
+STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/" + "s" * 128
+N_RECORDS = 1100
+config = output_config({"stream": STREAM, "partition_key": "k", "log_key": "t"})
+
+
+def stream_of(n_last):
+    lengths = {0: 150_000, 499: n_last}  # the first one makes room to read the others
+    texts = ["x" * lengths.get(i, 10) for i in range(N_RECORDS)]
+    return RecordEncoder(config).requests(chunk_of({"k": "a", "t": text} for text in texts))
+
+
+def n_allocations(n_last):
+    stream = stream_of(n_last)
+    LIBRARY.fail_at(MANY)
+    next(stream)
+    n = MANY - LIBRARY.still_left()
+    LIBRARY.fail_at(-1)
+    return n
+
+
+n_least = n_allocations(0)
+low, high = 0, 100_000
+while high - low > 1:
+    middle = (low + high) // 2
+    low, high = (low, middle) if n_allocations(middle) > n_least else (middle, high)
+stream = stream_of(high)
+LIBRARY.fail_at(n_least)
+try:
+    next(stream)
+except MemoryError as error:
+    assert str(error) == "out of memory for a request of 500 records", error
+else:
+    raise AssertionError("no allocation failed")
+assert not stream.is_exhausted
+requests = list(stream)
+assert [request.n_entries for request in requests] == [500, 500, 100]
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Return a function that runs a program whose allocations can fail, and returns its output."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
-    source, library = tmp_path / "failing.c", tmp_path / "failing.so"
+    work = tmp_path_factory.mktemp("failing")
+    source, library = work / "failing.c", work / "failing.so"
     source.write_text(FAILING)
     command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
     subprocess.run(command, check=True)
     support = str(Path(__file__).resolve().parent.parent / "support")
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", PROGRAM, support],
-        env={**os.environ, "LD_PRELOAD": str(library)},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 500
+
+    def run_program(program: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program, support],
+            env={**os.environ, "LD_PRELOAD": str(library)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run_program
+
+
+@pytest.mark.heavy
+@needs_allocator
+def test_no_failing_allocation_loses_or_doubles_a_record(run: Callable[[str], str]) -> None:
+    assert int(run(PROGRAM)) > 500
+
+
+@needs_allocator
+def test_no_memory_to_end_a_full_request(run: Callable[[str], str]) -> None:
+    run(FULL)
+
+
+def test_no_memory_for_the_object_of_a_request() -> None:
+    """What it was to hold is in the next one."""
+    allocator = pytest.importorskip("_testcapi")
+    encoder = RecordEncoder(output_config({}))
+    chunk = chunk_of({"n": number} for number in range(700))
+    n_failed = 0
+    for n in range(20):
+        stream = encoder.requests(chunk)
+        first = None
+        try:
+            allocator.set_nomemory(n, n + 1)
+            first = next(stream)
+        except MemoryError:
+            n_failed += 1
+        finally:
+            allocator.remove_mem_hooks()
+        requests = [*([first] if first else []), *stream]
+        assert [request.n_entries for request in requests] == [500, 200]
+        for request in requests:
+            json.loads(bytes(request.body))
+    assert n_failed

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from fake_transport import FakeTime, FakeTransport, Reply, accept, error, fail, raise_it
+from fake_transport import FakeTime, FakeTransport, Reply, Step, accept, error, fail, raise_it
 from outputs import (
     PATIENCE_S,
     Gate,
@@ -14,6 +14,7 @@ from outputs import (
     new_output,
     numbered,
     numbers,
+    raising_log,
 )
 
 from kinesis_fast import (
@@ -186,6 +187,24 @@ def test_a_thread_that_cannot_start_returns_the_chunk(
     assert output.flush(numbered([1, 2])) is OK
     output.close()
     assert_stats(output, in_=4, delivered=2, returned=2)
+
+
+@pytest.mark.parametrize("step", [DENIED, raise_it(SystemExit(3))])
+def test_a_log_handler_that_raises_takes_no_pause_away(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The retries are as many, and as far from each other, as without it."""
+    transport, clock = FakeTransport(then=step), FakeTime(chance=0.5)
+    output = new_output(
+        transport, clock, experimental_concurrency="1", experimental_concurrency_retries="2"
+    )
+    with raising_log(monkeypatch):
+        assert output.flush(numbered([1, 2]), "app") is OK
+        eventually(lambda: output.stats()["pending"] == 0)
+        output.close()
+    assert transport.sizes == [2, 2, 2]
+    assert clock.waits == [0.5, 1.0]
+    assert_stats(output, in_=2, dead=2)
 
 
 # --- close ---

@@ -1,6 +1,7 @@
 """Records that cannot be delivered: each is written to the dead letters, once."""
 
 import json
+from array import array
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,22 @@ def test_a_letter_holds_the_event_as_it_was(tmp_path: Path) -> None:
     assert b64decode(found["refused"]["event"]) == numbered([1])
     assert "ValidationException" in found["refused"]["detail"]
     assert found["refused"]["tag"] == "app\x1b"
+
+
+@pytest.mark.parametrize("background", [{}, {"experimental_concurrency": "1"}])
+@pytest.mark.parametrize("is_array", [False, True])
+def test_the_items_of_a_chunk_may_be_larger_than_a_byte(
+    is_array: bool, background: dict[str, str], tmp_path: Path
+) -> None:
+    chunk = numbered(range(8))
+    whole = memoryview(chunk).cast("B", (8, len(chunk) // 8))
+    transport = FakeTransport(then=refuse_if(lambda data: data == b'{"n":5}'))
+    config = output_config({"dead_letter_dir": str(tmp_path / "dead"), **background})
+    with KinesisOutput(config, transport) as output:
+        given = array("Q", chunk) if is_array else whole
+        assert output.flush(given) is OK  # type: ignore[arg-type]
+    (letter,) = dead_letters(tmp_path)
+    assert b64decode(letter["event"]) == numbered([5])
 
 
 def test_each_refused_record_has_its_own_reason(

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from chunks import chunk_of, output_config
 from fake_transport import FakeTime, FakeTransport, accept, error, raise_it
-from outputs import PATIENCE_S, Gate, assert_balanced, assert_stats, eventually, numbered, numbers
+from outputs import (
+    PATIENCE_S,
+    Gate,
+    assert_balanced,
+    assert_stats,
+    eventually,
+    numbered,
+    numbers,
+    raising_log,
+)
 from spooled_outputs import chunk_files, mode_of, spooling
 
 from kinesis_fast import FlushResult, KinesisOutput, SendFailureTimeout
@@ -242,6 +251,23 @@ def test_a_damaged_chunk_is_set_aside_and_counted(
     assert (stats["delivered"], stats["dead"]) == (2, 1)
     assert "is damaged" in caplog.text
     assert list((tmp_path / "spool").glob("*/*.damaged"))
+
+
+def test_a_damaged_chunk_is_counted_though_the_log_handler_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    output = spooling(FakeTransport(gate), tmp_path)
+    with raising_log(monkeypatch):
+        for number in range(2):
+            output.flush(numbered([number]))
+        gate.wait_for_arrivals(1)
+        last = chunk_files(tmp_path)[-1]
+        last.write_bytes(last.read_bytes()[:-1] + b"\xc0")
+        gate.open()
+        eventually(lambda: output.stats()["pending"] == 0)
+        output.close()
+    assert_stats(output, in_=2, delivered=1, dead=1)
 
 
 def test_other_chunks_go_first_after_an_unexpected_failure(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
+import pytest
 from chunks import chunk_of, output_config
 from fake_transport import FakeTime, FakeTransport, Reply, Step, accept
 
 from kinesis_fast import KinesisOutput
+from kinesis_fast.logs import LOGGER
 
 PATIENCE_S: Final = 10.0  # for what is certain to happen; a test that passes never waits so long
 SHARES = ("delivered", "skipped", "dead", "pending", "returned")
@@ -66,6 +70,24 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.001)
+
+
+class _RaisingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.threadName == "kinesis-fast-delivery":
+            raise RuntimeError("the disk for the log is full")
+
+
+@contextmanager
+def raising_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each log line of a thread of an output raise an exception inside the `with`."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    handler = _RaisingHandler()
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
 
 
 class Gate:

@@ -104,7 +104,10 @@ cdef unsigned int mark(const Batch* batch, const Entry* entry, uint8_t* octets) 
 
 
 cdef Request new_request(BatchPool pool, Batch* batch, int lane):
-    """Make a request that owns a finished batch; the batch returns to `pool`, even on failure."""
+    """Make a request that owns a finished batch; the batch returns to `pool`, even on failure.
+
+    It may be NULL: the caller puts one in that cannot be had twice, and sets `is_cbor`.
+    """
     cdef Request request
     try:
         request = Request.__new__(Request)
@@ -114,7 +117,7 @@ cdef Request new_request(BatchPool pool, Batch* batch, int lane):
     request.pool = pool
     request.batch = batch
     request.lane = lane
-    request.is_cbor = batch.is_cbor
+    request.is_cbor = batch != NULL and batch.is_cbor
     return request
 
 

@@ -20,7 +20,7 @@ from kinesis_fast._core.status cimport (
     STATUS_ALONE, STATUS_END, STATUS_ENDED, STATUS_FULL, STATUS_FULL_NOW, STATUS_NO_BATCH,
     STATUS_NO_MEMORY, STATUS_OK, STATUS_PACK,
 )
-from kinesis_fast._core.text cimport Text
+from kinesis_fast._core.text cimport Text, text_at
 
 from kinesis_fast._core.tally import Packing, Tally
 
@@ -136,6 +136,9 @@ cdef class RequestStream:
 
     cdef Request take_request(self, unsigned int max_open):
         cdef Status status
+        cdef Batch* batch = self.lanes[self.lane]
+        if batch != NULL and batch.n_entries == MAX_RECORDS_PER_REQUEST:
+            return self.close_lane(self.lane)   # there was no memory for that before
         while self.reader.is_open:
             with nogil:
                 status = self.fill()
@@ -164,15 +167,16 @@ cdef class RequestStream:
         raise StopIteration
 
     cdef Request close_lane(self, int lane):
-        """Make a request of what a lane has collected."""
+        """Make a request of what a lane has collected; after a MemoryError the lane still has it."""
         cdef Batch* batch = self.lanes[lane]
-        cdef Request request
+        cdef Request request = new_request(self.plan.pool, NULL,
+                                           lane if self.plan.shape.n_path else ANY_LANE)
         if self.plan.pool.finish(batch) != STATUS_OK:
             raise MemoryError(f"out of memory for a request of {batch.n_records} records")
         batch.random_state = kf_next_random(&self.reader.random_state)
+        request.batch, request.is_cbor = batch, batch.is_cbor
         self.lanes[lane] = NULL
         self.n_open -= 1
-        request = new_request(self.plan.pool, batch, lane if self.plan.shape.n_path else ANY_LANE)
         self.n_records += request.batch.n_records
         self.packing.entries += request.batch.n_entries
         self.packing.entry_bytes += request.batch.n_bytes
@@ -409,14 +413,10 @@ cdef class RequestStream:
         return STATUS_OK
 
     cdef inline Text data_of_record(self) noexcept nogil:
-        cdef Text data
-        data.data, data.n = self.reader.data.data, self.reader.data.n
-        return data
+        return text_at(self.reader.data.data, self.reader.data.n)
 
     cdef inline Text key_of_record(self) noexcept nogil:
-        cdef Text key
-        key.data, key.n = self.reader.key.data, self.reader.key.n
-        return key
+        return text_at(self.reader.key.data, self.reader.key.n)
 
     cdef Status put_record(self, const Text* hash_key) noexcept nogil:
         """Make an entry of the record alone; `hash_key` may be NULL."""

@@ -18,6 +18,12 @@ cdef inline bint text_equals(Text left, Text right) noexcept nogil:
     return left.data[0] == right.data[0] and memcmp(left.data, right.data, left.n) == 0
 
 
+cdef inline Text text_at(const uint8_t* data, size_t n) noexcept nogil:
+    cdef Text text
+    text.data, text.n = data, n
+    return text
+
+
 cdef inline Text text_of(bytes value) noexcept:
     """Refer to the bytes of a Python object that the caller keeps alive; None gives NULL."""
     cdef Text text
