@@ -64,6 +64,7 @@ class Background:
     def __init__(self, context: DeliveryContext, n_slots: int, n_retries: int) -> None:
         self._context = context
         self._last_context = replace(context, pauses=Pauses(context.timing))  # of tries after close
+        self._final_context = replace(context, is_last_try=True)  # of tries without a retry left
         self._n_slots = n_slots
         self._n_retries = n_retries
         self._changed = threading.Condition(threading.Lock())
@@ -191,7 +192,11 @@ class Background:
             self._wait_to_retry(copy)
 
     def _run(self, copy: _Copy) -> bool:
-        context = self._last_context if copy.is_last else self._context
+        context = self._context
+        if copy.is_last:
+            context = self._last_context
+        elif copy.n_tries > self._n_retries:
+            context = self._final_context
         delivery = ChunkDelivery(context, copy.chunk, copy.tag, copy.account, copy.settled)
         try:
             is_complete = delivery.run()
