@@ -120,6 +120,10 @@ class Background:
         finally:  # also when the wait is interrupted
             self._last_context.pauses.end()
 
+    def n_unread(self) -> int:
+        """Return how many chunks of an earlier run wait to be read: there are none."""
+        return 0
+
     def _has_free_slot(self) -> bool:
         is_one_waiting = any(copy.is_waiting for copy in list(self._copies))
         return not is_one_waiting and len(self._copies) < self._n_slots

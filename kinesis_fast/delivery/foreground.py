@@ -68,6 +68,10 @@ class Foreground:
         self._context.pauses.end()
         return True
 
+    def n_unread(self) -> int:
+        """Return how many chunks of an earlier run wait to be read: there are none."""
+        return 0
+
 
 def n_bytes_of(chunk: Chunk) -> int:
     """Return the size of a bytes-like object; TypeError for any other."""
