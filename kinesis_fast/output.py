@@ -133,6 +133,14 @@ class KinesisOutput:
         """Return the counters as they are now; see Stats."""
         return self._stats.snapshot()
 
+    def unread_chunks(self) -> int:
+        """Return how many chunks of an earlier run wait in the spool, in no counter of stats() yet.
+
+        When this is 0, and then `pending` too, nothing is left to deliver.
+        """
+        parts = self._parts
+        return 0 if parts is None else parts.mode.n_unread()
+
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Wait for what is in flight; flush raises from now on. A second call does nothing.
 
@@ -161,6 +169,12 @@ class KinesisOutput:
         parts.context.watchdog.close()
         if parts.own_transport is not None:  # it closes connections in use after their response
             parts.own_transport.close()
+        if n_unread := parts.mode.n_unread():
+            self._log.info(
+                "closed; chunks of an earlier run that wait in the spool: %d; the next start sends "
+                "them",
+                n_unread,
+            )
         n_left = self._stats.snapshot()["pending"]
         if n_left and self._config.spool_dir:
             self._log.info("closed; records in the spool: %d; the next start sends them", n_left)

@@ -19,6 +19,8 @@ class Account:
         unread_from: byte of the input where reading stopped, None when all of it was read.
         changed: by sentence, how often something in a line was changed.
         spool_dir: the option: what is pending is kept there.
+        n_earlier: records that an earlier run left in the spool, and that were read from there.
+        n_unread_chunks: chunks that an earlier run left in the spool, and that were not read.
     """
 
     stats: Mapping[str, int]
@@ -28,23 +30,31 @@ class Account:
     unread_from: int | None
     changed: Mapping[str, int] = field(default_factory=dict)
     spool_dir: str | None = None
+    n_earlier: int = 0
+    n_unread_chunks: int = 0
 
     @property
     def n_records(self) -> int:
-        """Records that were read; those that the output returned were taken again later."""
+        """Records of the input and the spool; those that the output returned came again later."""
         taken = self.stats["in"] - self.stats["returned"]
         return taken + self.n_bad_lines + self.n_unsent
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the input was delivered, except records that the options leave out."""
+        """Whether all was delivered, except records that the options leave out.
+
+        All of the input, and what an earlier run left in the spool.
+        """
         lost = self.stats["dead"] + self.stats["pending"] + self.stats["skipped_malformed"]
-        return not (lost or self.n_bad_lines or self.n_unsent or self.unread_from is not None)
+        unsent = self.n_bad_lines + self.n_unsent + self.n_unread_chunks
+        return not (lost or unsent or self.unread_from is not None)
 
     def lines(self) -> Iterator[str]:
         """Yield the account line by line; rows of zero are left out."""
         stats = self.stats
-        yield _row("in", self.n_records, f"{megabytes(self.n_bytes)} read")
+        earlier = f", and {counted(self.n_earlier, 'record')} of an earlier run in the spool"
+        read = f"{megabytes(self.n_bytes)} read"
+        yield _row("in", self.n_records, read + (earlier if self.n_earlier else ""))
         yield _row("delivered", stats["delivered"], self._about_delivery())
         rows = (
             ("skipped", stats["skipped"], reason_counts({n: stats[n] for n in SKIP_REASONS})),
@@ -64,6 +74,11 @@ class Account:
                 yield f"{what}: {number:,}"
         if self.unread_from is not None:
             yield f"the input was not read from byte {self.unread_from:,} on"
+        if self.n_unread_chunks:
+            yield (
+                f"kept in {self.spool_dir}: {counted(self.n_unread_chunks, 'chunk')} of an earlier "
+                "run; the next start sends them"
+            )
         yield f"delivered {stats['delivered']} of {self.n_records}"
 
     def _about_pending(self) -> tuple[str, int, str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final, Self
 
 from kinesis_fast.config import OutputConfig
+from kinesis_fast.limits import SPOOL_START_SPREAD_S
 from kinesis_fast.logs import LOGGER
 from kinesis_fast.output import FlushResult, KinesisOutput
 from kinesis_fast.stats import Stats
@@ -39,8 +40,9 @@ class AwaitedOutput:
         self._keep_on = keep_on
         self._patience_s = patience_s
         self._n_settled = 0
-        self._waited_s = 0.0  # since it changed
         self._output = _quiet_output(config)
+        # Since it changed. Chunks of an earlier run are not due before the spread is over.
+        self._waited_s = -SPOOL_START_SPREAD_S if self._output.unread_chunks() else 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +53,10 @@ class AwaitedOutput:
     def stats(self) -> Stats:
         """Return the counters of the output."""
         return self._output.stats()
+
+    def unread_chunks(self) -> int:
+        """Return how many chunks of an earlier run wait in the spool, in no counter yet."""
+        return self._output.unread_chunks()
 
     def send(self, payload: bytes, tag: str, *, once: bool = False) -> bool:
         """Send events; while the output takes no more, wait.
@@ -66,8 +72,8 @@ class AwaitedOutput:
         return self._until(lambda: self._output.flush(payload, tag) is FlushResult.OK, once)
 
     def wait(self) -> None:
-        """Wait until no record is pending."""
-        self._until(lambda: not self.stats()["pending"])
+        """Wait until no record is pending, and no chunk of an earlier run waits in the spool."""
+        self._until(lambda: not (self.unread_chunks() or self.stats()["pending"]))
 
     def _until(self, is_done: Callable[[], bool], once: bool = False) -> bool:
         """Repeat a step until it is done; False when keep_on or the patience ends that."""

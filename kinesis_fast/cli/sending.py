@@ -50,6 +50,7 @@ class Sending:
         self._remarks = Remarks(self._tell)
         self._reader = FORMATS[input_format](self._remarks)
         self._output = AwaitedOutput(config, patience_s, self._keep_on)
+        self._n_taken = 0  # records of the input that the output took; counted with a spool
         self._in_hand = b""  # taken from the reader, not yet taken by the output
         self._last_sent_at = time.monotonic()
         self._is_at_end = False
@@ -118,6 +119,8 @@ class Sending:
         tag = f"from byte {self._reader.position}"
         self._in_hand = self._reader.take()
         if self._output.send(self._in_hand, tag):
+            if self._spool_dir:
+                self._n_taken += self._encoder.count(self._in_hand)
             self._in_hand = b""
             self._last_sent_at = time.monotonic()
 
@@ -135,15 +138,18 @@ class Sending:
         return not self._interrupts
 
     def _account(self) -> Account:
-        ready = self._reader.take()
+        ready, stats = self._reader.take(), self._output.stats()
+        n_earlier = stats["in"] - stats["returned"] - self._n_taken
         return Account(
-            stats=self._output.stats(),
+            stats=stats,
             n_bytes=self._reader.position,
             n_bad_lines=self._remarks.n_bad_lines,
             n_unsent=self._encoder.count(self._in_hand) + self._encoder.count(ready),
             unread_from=None if self._is_at_end else self._reader.position,
             changed=self._remarks.changed,
             spool_dir=self._spool_dir,
+            n_earlier=n_earlier if self._spool_dir else 0,
+            n_unread_chunks=self._output.unread_chunks(),
         )
 
     def _tell(self, text: str) -> None:

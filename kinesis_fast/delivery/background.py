@@ -64,6 +64,7 @@ class Background:
     def __init__(self, context: DeliveryContext, n_slots: int, n_retries: int) -> None:
         self._context = context
         self._last_context = replace(context, pauses=Pauses(context.timing))  # of tries after close
+        self._final_context = replace(context, is_last_try=True)  # of tries without a retry left
         self._n_slots = n_slots
         self._n_retries = n_retries
         self._changed = threading.Condition(threading.Lock())
@@ -118,6 +119,10 @@ class Background:
                 return self._changed.wait_for(lambda: not self._copies, timeout_s)
         finally:  # also when the wait is interrupted
             self._last_context.pauses.end()
+
+    def n_unread(self) -> int:
+        """Return how many chunks of an earlier run wait to be read: there are none."""
+        return 0
 
     def _has_free_slot(self) -> bool:
         is_one_waiting = any(copy.is_waiting for copy in list(self._copies))
@@ -197,7 +202,11 @@ class Background:
             self._wait_to_retry(copy)
 
     def _run(self, copy: _Copy) -> bool:
-        context = self._last_context if copy.is_last else self._context
+        context = self._context
+        if copy.is_last:
+            context = self._last_context
+        elif copy.n_tries > self._n_retries:
+            context = self._final_context
         delivery = ChunkDelivery(context, copy.chunk, copy.tag, copy.account, copy.settled)
         try:
             is_complete = delivery.run()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from kinesis_fast.delivery.chunk_report import MAX_REASON
+from kinesis_fast.delivery.chunk_report import MAX_REASON, described
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.in_flight import InFlightRequest, RetryBudget
 from kinesis_fast.delivery.leader_followers import PATIENCE_S, LeaderFollowers
@@ -193,6 +193,8 @@ class ChunkDelivery:
             queue.let_last_go()
         if not queue.has_ready or not self._budgets:
             return None
+        if self._doubt[1] and any(in_flight.gives_way for in_flight in sending):
+            return None  # that one shows first whether the service takes any
         if len(sending) >= self._context.concurrency.in_flight:
             return None
         return queue.first(sending)
@@ -355,16 +357,17 @@ class ChunkDelivery:
         self._context.watchdog.check()
         is_blocked = verdict.outcome is Outcome.BLOCKED
         is_known = failure is not None and failure.n_before > 0
-        has_probes = is_known and not verdict.is_for_all and self._has_probes(in_flight)
-        wait_s = None
-        if not is_blocked:
-            wait_s = budget.pause_s(self._context, in_vain, failed_s)
-        elif has_probes and in_vain <= N_PROBES:
+        is_doubted = is_known or (failure is not None and self._context.is_last_try)
+        has_probes = is_doubted and not verdict.is_for_all and self._has_probes(in_flight)
+        wait_s = None if is_blocked else budget.pause_s(self._context, in_vain, failed_s)
+        if is_blocked and has_probes and in_vain <= N_PROBES:
             wait_s = 0.0
         may_divide = not in_flight.is_single and verdict.outcome is not Outcome.PARTIAL
         if failure and failure.is_to_blame and (wait_s is None or (is_known and may_divide)):
             self._isolate(in_flight, verdict, budget.spend(0.0))
             return False
+        if has_probes and not is_blocked and in_vain < MAX_ATTEMPTS and budget.spend(0.0):
+            wait_s = wait_s or 0.0  # there is no time for a pause, but for an attempt
         if wait_s is not None:
             reason = printable(verdict.reason, MAX_REASON)
             self._context.log.debug(
@@ -372,7 +375,7 @@ class ChunkDelivery:
             )
         if wait_s is None or not self._pause(wait_s):
             end = "" if wait_s is None else "; close() ended the pause before the next attempt"
-            reason = _describe(verdict, max(in_flight.n_attempts, in_vain)) + end
+            reason = described(verdict, max(in_flight.n_attempts, in_vain)) + end
             self.failure_reason = self.failure_reason or reason
             self.stop()
             return False
@@ -405,7 +408,7 @@ class ChunkDelivery:
         if in_flight.request.n_entries == 1:
             self._divide(in_flight)
             return
-        n_before = in_flight.failure.n_before if in_flight.failure else 1
+        n_before = max(1, in_flight.failure.n_before) if in_flight.failure else 1
         in_flight.split_off(0.5 ** min(n_before, MAX_HALVINGS), self._context.timing.random())
 
     def _isolate(self, in_flight: InFlightRequest, verdict: Verdict, has_time: bool) -> None:
@@ -415,11 +418,11 @@ class ChunkDelivery:
             self._divide(in_flight)
         else:
             self._settlement.set_aside(in_flight, verdict)
-            self._set_aside_reason = self._set_aside_reason or _describe(
+            self._set_aside_reason = self._set_aside_reason or described(
                 verdict, in_flight.n_attempts
             )
         if self._settlement.n_refusals >= (MAX_REFUSALS if has_time else N_PROBES):
-            self.failure_reason = self.failure_reason or _describe(verdict, in_flight.n_attempts)
+            self.failure_reason = self.failure_reason or described(verdict, in_flight.n_attempts)
             self.stop()
 
     def _has_others(self) -> bool:
@@ -432,7 +435,7 @@ class ChunkDelivery:
         if not in_flight.is_single:
             self._divide(in_flight)
         if is_alone or not has_time or self._settlement.n_refusals >= MAX_REFUSALS:
-            self.failure_reason = self.failure_reason or _describe(verdict, in_flight.n_attempts)
+            self.failure_reason = self.failure_reason or described(verdict, in_flight.n_attempts)
             self.is_refused = True
             self.stop()
 
@@ -442,9 +445,3 @@ class ChunkDelivery:
             return True
         with self._lock:
             return self._is_stopped or self._context.pauses.wait(self._stopped, wait_s)
-
-
-def _describe(verdict: Verdict, attempts: int) -> str:
-    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    hint = f" ({verdict.hint})" if verdict.hint else ""
-    return f"PutRecords failed after {times}: {printable(verdict.reason, MAX_REASON)}{hint}"

@@ -10,6 +10,7 @@ from kinesis_fast.stats import REMARKS, SKIP_REASONS
 
 if TYPE_CHECKING:
     from kinesis_fast._core.tally import Tally
+    from kinesis_fast.delivery.retry import Verdict
 
 MAX_DEAD_LINES: Final = 10  # error lines about refused records of a chunk; the rest is a sum
 MAX_REASON: Final = 500  # characters in a log line
@@ -104,3 +105,10 @@ def remarks(
         if count := counts[name]:
             n_others = n_records - (0 if name in SKIP_REASONS else count)
             yield f"records {text}: {count}" + (f" ({hint})" if hint and n_others <= 0 else "")
+
+
+def described(verdict: "Verdict", attempts: int) -> str:
+    """Return what to say about a request that failed in so many attempts."""
+    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    hint = f" ({verdict.hint})" if verdict.hint else ""
+    return f"PutRecords failed after {times}: {printable(verdict.reason, MAX_REASON)}{hint}"

@@ -93,6 +93,7 @@ class DeliveryContext:
         log: takes the lines about deliveries.
         missing_keys: by counter, what to say about records that lack a key, and a hint.
         dead_letters: keep records that can never be delivered; None: they are only counted.
+        is_last_try: whether records that a delivery does not settle may be given up after it.
     """
 
     encoder: Encoder
@@ -111,3 +112,4 @@ class DeliveryContext:
     log: Log
     missing_keys: dict[str, tuple[str, str]]
     dead_letters: DeadLetters | None = None
+    is_last_try: bool = False

@@ -69,6 +69,10 @@ class Foreground:
         self._context.pauses.end()
         return True
 
+    def n_unread(self) -> int:
+        """Return how many chunks of an earlier run wait to be read: there are none."""
+        return 0
+
 
 def as_octets(chunk: Chunk) -> Chunk:
     """Return a chunk whose items are its bytes: itself, or a copy; TypeError for no chunk.

@@ -135,6 +135,13 @@ class Spooled:
         finally:  # also when the wait is interrupted
             self._stop()
 
+    def n_unread(self) -> int:
+        """Return how many chunks of an earlier run wait to be read; no counter includes them."""
+        with self._changed:
+            entries = itertools.chain(self._waiting, *self._running.values())
+            n_queued = sum(e.n_pending == NOT_COUNTED and not e.is_done for e in entries)
+            return len(self._backlog) + n_queued
+
     def _stop(self) -> None:
         """Begin no more requests, and write down what has arrived."""
         with self._changed:

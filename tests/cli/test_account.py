@@ -51,6 +51,24 @@ def test_what_is_in_the_spool_is_said_to_be_kept() -> None:
     assert not Account(counters, 100, 0, 0, None, {}, "/spool").is_complete
 
 
+def test_records_of_an_earlier_run_are_told_apart() -> None:
+    counters = Counter({"in": 8, "delivered": 8})
+    account = Account(counters, 100, 0, 0, None, {}, "/spool", n_earlier=3)
+    first, *_ = account.lines()
+    assert (
+        first
+        == "in                   8   100 bytes read, and 3 records of an earlier run in the spool"
+    )
+    assert account.is_complete
+
+
+def test_chunks_of_an_earlier_run_that_were_not_read_are_told() -> None:
+    account = Account(Counter(), 0, 0, 0, None, {}, "/spool", n_unread_chunks=2)
+    kept = "kept in /spool: 2 chunks of an earlier run; the next start sends them"
+    assert kept in list(account.lines())
+    assert not account.is_complete
+
+
 def test_what_was_changed_in_lines_is_told_and_no_failure() -> None:
     counters = Counter({"in": 5, "delivered": 5})
     told = Account(counters, 100, 0, 0, None, {"bytes, now U+FFFD": 1200, "others": 0})

@@ -23,7 +23,10 @@ from fake_transport import (
 from outputs import assert_stats, eventually, new_output, numbered, numbers
 
 from kinesis_fast import FlushResult, KinesisOutput, TransportError
+from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
+from kinesis_fast.delivery.in_flight import InFlightRequest
 from kinesis_fast.limits import BACKGROUND_BACKOFF_BASE_S, MAX_ATTEMPTS, MAX_REFUSALS
+from kinesis_fast.stats import ChunkAccount
 from kinesis_fast.transport import NotSentError
 
 OK, RETRY = FlushResult.OK, FlushResult.RETRY
@@ -253,6 +256,80 @@ def test_in_the_background_only_that_record_is_given_up(
     assert_stats(output, delivered=699, dead=1)
     assert "event 170 of chunk 'app' (" in caplog.text
     assert "chunk 'app': records given up and lost: 1 (retries: 4)" in caplog.text
+    output.close()
+
+
+NO_RETRY = {"experimental_concurrency": "1", "experimental_concurrency_retries": "0"}
+
+
+def flush_once(
+    transport: FakeTransport, n_records: int, in_flight: str, seed: int
+) -> KinesisOutput:
+    """Deliver a chunk in the background without a retry; the seed sets the pauses and parts."""
+    options = {"max_in_flight": in_flight, **NO_RETRY}
+    timing = replace(FakeTime().timing(), random=random.Random(seed).random)
+    output = KinesisOutput(output_config(options), transport, timing=timing)
+    assert output.flush(numbered(range(n_records)), "app") is OK
+    eventually(lambda: output.stats()["pending"] == 0)
+    output.close()
+    return output
+
+
+@IN_FLIGHT
+@pytest.mark.parametrize("n_records", [2, 500, 1300])
+@pytest.mark.parametrize("name", ["reset", "firewall", "error", "garbage"])
+def test_without_any_retry_only_that_record_is_given_up(
+    name: str, n_records: int, in_flight: str
+) -> None:
+    for seed in range(5):
+        bad = random.Random(seed).randrange(n_records)
+        transport = FakeTransport(then=failing(FAILURES[name], [bad]))
+        output = flush_once(transport, n_records, in_flight, seed)
+        assert_stats(output, delivered=n_records - 1, dead=1)
+        assert sorted(numbers(transport.kept)) == sorted(set(range(n_records)) - {bad})
+
+
+@IN_FLIGHT
+def test_without_any_retry_only_the_entry_that_always_fails_is_given_up(in_flight: str) -> None:
+    def step(records: list[bytes]) -> Reply:
+        found = [index for index, number in enumerate(numbers(records)) if number == 7]
+        return fail(*found, code="InternalFailure")(records)
+
+    assert_stats(flush_once(FakeTransport(then=step), 1300, in_flight, 1), delivered=1299, dead=1)
+
+
+@pytest.mark.parametrize("name", OUTAGES)
+def test_without_any_retry_an_outage_takes_no_more_requests(name: str) -> None:
+    step, n_allowed = OUTAGES[name]
+    transport = FakeTransport(then=step)
+    assert_stats(flush_once(transport, 1300, "1", 1), delivered=0, dead=1300)
+    assert len(transport.requests) <= n_allowed
+
+
+def test_without_any_retry_a_part_that_fails_for_a_moment_is_not_divided() -> None:
+    """It fails again after others were accepted, but may have an attempt after a pause."""
+    transport = FakeTransport(accept, RESET, RESET, accept, accept, RESET)
+    assert_stats(flush_once(transport, 1300, "1", 1), delivered=1300, dead=0)
+    assert transport.sizes == [500, 500, 500, 250, 300, 250, 250]
+
+
+def test_requests_that_gave_way_are_sent_one_at_a_time() -> None:
+    """Beside each other, one may fail for the last time before the other is accepted."""
+    output = new_output(FakeTransport(), max_in_flight="4")
+    assert output._parts is not None
+    context = output._parts.context
+    account = ChunkAccount(context.stats)
+    delivery = ChunkDelivery(context, numbered(range(700)), "app", account, bytearray())
+    for request in delivery._stream:
+        delivery._queue.add(InFlightRequest(request, gives_way=True))
+    delivery._doubt = (0, 2)
+    first = delivery._first_ready()
+    assert first is not None
+    delivery._begin_sending(first)
+    assert delivery._first_ready() is None
+    first.gives_way = False
+    assert delivery._first_ready() is not None
+    delivery.close()
     output.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import os
 import shutil
 import signal
 import sys
@@ -179,7 +180,9 @@ def test_a_libpython_without_a_gil(host: PluginHost, stream: LocalStream, tmp_pa
 
 def test_a_host_whose_own_python_has_no_gil(new_host: NewHost, tmp_path: Path) -> None:
     library = free_threaded_library(tmp_path, runs=True)
-    text = failure(new_host(LD_PRELOAD=library))
+    # A sanitizer, if there is one, has to come first.
+    preloaded = " ".join(filter(None, (os.environ.get("LD_PRELOAD"), library)))
+    text = failure(new_host(LD_PRELOAD=preloaded))
     assert text.startswith("the Python in this process is a free-threaded Python 3.13, and this ")
 
 

@@ -285,7 +285,15 @@ class World:
         )
 
     def _new_chunk(self, slot: Slot) -> Chunk:
-        size = self._chance.choice((0, 1, 7, 30, 30, 600, 1700))
+        """Return a chunk of random size and content."""
+        return self._chunk_of(slot, self._chance.choice((0, 1, 7, 30, 30, 600, 1700)))
+
+    def _good_chunk(self, slot: Slot) -> Chunk:
+        """Return a chunk with a record that the service does not refuse."""
+        self._next += is_poison(self._next)
+        return self._chunk_of(slot, 1)
+
+    def _chunk_of(self, slot: Slot, size: int) -> Chunk:
         numbers = range(self._next, self._next + size)
         self._next += size
         events = [event({"n": number, "key": key_of(number)}) for number in numbers]
@@ -340,6 +348,7 @@ class World:
         assert not failures, failures
 
     def _flush_all_returned(self) -> None:
+        """Flush until all chunks are settled; a record alone is refused for good beside others."""
         deadline = time.monotonic() + PATIENCE_S
         while with_returned := [slot for slot in self._slots if slot.returned]:
             assert time.monotonic() < deadline, "chunks are returned again and again"
@@ -347,6 +356,8 @@ class World:
                 self._flush(self._take_returned(slot))
                 if slot.is_background:
                     time.sleep(0.0005)
+                else:
+                    self._flush(self._good_chunk(slot))
 
     def _end(self, slot: Slot) -> None:
         slot.output.close(PATIENCE_S)

@@ -2,7 +2,7 @@
 
 import pytest
 from fake_transport import FakeTransport, error
-from fault_schedules import World
+from fault_schedules import POISON_EVERY, World
 from outputs import new_output, numbered
 
 from kinesis_fast import FlushResult
@@ -21,6 +21,23 @@ def test_thousands_of_random_schedules(block: int) -> None:
             World(seed).run(n_steps=40)
         except Exception as failure:
             raise AssertionError(f"the schedule of seed {seed} failed") from failure
+
+
+@pytest.mark.parametrize("n_chunks", [1, 2])
+def test_a_schedule_ends_that_leaves_refused_records_only(
+    n_chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that refuses everything kills nothing, so the host brings other records as well."""
+    monkeypatch.setattr("fault_schedules.PATIENCE_S", 5.0)
+    world = World(0)
+    slot = world._slots[0]
+    assert not slot.is_background
+    for number in range(n_chunks):
+        world._next = (number + 1) * POISON_EVERY - 1
+        world._flush(world._chunk_of(slot, 1))
+    assert len(slot.returned) == n_chunks
+    world.run(n_steps=0)
+    assert slot.output.stats()["dead"] == n_chunks
 
 
 def test_a_resumed_flush_that_ends_early_counts_all_that_was_settled_before() -> None:
