@@ -167,7 +167,7 @@ cdef class RequestStream:
         raise StopIteration
 
     cdef Request close_lane(self, int lane):
-        """Make a request of what a lane has collected; after a MemoryError the lane still has it."""
+        """Make a request of what a lane has collected; after a MemoryError it still has that."""
         cdef Batch* batch = self.lanes[lane]
         cdef Request request = new_request(self.plan.pool, NULL,
                                            lane if self.plan.shape.n_path else ANY_LANE)
