@@ -15,6 +15,7 @@
 #define OLDEST_MINOR 11
 #define BUFFER_READ 0x100 /* PyBUF_READ */
 
+static bool is_own; /* whether this library has initialized Python */
 static kf_object *entry_option_names, *entry_init, *entry_flush, *entry_exit;
 static char **option_names;
 static bool is_running;
@@ -173,6 +174,36 @@ static bool import_entry(void)
     return false;
 }
 
+/* Calls a function of Python's gc. It only saves time, so a failure changes nothing. */
+static void call_gc(const char *name)
+{
+    kf_object *gc = kf_py.PyImport_ImportModule("gc");
+    kf_object *function = gc ? kf_py.PyObject_GetAttrString(gc, name) : NULL;
+    kf_object *none = function ? kf_py.PyObject_CallFunction(function, NULL) : NULL;
+
+    if (none == NULL)
+        kf_py.PyErr_Clear();
+    kf_py.Py_DecRef(none);
+    kf_py.Py_DecRef(function);
+    kf_py.Py_DecRef(gc);
+}
+
+/* What is made at the start lives as long as the process. If this Python is the library's own, no
+ * collection runs meanwhile, and none looks at these objects later. */
+static void begin_start(void)
+{
+    if (is_own)
+        call_gc("disable");
+}
+
+static void end_start(void)
+{
+    if (is_own) {
+        call_gc("freeze");
+        call_gc("enable");
+    }
+}
+
 static void *attach_thread(void)
 {
     kf_py.PyGILState_Ensure();
@@ -213,8 +244,10 @@ static bool enter_python(const struct kf_python_options *options)
             return false;
         if (kf_py.Py_IsInitialized()) /* opened by other code without RTLD_GLOBAL */
             kf_py.PyGILState_Ensure();
-        else
+        else {
             initialize(place.python);
+            is_own = true;
+        }
     }
     add_to_path(place.packages);
     return true;
@@ -231,7 +264,9 @@ bool kf_python_start(const struct kf_python_options *options)
         if (!enter_python(options))
             return false;
         is_entered = true;
+        begin_start();
         imported = import_entry();
+        end_start();
         kf_py.PyEval_SaveThread();
         kf_jobs_hooks(&python_hooks);
     } else {
@@ -287,11 +322,17 @@ long kf_python_init(const char *const *values)
     kf_object *options = kf_py.PyDict_New();
     kf_object *result = NULL;
     bool complete = options != NULL;
+    static bool is_later; /* a hot reload leaves garbage, which must not be frozen */
 
     for (size_t i = 0; complete && option_names[i]; i++)
         complete = values[i] == NULL || put_option(options, option_names[i], values[i]);
+    if (!is_later)
+        begin_start();
     if (complete)
         result = kf_py.PyObject_CallFunction(entry_init, "(O)", options);
+    if (!is_later)
+        end_start();
+    is_later = true;
     kf_py.Py_DecRef(options);
     return number_of(result, 0, "cannot create the output");
 }

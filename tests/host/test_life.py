@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from arrivals import assert_holds, golden_chunk
@@ -39,6 +41,35 @@ def test_init_is_quick_and_an_idle_output_is_small(host: PluginHost, stream: Loc
     assert_clean_end(host, "a")
     assert cpu_s <= MAX_INIT_CPU_S
     assert grown <= MAX_IDLE
+
+
+SHOW_COLLECTOR = """
+import gc
+from kinesis_fast import logs
+from kinesis_fast.host import entry
+
+def shown(handle, chunk, tag, flush=entry.flush):
+    logs.LOGGER.warning("collector: %s, frozen: %s", gc.isenabled(), gc.get_freeze_count() // 10000)
+    return flush(handle, chunk, tag)
+
+entry.flush = shown
+"""
+
+
+def test_what_is_made_at_the_start_is_left_out_of_collections(
+    new_host: NewHost, stream: LocalStream, tmp_path: Path
+) -> None:
+    """They would look at all of it again and again; what a reload leaves is collected."""
+    (tmp_path / "sitecustomize.py").write_text(SHOW_COLLECTOR)
+    host = new_host(PYTHONPATH=str(tmp_path))
+    for _ in range(2):
+        assert host.init("a", stream.target) == 1
+        assert_ok(host.flush("a", chunk_of([{"n": 1}])))
+        assert host.exit("a") == 1
+    assert host.quit() == 0
+    first, second = [line.text for line in host.log("warn")]
+    assert first == second
+    assert re.fullmatch("collector: True, frozen: [1-9]", first)
 
 
 @pytest.mark.slow

@@ -181,6 +181,22 @@ def test_stale_connections_are_noticed_before_they_are_used(last: bytes) -> None
         assert server.n_connections == 2
 
 
+def test_a_response_that_may_be_about_the_idle_time_ends_the_connection() -> None:
+    """A peer may send 408 to an idle connection just when a request goes out, and then respond."""
+
+    def make(server: ScriptedServer) -> Script:
+        def script(sock: socket.socket, number: int) -> None:
+            while server.read(sock) is not None:
+                sock.sendall(http(408) if number == 1 and len(server.requests) == 2 else GOOD)
+
+        return script
+
+    with serving(make) as (transport, server):
+        found = [post(transport, b"%d" % number).status for number in range(3)]
+        assert found == [200, 408, 200]
+        assert server.n_connections == 2
+
+
 def test_closing_closes_what_is_kept_and_what_is_in_use() -> None:
     closed = [threading.Event(), threading.Event()]
     go_on = threading.Event()

@@ -23,6 +23,7 @@ SENDING_LATE = "timed out while sending the request"
 ANSWER_LATE = "timed out while waiting for a complete response"
 
 cdef int MAX_UNASKED = 16  # buffers of TLS messages on an idle connection; a few tickets fill one
+cdef int REQUEST_TIMEOUT = 408
 cdef double SLOWEST = SLOWEST_BYTES_PER_S
 cdef tuple NOTHING_NOW = WOULD_BLOCK
 cdef tuple GONE = (ConnectionError, SSLEOFError)
@@ -49,6 +50,7 @@ cdef class Connection:
     cdef object readable    # polls for data to read
     cdef object either      # the same, and for room to write
     cdef bint is_cut        # whether the request was not sent to its end
+    cdef bint is_doubtful   # whether a further response may follow, which nothing asked for
     cdef public bint is_new
 
     def __init__(self, channel, address):
@@ -57,13 +59,13 @@ cdef class Connection:
         self.reader = ResponseReader()
         self.readable = poll_of(channel, select.POLLIN)
         self.either = poll_of(channel, select.POLLIN | select.POLLOUT)
-        self.is_cut = False
+        self.is_cut = self.is_doubtful = False
         self.is_new = True
 
     @property
     def reusable(self):
         """Whether a further request may be sent, as far as the last exchange tells."""
-        return self.reader.reusable and not self.is_cut
+        return self.reader.reusable and not (self.is_cut or self.is_doubtful)
 
     def is_alive(self):
         """Tell whether the peer has neither closed this idle connection nor sent anything."""
@@ -104,7 +106,10 @@ cdef class Connection:
         finally:
             self.channel.drop()
         self.read(most_s)
-        return self.reader.response()
+        response = self.reader.response()
+        # The peer may have sent it to the idle connection, and respond to the request as well.
+        self.is_doubtful = response.status == REQUEST_TIMEOUT
+        return response
 
     def tls_session(self):
         """Return the session that shortens a later handshake, and the context it belongs to."""

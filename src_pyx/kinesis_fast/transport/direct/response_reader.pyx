@@ -131,7 +131,7 @@ cdef class ResponseReader:
         """Return the response, which must be complete, and forget it: the connection may idle."""
         if self.state == IS_GENERAL:
             return self.general.response()
-        response = Response(self.status, Headers(self.head), self.body)
+        response = tuple.__new__(Response, (self.status, Headers(self.head), self.body))
         self.forget()
         return response
 
