@@ -20,6 +20,7 @@ mount --rbind /dev "$system/dev"
 mount -t tmpfs tmpfs "$system/tmp"
 mount --rbind "$tree" "$system/work"
 
-exec chroot "$system" /usr/bin/env --ignore-environment --chdir=/work \
+# Not exec: as the first process of its namespace, the command would not die of some signals.
+chroot "$system" /usr/bin/env --ignore-environment --chdir=/work \
     HOME=/tmp LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin PYTHONPYCACHEPREFIX=/var/cache/python \
     HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis "$@"
