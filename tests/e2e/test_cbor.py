@@ -193,20 +193,6 @@ def test_an_unknown_stream(cbor_stream: CborStream, caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.slow
-def test_entries_that_are_throttled(cbor_stream: CborStream) -> None:
-    """A shard takes 1 MB a second, so only a part of a request is accepted; the rest follows."""
-    chunk = chunk_of({"n": number, "k": "one shard", "x": "y" * 8000} for number in range(200))
-    options = {**cbor_stream.options, "partition_key": "k"}
-    with KinesisOutput(OutputConfig.from_options(options)) as output:
-        while output.flush(chunk) is FlushResult.RETRY:
-            assert output.stats()["delivered"]
-        assert output.stats()["throttles"]
-        assert output.stats()["delivered"] == 200
-    found = [record["Data"].partition(b",")[0] for _, record in cbor_stream.read()]
-    assert sorted(found) == sorted(b'{"n":%d' % number for number in range(200))
-
-
-@pytest.mark.slow
 def test_what_no_service_reads(cbor_stream: CborStream) -> None:
     transport: Any = open_transport(OutputConfig.from_options(cbor_stream.options))
     response = transport.send(memoryview(b"{garbage"), 1, 10.0, CBOR_TYPE)
