@@ -238,7 +238,8 @@ def test_ctrl_c_during_a_flush(transport: str, server: FaultServer) -> None:
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
-    assert process.stdout.readline() == "interrupted\n"
+    line = process.stdout.readline()
+    assert line == "interrupted\n", process.communicate()[1]
     assert time.monotonic() - started < 8
     server.heal()
     assert_clean(end(process))
