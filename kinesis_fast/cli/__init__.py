@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "send sample Fluent Bit chunks to a local Kinesis, read them back and compare",
     "send": "send a file or a pipe to a stream",
     "preview": "show the records that would be sent, without a network",
+    "plan": "what logs would cost in a stream: requests, shards, bytes, CPU time, money",
     "read": "read a stream back: take aggregates apart, inflate, show what a consumer sees",
     "spool": "list, replay, export or purge spooled chunks and dead letters",
     "plugin-path": "print the path of the library that Fluent Bit loads",
