@@ -86,7 +86,7 @@ class Spooled:
         """
         context = self._context
         account = ChunkAccount(context.stats)
-        stored = entry = None
+        stored = None
         is_taken = False
         try:
             context.threads.revive()
@@ -100,8 +100,11 @@ class Spooled:
             with self._changed:
                 now = context.timing.clock()
                 entry = Entry(now, next(self._numbers), stored, account.n_pending)
-                heapq.heappush(self._waiting, entry)
-                is_taken = True
+                try:
+                    heapq.heappush(self._waiting, entry)
+                    is_taken = True
+                finally:  # while the lock is held: no worker begins what goes back to the host
+                    entry.is_done = not is_taken
                 context.watchdog.begin(self)
                 self._call_workers()
             self._queue_backlog()
@@ -111,8 +114,6 @@ class Spooled:
         finally:
             if not is_taken:
                 account.close()
-                if entry is not None:
-                    entry.is_done = True
                 if stored is not None:  # the host brings it again
                     stored.remove()
         return is_taken
