@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field, replace
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.delivery.context import DeliveryContext, Pauses
 from kinesis_fast.delivery.foreground import n_bytes_of
@@ -67,7 +68,7 @@ class Background:
         self._final_context = replace(context, is_last_try=True)  # of tries without a retry left
         self._n_slots = n_slots
         self._n_retries = n_retries
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._is_closing = False
         self._copies: set[_Copy] = set()
         self._failure: SendFailureTimeout | None = None  # for the next call
@@ -100,8 +101,15 @@ class Background:
             copy = _Copy(whole, tag, account)
             return self._start(copy)
         finally:
-            if copy not in self._copies:
-                account.close()
+            try:
+                self._return_unless_begun(copy, account)
+            except BaseException:
+                self._return_unless_begun(copy, account)  # what the exception kept it from
+                raise
+
+    def _return_unless_begun(self, copy: _Copy | None, account: ChunkAccount) -> None:
+        if copy not in self._copies:
+            account.close()
 
     def close(self, timeout_s: float) -> bool:
         """Try what waits once more, and wait for all. Returns whether nothing is in flight.

@@ -43,6 +43,7 @@ class Verdict(NamedTuple):
         hint: what an operator can do about it; may be empty.
         n_sent: how often the request went out.
         is_for_all: whether any other request would fail as well, by its reason.
+        is_astray: whether the response may be about another request.
     """
 
     outcome: Outcome
@@ -53,6 +54,7 @@ class Verdict(NamedTuple):
     n_sent: int = 1
     refused: Mapping[int, str] = MappingProxyType({})
     is_for_all: bool = False
+    is_astray: bool = False
 
     @property
     def again(self) -> Sequence[int]:
@@ -347,7 +349,7 @@ def _header(response: Response, name: str) -> str:
 
 def _unknown(reason: str) -> Verdict:
     """What became of the entries is not known, so they count as failed."""
-    return Verdict(Outcome.RETRY_ALL, reason=reason, hint=NOT_KINESIS_HINT)
+    return Verdict(Outcome.RETRY_ALL, reason=reason, hint=NOT_KINESIS_HINT, is_astray=True)
 
 
 def _parsed(response: Response) -> Any:

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from functools import partial
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.delivery.chunk_group import (
     MAX_GROUP_BYTES,
@@ -56,7 +57,7 @@ class Spooled:
         self._storage = storage
         self._n_slots = n_slots
         self._n_retries = n_retries
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._is_closing = False  # nothing is waited for any more
         self._is_stopped = False  # nothing is begun any more
         self._workers: set[object] = set()
@@ -113,9 +114,11 @@ class Spooled:
                 context.log.error("%s; returning chunks to Fluent Bit (RETRY)", error)
         finally:
             if not is_taken:
-                account.close()
-                if stored is not None:  # the host brings it again
-                    stored.remove()
+                try:
+                    _give_back(account, stored)
+                except BaseException:
+                    _give_back(account, stored)  # what the exception kept it from
+                    raise
         return is_taken
 
     def close(self, timeout_s: float) -> bool:
@@ -417,3 +420,10 @@ class Spooled:
     def _backoff_s(self, n_failures: int, cap_s: float) -> float:
         random = self._context.timing.random
         return backoff_s(n_failures, BACKGROUND_BACKOFF_BASE_S, cap_s, random)
+
+
+def _give_back(account: ChunkAccount, stored: StoredChunk | None) -> None:
+    """Count a chunk as returned and forget it: the host brings it again."""
+    account.close()
+    if stored is not None:
+        stored.remove()
