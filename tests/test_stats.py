@@ -1,6 +1,7 @@
 """The counters of an output: each change keeps the balance."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,23 @@ def test_the_records_of_a_chunk_that_was_taken_over_count_once(counters: Counter
     account.skipped(SKIPPED)
     after = changed(counters.snapshot())
     assert (after["in"], after["pending"], after["skipped"]) == (21, 10, 11)
+
+
+def test_changes_that_grow_while_they_are_read(counters: Counters) -> None:
+    """They have a fixed place on the stack, whatever the numbers run when they are read."""
+
+    class Number:
+        def __index__(self) -> int:
+            names.append(names.pop(0))
+            del changes[names[-1]]
+            changes[names[-1]] = self
+            return 1
+
+    names = list(COUNTERS)
+    changes: dict[str, Any] = dict.fromkeys(names, Number())
+    with pytest.raises((ValueError, RuntimeError)):
+        counters.add(changes)
+    assert changed(counters.snapshot()) == {}
 
 
 def test_attempts(counters: Counters) -> None:

@@ -101,8 +101,15 @@ class Background:
             copy = _Copy(whole, tag, account)
             return self._start(copy)
         finally:
-            if copy not in self._copies:
-                account.close()
+            try:
+                self._return_unless_begun(copy, account)
+            except BaseException:
+                self._return_unless_begun(copy, account)  # what the exception kept it from
+                raise
+
+    def _return_unless_begun(self, copy: _Copy | None, account: ChunkAccount) -> None:
+        if copy not in self._copies:
+            account.close()
 
     def close(self, timeout_s: float) -> bool:
         """Try what waits once more, and wait for all. Returns whether nothing is in flight.

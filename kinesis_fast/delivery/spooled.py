@@ -87,7 +87,7 @@ class Spooled:
         """
         context = self._context
         account = ChunkAccount(context.stats)
-        stored = entry = None
+        stored = None
         is_taken = False
         try:
             context.threads.revive()
@@ -101,8 +101,11 @@ class Spooled:
             with self._changed:
                 now = context.timing.clock()
                 entry = Entry(now, next(self._numbers), stored, account.n_pending)
-                heapq.heappush(self._waiting, entry)
-                is_taken = True
+                try:
+                    heapq.heappush(self._waiting, entry)
+                    is_taken = True
+                finally:  # while the lock is held: no worker begins what goes back to the host
+                    entry.is_done = not is_taken
                 context.watchdog.begin(self)
                 self._call_workers()
             self._queue_backlog()
@@ -111,11 +114,11 @@ class Spooled:
                 context.log.error("%s; returning chunks to Fluent Bit (RETRY)", error)
         finally:
             if not is_taken:
-                account.close()
-                if entry is not None:
-                    entry.is_done = True
-                if stored is not None:  # the host brings it again
-                    stored.remove()
+                try:
+                    _give_back(account, stored)
+                except BaseException:
+                    _give_back(account, stored)  # what the exception kept it from
+                    raise
         return is_taken
 
     def close(self, timeout_s: float) -> bool:
@@ -417,3 +420,10 @@ class Spooled:
     def _backoff_s(self, n_failures: int, cap_s: float) -> float:
         random = self._context.timing.random
         return backoff_s(n_failures, BACKGROUND_BACKOFF_BASE_S, cap_s, random)
+
+
+def _give_back(account: ChunkAccount, stored: StoredChunk | None) -> None:
+    """Count a chunk as returned and forget it: the host brings it again."""
+    account.close()
+    if stored is not None:
+        stored.remove()

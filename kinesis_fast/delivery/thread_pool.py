@@ -1,5 +1,6 @@
 """Threads that stand by: a task goes to an idle thread, or to a new one."""
 
+import _thread
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +13,18 @@ from kinesis_fast.transport.secrets import presentable
 IDLE_S: Final = 10.0  # seconds after which a thread without a task ends
 
 Task = Callable[[], None]
+
+
+def is_alive(thread: threading.Thread) -> bool:
+    """Tell whether a thread runs.
+
+    Up to Python 3.12, Thread.is_alive() makes a thread that runs look dead for good when a signal
+    handler raises in the middle of it; this one looks at the same lock in one step.
+    """
+    if not hasattr(thread, "_tstate_lock"):
+        return thread.is_alive()
+    running: _thread.LockType | None = thread._tstate_lock
+    return running is not None and running.locked()
 
 
 class ThreadPool:
@@ -68,7 +81,7 @@ class ThreadPool:
 
         An exception at any line leaves each task with one thread, or waiting for one, not both.
         """
-        self._threads = {thread for thread in self._threads if thread.is_alive()}
+        self._threads = {thread for thread in self._threads if is_alive(thread)}
         for thread in self._running.keys() - self._threads:
             task = self._running[thread]
             if not any(task is waiting for waiting in self._tasks):

@@ -1,6 +1,7 @@
 """Which thread begins the next job: the leader, or the follower that watches it."""
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from outputs import PATIENCE_S
 
-from kinesis_fast.delivery import leader_followers
+from kinesis_fast.delivery import leader_followers, thread_pool
 from kinesis_fast.delivery.leader_followers import LeaderFollowers
 
 
@@ -134,3 +135,36 @@ def test_a_follower_that_is_never_woken_looks_by_itself(monkeypatch: pytest.Monk
         workers.join()
         workers.follow(None)
         assert workers.want_watcher()  # it does not count as one that waits
+
+
+def test_a_thread_that_only_looks_dead_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to Python 3.12 a signal handler that raises in Thread.is_alive() makes it look so."""
+    lock = threading.Lock()
+    workers = LeaderFollowers(lock, 2)
+    has_joined, may_leave = threading.Event(), threading.Event()
+    has_left = False
+
+    def work() -> None:
+        nonlocal has_left
+        with lock:
+            assert workers.join()
+        has_joined.set()
+        may_leave.wait(PATIENCE_S)
+        with lock:
+            has_left = True
+            workers.leave()
+
+    def look(thread: threading.Thread) -> bool:
+        is_alive = thread_pool.is_alive(thread)
+        may_leave.set()
+        return is_alive
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert has_joined.wait(PATIENCE_S)
+    monkeypatch.setattr(leader_followers, "LOOK_S", 0.001)
+    monkeypatch.setattr(leader_followers, "is_alive", look, raising=False)
+    monkeypatch.setattr(threading.Thread, "is_alive", lambda _: sys.version_info >= (3, 13))
+    with lock:
+        workers.wait_for_all()
+        assert has_left

@@ -1,10 +1,16 @@
 """Threads that run the tasks of deliveries."""
 
 import gc
+import inspect
+import sys
 import threading
 import weakref
 from collections import deque
+from contextlib import suppress
 from functools import partial
+from threading import Event
+from types import FrameType
+from typing import Any
 
 import pytest
 from outputs import PATIENCE_S, eventually
@@ -170,4 +176,36 @@ def test_a_task_without_a_thread_does_not_run(monkeypatch: pytest.MonkeyPatch) -
             pool.run(lambda: done.append(1))
     pool.run(lambda: done.append(2))
     eventually(lambda: done == [2])
+    pool.close()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="is_alive() is one step there")
+def test_a_signal_handler_that_raises_does_not_make_a_thread_look_dead() -> None:
+    """Otherwise another thread runs the same task at the same time."""
+    pool, begun, may_end = ThreadPool("kinesis-fast-test", LOGGER), Event(), Event()
+
+    def task() -> None:
+        begun.set()
+        may_end.wait(PATIENCE_S)
+
+    def raise_in_the_look(frame: FrameType, event: str, _: object) -> Any:
+        lines, first = inspect.getsourcelines(frame.f_code)
+        if frame.f_code.co_name == "_wait_for_tstate_lock":
+            if event == "line" and "acquire(" in lines[frame.f_lineno - first]:
+                raise KeyboardInterrupt
+            return raise_in_the_look
+        return None
+
+    pool.run(task)
+    assert begun.wait(PATIENCE_S)
+    (thread,) = pool._running
+    try:
+        sys.settrace(raise_in_the_look)
+        with suppress(KeyboardInterrupt):
+            pool.revive()
+    finally:
+        sys.settrace(None)
+    pool.revive()
+    assert list(pool._running) == [thread]
+    may_end.set()
     pool.close()

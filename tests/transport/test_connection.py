@@ -131,6 +131,25 @@ def test_each_wait_while_sending_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert peer.now_s == TIMEOUT_S
 
 
+class HalfClosedPeer(FakePeer):
+    """A peer that ends its side of TLS without the closing message, and reads nothing."""
+
+    n_received = 0
+
+    def receive(self) -> memoryview:
+        self.n_received += 1
+        assert self.n_received < 9, "it asks for ever"
+        raise ssl.SSLEOFError
+
+
+def test_the_end_of_tls_ends_the_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there at every look, so waiting for room to write would not wait at all."""
+    peer = HalfClosedPeer([(1.0, b"")], step_s=math.inf)
+    with pytest.raises(NoResponseError, match="connection lost before a response"):
+        peer.exchange(b"body", monkeypatch)
+    assert peer.now_s == 1.0
+
+
 class ChattyPeer(FakePeer):
     """A peer that sends messages of TLS all the time, which are no data."""
 

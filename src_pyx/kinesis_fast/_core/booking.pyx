@@ -76,13 +76,14 @@ cdef class Book:
 
         Raises:
             KeyError: there is no counter of this name.
+            ValueError: there are more changes than counters.
         """
         cdef Change read[MAX_COUNTERS]
         cdef unsigned int n = 0
         cdef unsigned int i
-        if len(changes) > MAX_COUNTERS:
-            raise ValueError("more changes than counters")
         for name, by in changes.items():
+            if n == MAX_COUNTERS:  # even if reading a number runs code that changes `changes`
+                raise ValueError("more changes than counters")
             read[n].index = self.index_of[name]
             read[n].by = by
             n += 1

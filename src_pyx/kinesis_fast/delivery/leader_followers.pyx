@@ -4,6 +4,7 @@ import threading
 import time
 
 from kinesis_fast.condition import Condition
+from kinesis_fast.delivery.thread_pool import is_alive
 
 LOOK_S = 1.0  # between two looks whether a thread has died without leaving
 PATIENCE_S = 0.002  # before another thread takes over; a handover costs 0.1 ms of CPU time
@@ -126,4 +127,4 @@ cdef class LeaderFollowers:
         self.leave()
         while self.workers:
             self.all_left.wait(LOOK_S)
-            self.workers = {i: each for i, each in self.workers.items() if each.is_alive()}
+            self.workers = {i: each for i, each in self.workers.items() if is_alive(each)}

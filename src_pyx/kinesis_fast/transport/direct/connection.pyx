@@ -145,8 +145,8 @@ cdef class Connection:
             try:
                 n = self.receive()
                 self.is_cut = n == 0 or self.reader.is_final
-            except GONE:
-                pass
+            except GONE:  # with TLS the end may be an error, and the socket still writable
+                self.is_cut = True
 
     cdef read(self, double timeout_s):
         """Receive until the response is complete."""
