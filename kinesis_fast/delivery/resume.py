@@ -95,6 +95,11 @@ class ResumeMemory:
         with self._lock:
             return sum(map(len, self._entries.values()))
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all entries, roughly."""
+        return self._n_bytes
+
     def _identify(self, view: memoryview, tag: str) -> _Identity:
         digest = blake2b(view, digest_size=DIGEST_BYTES, key=self._secret).digest()
         return _Identity(tag, view.nbytes, digest)
