@@ -153,8 +153,8 @@ def listen_address(value: str) -> tuple[str, int]:
     host = host if separator else "localhost"
     address = "127.0.0.1" if host.lower() == "localhost" else host
     try:
-        if address.startswith("["):
-            address = str(ipaddress.IPv6Address(address.removeprefix("[").removesuffix("]")))
+        if address.startswith("[") and address.endswith("]"):
+            address = str(ipaddress.IPv6Address(address[1:-1]))
         else:
             address = str(ipaddress.IPv4Address(address))
     except ValueError:
