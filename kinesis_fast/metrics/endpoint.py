@@ -120,7 +120,7 @@ class Endpoint:
         if path not in PATHS:
             return _message("404 Not Found", "text/plain", b"the metrics are at /metrics\n")
         headers = (line.partition(":") for line in lines)
-        accept = ",".join(value for name, _, value in headers if name.lower() == "accept")
+        accept = ",".join(value.strip() for name, _, value in headers if name.lower() == "accept")
         try:
             page = self._page(accept)
         except Exception:

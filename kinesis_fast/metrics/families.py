@@ -105,7 +105,7 @@ MEASURED: Final = (
     Measured(
         "resume_memory_chunks",
         "Chunks that were returned in part and are remembered.",
-        lambda output: len(output.parts.context.resume),
+        lambda output: output.parts.context.resume.n_chunks,
     ),
     Measured(
         "credentials_expiry_timestamp_seconds",

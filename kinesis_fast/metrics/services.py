@@ -1,5 +1,6 @@
 """Where metrics go: an address that is scraped, a file that is read."""
 
+import os
 import threading
 from typing import Final
 
@@ -40,7 +41,7 @@ class Listening:
             self._log.error(
                 "cannot serve metrics at %s: %s; the output goes on without, and tries again every "
                 "%d seconds, without a further line until it succeeds",
-                *(address_text(self._address), getattr(error, "strerror", None) or error),
+                *(address_text(self._address), _reason(error)),
                 LISTEN_AGAIN_S,
             )
             self._task = shared_ticker().add(LISTEN_AGAIN_S, self._try_again)
@@ -74,6 +75,11 @@ class Listening:
                 return
             self._endpoint = Endpoint(self._address, self._pages.page)
             self._log.info("metrics are served at http://%s/metrics", address_text(self._address))
+
+
+def _reason(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    return str(error) if number is None else os.strerror(number)
 
 
 class Writing:

@@ -263,7 +263,12 @@ def test_no_secret_is_shown() -> None:
 
 
 def test_outputs_have_the_numbers_of_their_log_lines() -> None:
-    logs_ = [logs.for_instance(3), logs.for_instance(7), logging.getLogger("x"), logs.LOGGER]
+    logs_: list[logs.Log] = [
+        logs.for_instance(3),
+        logs.for_instance(7),
+        logging.getLogger("x"),
+        logs.LOGGER,
+    ]
     outputs = [KinesisOutput(output_config(LISTEN), FakeTransport(), log=log) for log in logs_]
     outputs.append(KinesisOutput(output_config(LISTEN), FakeTransport(), log=logs_[0]))
     samples = samples_of_outputs(*outputs)

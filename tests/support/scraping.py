@@ -73,7 +73,8 @@ def samples_of_outputs(*outputs: KinesisOutput | ShownOutput) -> Samples:
         registry.add(shown(output) if isinstance(output, KinesisOutput) else output)
     collectors = CollectorRegistry()
     collectors.register(Collector(registry))
-    return samples_of(generate_latest(collectors).decode())
+    written: bytes = generate_latest(collectors)  # type: ignore[no-untyped-call]
+    return samples_of(written.decode())
 
 
 def shown(output: KinesisOutput) -> ShownOutput:

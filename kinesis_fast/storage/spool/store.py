@@ -20,6 +20,7 @@ from kinesis_fast.storage.spool.chunk_file import (
 from kinesis_fast.storage.spool.claim import claim
 from kinesis_fast.storage.spool.identity import identity_of
 from kinesis_fast.storage.spool.scan import (
+    NS,
     PROGRESS,
     chunk_name,
     each_size,
@@ -105,7 +106,7 @@ class Spool:
     def oldest_age_s(self) -> float:
         """Seconds since the oldest of them was spooled, to the second; 0 if there is none."""
         oldest = min(self._n_by_second.copy(), default=None)
-        return 0.0 if oldest is None else max(0.0, time.time() - oldest)
+        return 0.0 if oldest is None else max(0.0, time.time_ns() / NS - oldest)
 
     def put(self, chunk: Chunk, tag: str) -> "SpooledChunk":
         """Write a chunk; when this returns, it survives a crash of the process or the machine.
