@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
+import os
 import socket
 import sys
 import tempfile
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if reason:
         print(f"monitoring: {reason}", file=sys.stderr)
         return 1
-    logging.basicConfig(level=logging.CRITICAL)
+    os.environ["FLB_LOG_LEVEL"] = "off"
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with tempfile.TemporaryDirectory() as name, load(Path(name), port, parsed.seconds):

@@ -142,11 +142,11 @@ def _lines(
 def _legend(series: Sequence[Series]) -> str:
     parts, room = [], MAX_LEGEND
     for number, one in enumerate(series):
-        name = one.name if len(one.name) <= room else "…"
+        name = one.name if len(one.name) <= room else f"{one.name[: max(0, room - 1)]}…"
         colour = COLOURS[number % len(COLOURS)]
         parts.append(f'<tspan fill="{colour}">■</tspan> {escape(name)}  ')
         room -= len(name) + 4
-        if name == "…":
+        if room <= 0:
             break
     return f'<text x="12" y="{HEIGHT - 12}" xml:space="preserve">{"".join(parts)}</text>'
 
