@@ -143,3 +143,10 @@ def test_no_observation_of_several_threads_is_lost() -> None:
     assert sum(meter.durations.counts) == sum(meter.sizes.counts) == n_threads * n_each
     assert meter.sizes.total == n_threads * n_each
     assert meter.n_in_flight == 0
+
+
+def test_a_bound_belongs_to_its_bucket() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for number in (1.0, 2.0, 2.5):
+        histogram.observe(number)
+    assert histogram.now().counts == (1, 1, 1)
