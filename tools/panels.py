@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 WIDTH, HEIGHT, COLUMNS = 380, 210, 3
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 34, 44  # of a panel, around its plot
 N_LINES: Final = 4  # of the grid
-MAX_LEGEND: Final = 58  # characters of a legend
+MAX_LEGEND: Final = 51  # characters of a legend
 COLOURS: Final = ("#1f77b4", "#d95f02", "#2a9d4a", "#c2255c", "#7b4fb5", "#8a6d3b", "#00868b")
 STYLE: Final = (
     "text{font:11px sans-serif;fill:#444}.t{font-weight:bold;font-size:12px;fill:#222}"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from outputs import PATIENCE_S, eventually
@@ -104,6 +105,35 @@ def test_a_slow_peer_holds_others_up_for_a_bounded_time(monkeypatch: pytest.Monk
         assert slow.recv(1) == b""
         monkeypatch.setattr(endpoint, "REQUEST_S", PATIENCE_S)
         assert scrape(server.address[1]).status == 200
+
+
+class Trickle:
+    """A connection that brings a byte every half second of a clock of the test."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timeouts: list[float] = []
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def settimeout(self, seconds: float) -> None:
+        """Note how long the next byte may take."""
+        self.timeouts.append(seconds)
+
+    def recv(self, _: int) -> bytes:
+        """Bring a byte."""
+        self.now += 0.5
+        return b"x"
+
+
+def test_all_bytes_of_a_request_have_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    trickle: Any = Trickle()
+    monkeypatch.setattr(endpoint, "time", trickle)
+    with pytest.raises(TimeoutError):
+        endpoint._read_head(trickle, 102.0)
+    assert trickle.timeouts == [2.0, 1.5, 1.0, 0.5]
 
 
 def test_a_peer_that_reads_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ def test_an_output_writes_its_metrics(path: Path) -> None:
 
 def test_the_last_numbers_of_several_outputs_are_there(path: Path) -> None:
     outputs = [new_output(FakeTransport(), metrics_file=str(path)) for _ in range(2)]
+    eventually(path.exists)
     for number, output in enumerate(outputs):
         assert output.flush(numbered(range(number + 1))) is FlushResult.OK
     outputs[0].close()

@@ -106,6 +106,28 @@ def test_a_child_serves_the_address_once_its_parent_does_not(tmp_path: Path) -> 
     )
 
 
+def test_a_child_does_nothing_of_what_its_parent_does_now_and_then(tmp_path: Path) -> None:
+    run(
+        """
+        from kinesis_fast.metrics.ticker import shared_ticker
+        output = new(stats_interval="3600", metrics_file=PATH)
+
+        def check():
+            ticker = shared_ticker()
+            assert not ticker._tasks
+            assert output.flush(numbered([1])) is FlushResult.OK
+            assert len(ticker._tasks) == 2
+            output.close()
+            assert not ticker._tasks
+
+        with shared_ticker()._changed:  # held for ever in the child
+            in_child(check)
+        output.close()
+        """,
+        tmp_path,
+    )
+
+
 def test_a_child_does_not_write_its_parents_file(tmp_path: Path) -> None:
     run(
         """

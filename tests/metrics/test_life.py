@@ -17,7 +17,7 @@ import pytest
 from fake_transport import FakeTransport
 from loopback_settings import program_environment
 from outputs import eventually, new_output, numbered
-from scraping import free_port, samples_of, scrape, value, values
+from scraping import free_port, samples_of, scrape, shown, value, values
 
 from kinesis_fast import ConfigError, FlushResult, KinesisOutput
 from kinesis_fast.metrics import services
@@ -72,7 +72,9 @@ def test_outputs_share_an_endpoint() -> None:
     for output in (first, first, second):
         assert output.flush(numbered([1])) is FlushResult.OK
     assert values(scrape(port).samples, "records_in_total", "stream") == {"logs": 2, "others": 1}
+    still_known = shown(first)
     first.close()
+    assert still_known.stats()["in"] == 2
     assert values(scrape(port).samples, "records_in_total", "stream") == {"others": 1}
     second.close()
     second.close()
