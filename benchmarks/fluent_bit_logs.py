@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinesis_fast._core.cbor_answer import decode_cbor
 from kinesis_fast.reading.records import seen_in
 
 SEED = 20261123
@@ -80,23 +81,31 @@ def write_log(path: Path, log_format: Format, n_bytes: int) -> LogFile:
 def compare(log_file: LogFile, keep: Path) -> Arrivals:
     """Compare each record that arrived with its line of the log file.
 
-    keep: the directory in which the sink kept the bodies, a file per connection, one a line.
+    keep: the directory in which the sink kept the bodies, a file per connection.
     """
     lines = log_file.path.read_text().splitlines()
     seen = bytearray(len(lines))
     n_records = n_different = 0
     for path in keep.iterdir():
-        with path.open("rb") as bodies:
-            for body in bodies:
-                for entry in json.loads(body)["Records"]:
-                    data = base64.b64decode(entry["Data"])
-                    for part in seen_in(data, entry["PartitionKey"], "none", is_joined=False):
-                        record = json.loads(part.data)
-                        number = log_file.format.number(record)
-                        n_records += 1
-                        n_different += record != log_file.format.record(lines[number])
-                        seen[number] = min(seen[number] + 1, 2)
+        for data, key in _entries(path):
+            for part in seen_in(data, key, "none", is_joined=False):
+                record = json.loads(part.data)
+                number = log_file.format.number(record)
+                n_records += 1
+                n_different += record != log_file.format.record(lines[number])
+                seen[number] = min(seen[number] + 1, 2)
     return Arrivals(n_records, n_different, seen.count(0), seen.count(2))
+
+
+def _entries(kept: Path) -> Iterator[tuple[bytes, str]]:
+    """Yield data and partition key of each entry in the bodies that the sink kept in a file."""
+    with kept.open("rb") as file:
+        while n_bytes := file.readline():
+            body = file.read(int(n_bytes) + 1)[:-1]
+            is_json = body.startswith(b"{")
+            for entry in (json.loads(body) if is_json else decode_cbor(body))["Records"]:
+                data = base64.b64decode(entry["Data"]) if is_json else entry["Data"]
+                yield data, entry["PartitionKey"]
 
 
 def _raw_line(number: int, words: random.Random) -> str:

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from kinesis_fast import logs
+from kinesis_fast.condition import Condition
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.config.missing_keys import missing_keys
 from kinesis_fast.delivery.background import Background
@@ -189,7 +190,7 @@ class KinesisOutput:
 
     def _start_anew(self) -> None:
         """Forget counters, locks, connections and all that is in flight, without touching them."""
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._calls: set[object] = set()  # of flush, that have not returned
         self._stats = Counters()
         self._parts: _Parts | None = None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.config.duration import parse_duration
 from kinesis_fast.errors import ConfigError, SendFailureTimeout
 from kinesis_fast.logs import LOGGER, Log, printable
@@ -83,7 +84,7 @@ class Watchdog:
         self._timeout_s = timeout_s
         self._clock = clock
         self._on_expired = on_expired
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._thread: threading.Thread | None = None
         self._active: set[object] = set()
         self._host_holds = False

@@ -214,8 +214,8 @@ class Trial:
             shutil.copytree(self._directory / "tree", tree)
             (tree / fault.file).write_text(changed)
             self._build(tree)
-            for library in tree.glob(f"build/{BUILD_KIND}/lib.*/{PACKAGE}/*/*.so"):
-                shutil.copy2(library, package / library.parent.name / library.name)
+            for built in tree.glob(f"build/{BUILD_KIND}/lib.*/{PACKAGE}"):
+                replace_libraries(package, built)
         else:
             replace_module(package.parent / fault.file, changed)
         baseline = sum(self._baselines[test] for test in fault.tests)
@@ -283,6 +283,12 @@ def replace_module(path: Path, text: str) -> None:
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
         compiled.unlink()
     path.write_text(text)
+
+
+def replace_libraries(package: Path, built: Path) -> None:
+    """Copy each compiled module of a build to its place in a package."""
+    for library in built.rglob("*.so"):
+        shutil.copy2(library, package / library.relative_to(built))
 
 
 def site_packages() -> Path:

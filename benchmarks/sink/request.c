@@ -13,6 +13,7 @@ enum {
 };
 
 #define START_LINE "%7[A-Z] %31[^ \r\n] %11[^ \r\n]%n"
+#define CBOR_TYPE "application/x-amz-cbor-1.1"
 #define END_OF_HEAD "\r\n\r\n"
 
 /* The value of a header, or NULL; *n_found says how often it is there. */
@@ -57,12 +58,14 @@ static bool parse_head(const char *head, struct request *request)
     char method[8], version[12];
     int n_found, n_read = 0;
     const char *connection = header(head, "Connection", &n_found);
+    const char *type = header(head, "Content-Type", &n_found);
 
     if (sscanf(head, START_LINE, method, request->path, version, &n_read) != 3
         || strncmp(head + n_read, "\r\n", 2) != 0 || strcmp(version, "HTTP/1.1") != 0)
         return false;
     request->is_post = strcmp(method, "POST") == 0;
     request->is_last = connection && strncasecmp(connection, "close", 5) == 0;
+    request->is_cbor = type && strncmp(type, CBOR_TYPE "\r", sizeof CBOR_TYPE) == 0;
     if (!request->is_post && strcmp(method, "GET") != 0)
         return false;
     header(head, "Host", &n_found);

@@ -6,7 +6,7 @@
 #include "connection.h"
 
 struct request {
-    bool is_post, is_last;
+    bool is_post, is_last, is_cbor;
     char path[32];
     size_t head_bytes, body_bytes;
     const char *body; /* in the connection's buffer */

@@ -5,10 +5,12 @@
    The port is the first line of stdout. A POST is answered like a PutRecords whose entries were
    all taken; GET /totals answers with what was counted, POST /reset does so too and counts from
    zero. At SIGTERM, or when stdin ends, the totals go to stdout. With --keep the bodies of each
-   connection go into a file there, one a line. Each connection has a thread, so that one may wait
-   while others go on. */
+   connection go into a file there: a line with the number of bytes, the body, a line feed. Bodies
+   are JSON, or CBOR if their Content-Type says so, and so are the answers. Each connection has a
+   thread, so that one may wait while others go on. */
 
 #define _GNU_SOURCE
+#include "cbor.h"
 #include "request.h"
 
 #include <arpa/inet.h>
@@ -31,11 +33,16 @@ enum {
 #define USAGE "usage: sink [--latency-ms N] [--keep DIRECTORY] [--tls CERTIFICATE KEY]\n"
 #define RESET_PATH "/reset"
 #define ENTRY_MARK "\"PartitionKey\":"
+#define JSON_TYPE "application/x-amz-json-1.1"
+#define CBOR_TYPE "application/x-amz-cbor-1.1"
+#define SEQUENCE_NUMBER "49590338271490256608559692538361571095921575989136588898"
+#define SHARD "shardId-000000000000"
 #define ANSWER_START "{\"FailedRecordCount\":0,\"Records\":["
-#define ANSWER_ENTRY                                                                \
-    "{\"SequenceNumber\":\"49590338271490256608559692538361571095921575989136588898\"," \
-    "\"ShardId\":\"shardId-000000000000\"},"
+#define ANSWER_ENTRY "{\"SequenceNumber\":\"" SEQUENCE_NUMBER "\",\"ShardId\":\"" SHARD "\"},"
 #define ANSWER_END "]}"
+/* A map of two: 0, and an array whose length follows in two bytes; in it maps of two texts. */
+#define CBOR_START "\xa2\x71" "FailedRecordCount" "\0" "\x67" "Records" "\x99"
+#define CBOR_ENTRY "\xa2\x6e" "SequenceNumber" "\x78\x38" SEQUENCE_NUMBER "\x67" "ShardId" "\x74" SHARD
 
 struct totals {
     unsigned long long connections, requests, records, body_bytes, malformed;
@@ -62,7 +69,7 @@ static size_t count_entries(const char *body, size_t n)
 /* --- answers --- */
 
 /* Writes the head of an answer of `n` bytes and returns where its body goes. */
-static char *begin_answer(struct connection *to, const char *status, size_t n)
+static char *begin_answer(struct connection *to, const char *status, const char *type, size_t n)
 {
     char date[40];
     time_t now = time(NULL);
@@ -73,14 +80,14 @@ static char *begin_answer(struct connection *to, const char *status, size_t n)
     return to->answer
            + sprintf(to->answer,
                      "HTTP/1.1 %s\r\nx-amzn-RequestId: 00000000-0000-0000-0000-000000000000\r\n"
-                     "Date: %s\r\nContent-Type: application/x-amz-json-1.1\r\n"
+                     "Date: %s\r\nContent-Type: %s\r\n"
                      "Content-Length: %zu\r\n\r\n",
-                     status, date, n);
+                     status, date, type, n);
 }
 
 static bool answer(struct connection *to, const char *status, const char *body)
 {
-    char *end = stpcpy(begin_answer(to, status, strlen(body)), body);
+    char *end = stpcpy(begin_answer(to, status, JSON_TYPE, strlen(body)), body);
 
     return connection_send(to, (size_t)(end - to->answer));
 }
@@ -89,11 +96,25 @@ static bool answer_entries(struct connection *to, size_t n_entries)
 {
     const size_t start_n = strlen(ANSWER_START), entry_n = strlen(ANSWER_ENTRY);
     size_t n = start_n + n_entries * entry_n - 1 + strlen(ANSWER_END);
-    char *end = stpcpy(begin_answer(to, "200 OK", n), ANSWER_START);
+    char *end = stpcpy(begin_answer(to, "200 OK", JSON_TYPE, n), ANSWER_START);
 
     for (size_t i = 0; i < n_entries; i++, end += entry_n)
         memcpy(end, ANSWER_ENTRY, entry_n);
     end = stpcpy(end - 1, ANSWER_END); /* in the place of the last comma */
+    return connection_send(to, (size_t)(end - to->answer));
+}
+
+static bool answer_entries_in_cbor(struct connection *to, size_t n_entries)
+{
+    const size_t start_n = sizeof CBOR_START - 1, entry_n = sizeof CBOR_ENTRY - 1;
+    size_t n = start_n + 2 + n_entries * entry_n;
+    char *end = begin_answer(to, "200 OK", CBOR_TYPE, n);
+
+    end = mempcpy(end, CBOR_START, start_n);
+    *end++ = (char)(n_entries >> 8);
+    *end++ = (char)n_entries;
+    for (size_t i = 0; i < n_entries; i++)
+        end = mempcpy(end, CBOR_ENTRY, entry_n);
     return connection_send(to, (size_t)(end - to->answer));
 }
 
@@ -137,12 +158,15 @@ static bool answer_control(struct connection *to, const struct request *request)
 
 static bool put_records(struct connection *connection, const struct request *request)
 {
-    size_t n_entries = count_entries(request->body, request->body_bytes);
+    size_t n_entries = request->is_cbor
+                           ? cbor_count_entries(request->body, request->body_bytes)
+                           : count_entries(request->body, request->body_bytes);
     struct timespec wait = {latency_ms / 1000, latency_ms % 1000 * 1000000};
 
     if (n_entries < 1 || n_entries > MAX_ENTRIES)
         return answer_malformed(connection, "a request has 1 to 500 entries");
     if (connection->kept) {
+        fprintf(connection->kept, "%zu\n", request->body_bytes);
         fwrite(request->body, 1, request->body_bytes, connection->kept);
         putc('\n', connection->kept);
         if (fflush(connection->kept))
@@ -155,7 +179,8 @@ static bool put_records(struct connection *connection, const struct request *req
     pthread_mutex_unlock(&totals_lock);
     while (latency_ms && nanosleep(&wait, &wait) && errno == EINTR)
         continue;
-    return answer_entries(connection, n_entries);
+    return request->is_cbor ? answer_entries_in_cbor(connection, n_entries)
+                            : answer_entries(connection, n_entries);
 }
 
 /* --- connections --- */

@@ -36,6 +36,7 @@ _MODULES = (
 )
 # Compiled modules of other rooms, by their place in the package; those rooms load them.
 _ELSEWHERE = (
+    "condition",
     "delivery/leader_followers",
     "delivery/request_queue",
     "transport/direct/connection",

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field, replace
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.delivery.context import DeliveryContext, Pauses
 from kinesis_fast.delivery.foreground import n_bytes_of
@@ -67,7 +68,7 @@ class Background:
         self._final_context = replace(context, is_last_try=True)  # of tries without a retry left
         self._n_slots = n_slots
         self._n_retries = n_retries
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._is_closing = False
         self._copies: set[_Copy] = set()
         self._failure: SendFailureTimeout | None = None  # for the next call

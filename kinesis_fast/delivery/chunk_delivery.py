@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.chunk_report import MAX_REASON, described
 from kinesis_fast.delivery.context import DeliveryContext
 from kinesis_fast.delivery.in_flight import InFlightRequest, RetryBudget
@@ -64,7 +65,7 @@ class ChunkDelivery:
             as_cbor=context.protocol.is_cbor,
         )
         self._lock = lock = threading.Lock()
-        self._stopped = threading.Condition(lock)
+        self._stopped = Condition(lock)
         self._workers = LeaderFollowers(lock, context.max_in_flight + 1)
         self._queue = RequestQueue(context.timing.random)
         self._sending: list[InFlightRequest] = []

@@ -1,12 +1,12 @@
 """What all deliveries of an output work with."""
 
 import random
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
 from kinesis_fast.delivery.protocol_in_use import ProtocolInUse
 from kinesis_fast.delivery.protocols import DeadLetters, Encoder, ErrorCounts
@@ -30,7 +30,7 @@ class Timing:
     """
 
     clock: Callable[[], float] = time.monotonic
-    wait: Callable[[threading.Condition, float], object] = threading.Condition.wait
+    wait: Callable[[Condition, float], object] = Condition.wait
     random: Callable[[], float] = random.random
 
 
@@ -46,10 +46,10 @@ class Pauses:
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
-        self._conditions: list[threading.Condition] = []  # one for each thread that waits
+        self._conditions: list[Condition] = []  # one for each thread that waits
         self._is_over = False
 
-    def wait(self, condition: threading.Condition, seconds: float) -> bool:
+    def wait(self, condition: Condition, seconds: float) -> bool:
         """Wait until the time is up, or until the condition, whose lock is held, is notified.
 
         Returns:

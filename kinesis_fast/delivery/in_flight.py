@@ -9,7 +9,7 @@ from kinesis_fast.delivery.protocols import Request
 from kinesis_fast.delivery.refusals import Failure
 from kinesis_fast.delivery.retry import Verdict, classify, classify_exception, halves, pause_s
 from kinesis_fast.limits import RETRY_BUDGET_S
-from kinesis_fast.transport import CBOR_TYPE, CborTransport, Response
+from kinesis_fast.transport import CBOR_TYPE, CborTransport, Response, Transport
 
 
 @dataclass(eq=False)
@@ -109,6 +109,8 @@ class InFlightRequest:
                 verdict = classify_exception(error)
                 break
             verdict = classify(response, self.request.n_entries)
+            if verdict.is_astray:
+                _reconnect(context.transport)
             if not self.request.is_cbor or context.protocol.counts(response, verdict):
                 break
             n_before += verdict.n_sent
@@ -191,6 +193,12 @@ class InFlightRequest:
         _release(self.request)
         for part in self.other_parts:
             _release(part)
+
+
+def _reconnect(transport: Transport) -> None:
+    reconnect = getattr(transport, "reconnect", None)
+    if reconnect is not None:
+        reconnect()
 
 
 def _release(request: Request) -> None:

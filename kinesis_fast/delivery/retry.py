@@ -45,6 +45,7 @@ class Verdict(NamedTuple):
         is_for_all: whether any other request would fail as well, by its reason.
         codes: the codes of `failed` with how often each occurs; of a request that failed as a whole
             its one code, such as "AccessDeniedException", "HTTP-502" or the name of an exception.
+        is_astray: whether the response may be about another request.
     """
 
     outcome: Outcome
@@ -56,6 +57,7 @@ class Verdict(NamedTuple):
     refused: Mapping[int, str] = MappingProxyType({})
     is_for_all: bool = False
     codes: Mapping[str, int] = MappingProxyType({})
+    is_astray: bool = False
 
     @property
     def again(self) -> Sequence[int]:
@@ -357,7 +359,8 @@ def _header(response: Response, name: str) -> str:
 def _unknown(reason: str) -> Verdict:
     """What became of the entries is not known, so they count as failed."""
     codes = {"UnknownResponse": 1}
-    return Verdict(Outcome.RETRY_ALL, reason=reason, hint=NOT_KINESIS_HINT, codes=codes)
+    hint = NOT_KINESIS_HINT
+    return Verdict(Outcome.RETRY_ALL, reason=reason, hint=hint, codes=codes, is_astray=True)
 
 
 def _parsed(response: Response) -> Any:

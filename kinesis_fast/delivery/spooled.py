@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from functools import partial
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.chunk_delivery import ChunkDelivery
 from kinesis_fast.delivery.chunk_group import (
     MAX_GROUP_BYTES,
@@ -56,7 +57,7 @@ class Spooled:
         self._storage = storage
         self._n_slots = n_slots
         self._n_retries = n_retries
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._is_closing = False  # nothing is waited for any more
         self._is_stopped = False  # nothing is begun any more
         self._workers: set[object] = set()

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.logs import Log
 from kinesis_fast.transport.secrets import presentable
 
@@ -27,7 +28,7 @@ class ThreadPool:
     def __init__(self, name: str, log: Log) -> None:
         self._name = name
         self._log = log
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._tasks: deque[Task] = deque()
         self._threads: set[threading.Thread] = set()
         self._running: dict[threading.Thread, Task] = {}

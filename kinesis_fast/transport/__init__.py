@@ -57,6 +57,10 @@ class Transport(Protocol):
     """Sends finished bodies to one stream. Several threads call it at once.
 
     Its bodies are JSON. A CborTransport gets CBOR as well, if the option protocol says so.
+
+    A transport that keeps connections has a method `reconnect()`: it is called when a response is
+    not about its request, so the next response on that connection may not be about its own either.
+    No request that begins later may go over a connection that was open before.
     """
 
     def send(self, body: memoryview, n_records: int, timeout_s: float | None) -> Response:

@@ -109,6 +109,12 @@ class BotocoreTransport:
         if client is not None:
             client.close()
 
+    def reconnect(self) -> None:
+        """Send no further request over the connections of now; see `kinesis_fast.transport`."""
+        client = self._client
+        if client is not None:
+            client.close()
+
     def _new_client(self) -> Any:
         client = self._make_client()
         events = client.meta.events

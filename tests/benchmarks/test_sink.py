@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cbor2
 import pytest
 from counting_sink import Certificate, CountingSink, Totals
 from sink_client import Client, Connect
 
 LATENCY_MS = 300
+CBOR = "Content-Type: application/x-amz-cbor-1.1"
 TRICKY_KEYS = ("plain", '"PartitionKey":', 'a\\"PartitionKey\\":b', "ключ")
 
 
@@ -187,12 +189,51 @@ def test_closes_when_it_is_asked_to(sink: CountingSink, connect: Connect) -> Non
     assert client.has_ended()
 
 
-def test_keeps_bodies_one_a_line(tmp_path: Path, tls: Certificate | None, connect: Connect) -> None:
+def in_cbor(n_entries: int) -> bytes:
+    """The body of put_records in CBOR."""
+    parsed = json.loads(put_records(n_entries))
+    for entry in parsed["Records"]:
+        entry["Data"] = base64.b64decode(entry["Data"])
+    return cbor2.dumps(parsed)
+
+
+def test_counts_entries_in_cbor(sink: CountingSink, connect: Connect) -> None:
+    client = connect(sink)
+    bodies = [in_cbor(n_entries) for n_entries in (1, 23, 24, 255, 256, 500)]
+    for body in bodies:
+        client.send(post(body, CBOR))
+        check_taken(client, len(cbor2.loads(body)["Records"]))
+    assert sink.totals()[1:] == (6, 1059, sum(map(len, bodies)), 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        in_cbor(2)[:-1],
+        in_cbor(2) + b"x",
+        cbor2.dumps({"Records": []}),
+        cbor2.dumps({"Records": 3}),
+        cbor2.dumps([{"Records": [1]}]),
+        cbor2.dumps({"Others": [1]}),
+        b"\xa1\x67Records\x9b" + b"\xff" * 8,
+        b"\x81" * 100_000,
+    ],
+)
+def test_cbor_that_is_no_request(sink: CountingSink, connect: Connect, body: bytes) -> None:
+    client = connect(sink)
+    client.send(post(body, CBOR))
+    assert client.response()[0] == 400
+    assert sink.totals()[1:] == (0, 0, 0, 1)
+
+
+def test_keeps_bodies(tmp_path: Path, tls: Certificate | None, connect: Connect) -> None:
     bodies = [put_records(n_entries) for n_entries in (1, 2, 3)]
     with CountingSink(tls, keep=tmp_path) as sink:
         client = connect(sink)
         for body in bodies:
             client.send(post(body))
             client.response()
-    kept = [path.read_bytes().splitlines() for path in tmp_path.iterdir()]
-    assert kept == [bodies]
+    (kept,) = tmp_path.iterdir()
+    assert kept.read_bytes() == b"".join(b"%d\n%s\n" % (len(body), body) for body in bodies)

@@ -24,6 +24,7 @@ from kinesis_fast import (
     SendFailureTimeout,
     TransportError,
 )
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.background import Background
 from kinesis_fast.transport import secrets
 
@@ -266,7 +267,7 @@ def test_close_ends_when_its_time_is_up(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_close_notices_the_end_of_a_delivery_that_is_interrupted_there() -> None:
-    class Interrupted(threading.Condition):
+    class Interrupted(Condition):
         n_calls = 0
 
         def notify_all(self) -> None:
@@ -285,7 +286,7 @@ def test_close_notices_the_end_of_a_delivery_that_is_interrupted_there() -> None
     gate.wait_for_arrivals(1)
     closer = threading.Thread(target=output.close, args=(PATIENCE_S,))
     closer.start()
-    eventually(lambda: condition._waiters)  # type: ignore[attr-defined]
+    eventually(lambda: condition.n_waiting)
     gate.open()
     closer.join(PATIENCE_S / 2)
     assert not closer.is_alive()

@@ -102,7 +102,7 @@ def test_locks_that_other_threads_held_are_replaced() -> None:
 
         def hold():
             for lock in locks:
-                lock.acquire()
+                lock.__enter__()
             taken.set()
             time.sleep(30)
 

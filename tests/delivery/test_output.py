@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from chunks import output_config
 from fake_transport import FakeTime, FakeTransport, error
+from hooked_condition import HookedCondition
 from outputs import PATIENCE_S, Gate, eventually, new_output, numbered
 
 from kinesis_fast import ClosedError, FlushResult, KinesisOutput, SendFailureTimeout
@@ -37,7 +38,7 @@ def test_close_waits_for_the_flush_of_another_thread(monkeypatch: pytest.MonkeyP
         is_waiting.set()
         return wait_for(condition, timeout)
 
-    monkeypatch.setattr(output._changed, "wait_for", noted)
+    monkeypatch.setattr(output, "_changed", HookedCondition(output._changed, noted))
     results: list[FlushResult] = []
     thread = threading.Thread(target=lambda: results.append(output.flush(numbered([1]))))
     thread.start()

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from fake_transport import INTERNAL, FakeTime, FakeTransport, accept, fail, fail_all
+from hooked_condition import HookedCondition
 from outputs import PATIENCE_S, assert_stats, eventually, new_output, numbered, numbers
 
 from kinesis_fast import FlushResult, KinesisOutput
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.background import Background
 from kinesis_fast.delivery.context import DeliveryContext, Pauses, Timing
 
@@ -140,17 +142,17 @@ def test_the_pace_of_a_stream_that_throttles(in_flight: str) -> None:
 def test_a_pause_that_begins_after_the_end() -> None:
     pauses = Pauses(FakeTime(is_manual=True).timing())
     pauses.end()
-    with (condition := threading.Condition()):
+    with (condition := Condition(threading.Lock())):
         assert not pauses.wait(condition, 1.0)
 
 
 def test_all_pauses_of_a_delivery_end() -> None:
     """A thread that has decided to wait, but does not wait yet, is found as well."""
-    condition = threading.Condition(threading.Lock())
+    condition = Condition(threading.Lock())
     results: list[bool] = []
     is_deciding, may_wait = threading.Semaphore(0), threading.Event()
 
-    def wait(condition: threading.Condition, seconds: float) -> None:
+    def wait(condition: Condition, seconds: float) -> None:
         is_deciding.release()
         may_wait.wait(PATIENCE_S)
         condition.wait(PATIENCE_S)
@@ -175,9 +177,7 @@ def test_all_pauses_of_a_delivery_end() -> None:
 
 
 @pytest.mark.parametrize("mode", ["plain", "background", "spooled"])
-def test_an_interrupted_close_lets_go_of_everything(
-    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_close_lets_go_of_everything(mode: str, tmp_path: Path) -> None:
     """Ctrl-C while close() waits: no thread goes on for a program that is about to end."""
     options = dict[str, str]()
     if mode != "plain":
@@ -192,7 +192,7 @@ def test_an_interrupted_close_lets_go_of_everything(
         assert output.flush(numbered([0])) is OK
         eventually(lambda: time.waits)
         waits = output._parts and output._parts.mode
-    monkeypatch.setattr(waits._changed, "wait_for", interrupted)
+    waits._changed = HookedCondition(waits._changed, interrupted)
     with pytest.raises(KeyboardInterrupt):
         output.close()
     context, n_requests = context_of(output), len(transport.requests)

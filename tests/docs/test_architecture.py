@@ -11,6 +11,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 ANY_ROOM = "everything but"
 COMPILED = ROOT / "src_pyx/kinesis_fast"
 FOLDERS = {  # without an __init__.py
+    "src_pyx/kinesis_fast/",
     "src_pyx/kinesis_fast/_core/",
     "src_pyx/kinesis_fast/delivery/",
     "src_pyx/kinesis_fast/transport/direct/",

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.context import Timing
 from kinesis_fast.transport import Response
 
@@ -158,7 +159,7 @@ class FakeTime:
         self.waits: list[float] = []
         self._chance = chance
         self._is_manual = is_manual
-        self._waiting: list[threading.Condition] = []
+        self._waiting: list[Condition] = []
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -171,7 +172,7 @@ class FakeTime:
         """Return what an output takes."""
         return Timing(lambda: self.now, self._wait, lambda: self._chance)
 
-    def _wait(self, condition: threading.Condition, seconds: float) -> None:
+    def _wait(self, condition: Condition, seconds: float) -> None:
         if not self._is_manual:
             self.waits.append(seconds)
             self.now += seconds

@@ -8,7 +8,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import cbor2
 from counting_sink import CountingSink
+
+from kinesis_fast.transport import CBOR_TYPE
 
 
 class Client:
@@ -23,10 +26,11 @@ class Client:
         self.socket.sendall(data)
 
     def response(self) -> tuple[int, dict[str, Any]]:
-        """Read one response; returns its status and its JSON."""
+        """Read one response; returns its status and its parsed body."""
         status = int(self._responses.readline().split()[1])
         headers = http.client.parse_headers(self._responses)
-        return status, json.loads(self._responses.read(int(headers["Content-Length"])))
+        body = self._responses.read(int(headers["Content-Length"]))
+        return status, (cbor2 if headers["Content-Type"] == CBOR_TYPE else json).loads(body)
 
     def has_ended(self) -> bool:
         """Wait, and return whether the server has closed the connection."""

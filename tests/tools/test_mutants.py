@@ -8,6 +8,7 @@ from pathlib import Path
 import mutants
 import pytest
 from mutant_faults import TREE
+from mutant_trials import replace_libraries
 
 pytestmark = pytest.mark.slow
 
@@ -123,3 +124,14 @@ def test_the_tree_and_the_installed_package_stay_as_they_are(run: Run) -> None:
     run(NOTICES)
     assert (TREE / FILE).read_bytes() == before
     assert mutants.stale_modules() == []
+
+
+def test_compiled_modules_of_each_room_are_replaced(tmp_path: Path) -> None:
+    package, built = tmp_path / "package", tmp_path / "lib" / "kinesis_fast"
+    places = ["module.so", "delivery/module.so", "transport/direct/module.so"]
+    for root, text in ((package, "old"), (built, "new")):
+        for place in places:
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            (root / place).write_text(text)
+    replace_libraries(package, built)
+    assert [(package / place).read_text() for place in places] == ["new"] * 3

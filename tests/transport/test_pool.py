@@ -54,7 +54,7 @@ class Bench:
 
     def release(self, *connections: FakeConnection) -> None:
         for connection in connections:
-            self.pool.release(cast(Connection, connection))
+            self.pool.release(cast(Connection, connection), self.pool.generation)
 
     def acquire(self) -> object:
         return self.pool.acquire()
@@ -145,6 +145,26 @@ def test_closing_while_the_oldest_is_looked_at_leaves_nothing_open(bench: Bench)
     bench.looks_at_clock = look
     bench.release(new)
     assert (old.n_closed, new.n_closed) == (1, 1)
+
+
+def test_after_a_renewal_no_connection_of_before_is_used(bench: Bench) -> None:
+    idle, busy, new = FakeConnection(), FakeConnection(), FakeConnection()
+    bench.release(idle)
+    generation = bench.pool.generation
+    bench.pool.renew()
+    bench.pool.release(cast(Connection, busy), generation)
+    bench.release(new)
+    assert (idle.n_closed, busy.n_closed) == (1, 1)
+    assert [bench.acquire(), bench.acquire()] == [new, None]
+
+
+def test_a_renewal_during_a_release_leaves_nothing_of_before(bench: Bench) -> None:
+    """Another thread may renew the pool at any moment of a release."""
+    connection = FakeConnection()
+    bench.remembers = lambda _: bench.pool.renew()
+    bench.release(connection)
+    assert connection.n_closed == 1
+    assert bench.acquire() is None
 
 
 def test_the_tls_session_is_remembered_once_for_a_connection(bench: Bench) -> None:

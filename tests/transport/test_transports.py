@@ -292,6 +292,25 @@ def test_a_whole_flush_over_http(
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
+@pytest.mark.parametrize("astray", [entries_answer([None]).body, b"{}", b"<html>sorry</html>"])
+def test_a_response_about_another_request_ends_its_connection(
+    server: RawServer, transport_name: str, astray: bytes
+) -> None:
+    """From there on each response on it may be the one to the request before."""
+
+    def respond(arrived: Arrived) -> bytes:
+        if arrived.connection == 1:
+            return http(200, astray)
+        return http(200, entries_answer([None] * arrived.body.count(b'"Data"')).body)
+
+    server._handler = respond
+    config = output_config(endpoint=server.url, transport=transport_name, max_in_flight="1")
+    with KinesisOutput(config) as output:
+        assert output.flush(numbered(range(700)), "app") is FlushResult.OK
+    assert [arrived.connection for arrived in server.arrived] == [1, 2, 2]
+    assert_stats(output, in_=700, delivered=700, retried=500, requests=3)
+
+
 def test_a_refusal_over_http_says_what_to_do(
     server: RawServer, service: Service, caplog: pytest.LogCaptureFixture, transport_name: str
 ) -> None:

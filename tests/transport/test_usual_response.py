@@ -62,6 +62,8 @@ HEADER_LINES = st.sampled_from(
         b"X: a:b",
     ]
 )
+WHOLE = 10_000
+SIZES = st.integers(1, 40) | st.just(WHOLE)  # of the pieces; only a whole head is a usual one
 BODIES = st.sampled_from([b"", b"hell", b"hello", b"hello\r\n", b"5\r\nhello\r\n0\r\n\r\n"])
 
 
@@ -106,7 +108,7 @@ def test_the_usual_response_is_read_without_httptools() -> None:
     assert not has_read_itself(USUAL.replace(b"keep-alive", b"close"))
 
 
-@given(STATUS_LINES, st.lists(HEADER_LINES, max_size=4), BODIES, st.integers(1, 40))
+@given(STATUS_LINES, st.lists(HEADER_LINES, max_size=4), BODIES, SIZES)
 def test_any_response_is_what_httptools_makes_of_it(
     status: bytes, headers: list[bytes], body: bytes, size: int
 ) -> None:
@@ -114,10 +116,21 @@ def test_any_response_is_what_httptools_makes_of_it(
     assert reading(ResponseReader(), stream, size) == reading(GeneralReader(), stream, size)
 
 
-@given(st.integers(0, len(USUAL) - 1), st.integers(0, 255), st.integers(1, 40))
+@given(st.integers(0, len(USUAL) - 1), st.integers(0, 255), SIZES)
 def test_one_byte_is_different(place: int, byte: int, size: int) -> None:
     stream = USUAL[:place] + bytes([byte]) + USUAL[place + 1 :]
     assert reading(ResponseReader(), stream, size) == reading(GeneralReader(), stream, size)
+
+
+@pytest.mark.parametrize("value", [b"1", b" 1", b"1 ", b"\t1 \t", b" 1  2 ", b" ", b""])
+@pytest.mark.parametrize("size", [1, 7, WHOLE])
+@pytest.mark.parametrize("new_reader", [ResponseReader, GeneralReader])
+def test_spaces_around_a_value(new_reader: Any, size: int, value: bytes) -> None:
+    """They do not belong to it, whoever reads it and in whatever pieces it comes."""
+    stream = USUAL.replace(b" 1-2", value)
+    found = reading(new_reader(), stream, size)
+    assert isinstance(found, tuple)
+    assert found[2]["x-amzn-requestid"] == value.decode().strip()
 
 
 def test_one_reader_reads_all_kinds_in_turn() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Self
 
+from kinesis_fast.condition import Condition
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import DamagedChunk, SpoolFull, StorageError
 from kinesis_fast.logs import LOGGER, Log, LogLimit
@@ -54,7 +55,7 @@ class Spool:
         self._max_bytes = config.spool_max_bytes
         self._log = log
         self._log_limit = LogLimit(clock)
-        self._lock = threading.Condition(threading.Lock())
+        self._lock = Condition(threading.Lock())
         self._chunk_locks = [threading.Lock() for _ in range(N_CHUNK_LOCKS)]
         self._claim_lock = threading.Lock()
         self._n_calls = 0  # calls in progress, which need the directories open

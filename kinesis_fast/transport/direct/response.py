@@ -39,7 +39,7 @@ class Headers(Mapping[str, str]):
     def _values(self) -> dict[str, str]:
         values: dict[str, str] = {}
         for name, value in _pairs(self._source):
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+            key, text = name.decode("latin-1").lower(), value.strip(b" \t").decode("latin-1")
             known = values.get(key)
             values[key] = text if known is None else f"{known}, {text}"
         return values
@@ -62,7 +62,7 @@ def _pairs(source: Sequence[tuple[bytes, bytes]] | bytes) -> Iterable[tuple[byte
         return source
     lines = source.split(b"\r\n")[1:-2]  # without the status line, and what ends the head
     pairs = (line.partition(b":") for line in lines)
-    return ((name, value.strip(b" ")) for name, _, value in pairs)
+    return ((name, value) for name, _, value in pairs)
 
 
 class GeneralReader:

@@ -125,6 +125,11 @@ class DirectTransport:
         if self._pool is not None and self._pid == os.getpid():
             self._pool.close()
 
+    def reconnect(self) -> None:
+        """Send no further request over the connections of now; see `kinesis_fast.transport`."""
+        if self._pool is not None and self._pid == os.getpid():
+            self._pool.renew()
+
     def _start_anew(self) -> None:
         """Begin without connections; those of a parent process are left alone."""
         self._pid = os.getpid()
@@ -233,10 +238,11 @@ class DirectTransport:
 def _exchange(
     pool: Pool, connection: Connection, head: bytes, body: memoryview, timeout_s: float | None
 ) -> Response:
+    generation = pool.generation
     try:
         response = connection.exchange(head, body, timeout_s)
     except BaseException:
         connection.close()
         raise
-    pool.release(connection)
+    pool.release(connection, generation)
     return response

@@ -3,6 +3,8 @@
 import threading
 import time
 
+from kinesis_fast.condition import Condition
+
 LOOK_S = 1.0  # between two looks whether a thread has died without leaving
 PATIENCE_S = 0.002  # before another thread takes over; a handover costs 0.1 ms of CPU time
 
@@ -38,8 +40,8 @@ cdef class LeaderFollowers:
 
     def __init__(self, lock not None, max_workers):
         self.max_workers = max_workers
-        self.woken = threading.Condition(lock)
-        self.all_left = threading.Condition(lock)
+        self.woken = Condition(lock)
+        self.all_left = Condition(lock)
         self.workers = {}
         self.leader = NO_THREAD
 

@@ -14,9 +14,13 @@ cdef class Pool:
     Args:
         connector: learns the TLS session of each new connection; its user opens the connections.
         clock: seconds that only grow, as time.monotonic().
+
+    Attributes:
+        generation: how often `renew` was called.
     """
 
     cdef readonly object connector
+    cdef readonly Py_ssize_t generation
     cdef object clock
     # With the time since when each is idle; the one used last is at the right end.
     cdef object idle
@@ -27,6 +31,7 @@ cdef class Pool:
         self.clock = clock
         self.idle = deque()
         self.is_closed = False
+        self.generation = 0
 
     def acquire(self):
         """Return the connection used last that is still usable, None if there is none.
@@ -43,9 +48,14 @@ cdef class Pool:
                 return connection
             connection.close()
 
-    def release(self, connection not None):
-        """Keep a connection whose response is complete, or close it if it cannot be used again."""
-        if not connection.reusable:
+    def release(self, connection not None, Py_ssize_t generation):
+        """Keep a connection whose response is complete, or close it if it cannot be used again.
+
+        Args:
+            connection: of this pool's connector.
+            generation: of this pool when the request was begun.
+        """
+        if not connection.reusable or generation != self.generation:
             connection.close()
             return
         if connection.is_new:  # once only: reading the TLS session copies it with its certificates
@@ -53,12 +63,21 @@ cdef class Pool:
             self.connector.remember(connection)
         self.idle.append((connection, self.clock()))
         self.close_oldest_if_stale()
-        if self.is_closed:  # perhaps just now, by another thread, which has missed this connection
-            self.close()
+        # Perhaps just now, by another thread, which has missed this connection.
+        if self.is_closed or generation != self.generation:
+            self.close_idle()
+
+    def renew(self):
+        """Close the idle connections now, and those in use when they are released; open others."""
+        self.generation += 1
+        self.close_idle()
 
     def close(self):
         """Close the idle connections now, and those in use when they are released."""
         self.is_closed = True
+        self.close_idle()
+
+    cdef close_idle(self):
         while self.idle:
             try:
                 self.idle.pop()[0].close()
