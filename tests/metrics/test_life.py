@@ -219,23 +219,15 @@ print([name for name in ("kinesis_fast.metrics", "prometheus_client") if name in
     assert done.stdout == f"{imported}\n"
 
 
-def test_scrapes_do_not_wait_for_deliveries_and_flushes_not_for_scrapes() -> None:
+def test_a_scrape_waits_for_no_delivery() -> None:
     """A scrape reads counters while the locks of a delivery are held."""
     port = free_port()
     with listening(port) as output:
         parts = output._parts
         assert parts
-        context = parts.context
-        locks = [context.concurrency._lock, context.resume._lock, output._changed._lock]  # type: ignore[attr-defined]
-        assert context.errors is not None
-        locks.append(context.errors._lock)  # type: ignore[attr-defined]
-        for lock in locks:
-            lock.acquire()
-        try:
+        context, meter = parts.context, shown(output).meter
+        with context.concurrency._lock, context.resume._lock, meter._lock, output._changed:
             assert scrape(port).status == 200
-        finally:
-            for lock in locks:
-                lock.release()
 
 
 def test_many_scrapes_during_flushes() -> None:
