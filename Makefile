@@ -37,6 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .SECONDARY:
 .PHONY: help demo test test-quick test-slow test-long mutants packaging soak torture torture-short fluent-bit
 .PHONY: bench bench-short bench-levels bench-gate bench-gate-update
+.PHONY: monitoring monitoring-picture
 .PHONY: lint format docs coverage sanitize fuzz fuzz-short threads portable arm64 wheel sdist clean
 
 help:  ## list the targets
@@ -91,6 +92,12 @@ bench-gate-update: $(VENV)/installed  ## record the current instructions in benc
 fluent-bit: $(VENV)/installed $(VENV)/test.extra  ## test with a real Fluent Bit, also 200 MB; FLUENT_BIT=/path
 	$(VENV)/bin/pytest tests/fluent_bit
 	$(VENV)/bin/python benchmarks/fluent_bit.py --check
+
+monitoring: $(VENV)/installed $(VENV)/test.extra  ## test alerts and dashboard with a real Prometheus; needs Debian's prometheus
+	$(VENV)/bin/pytest -rs -m "slow or not slow" tests/monitoring
+
+monitoring-picture: $(VENV)/installed $(VENV)/test.extra  ## draw the picture of the dashboard from real data, in 3 minutes
+	$(VENV)/bin/python tools/monitoring.py docs/monitoring/dashboard.svg
 
 lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 lint: $(VENV)/installed $(VENV)/test.extra $(VENV)/lint.group  ## run ruff, mypy --strict and cython-lint; look for stale docs

@@ -5,7 +5,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from kinesis_fast import logs
 from kinesis_fast.condition import Condition
@@ -33,6 +33,9 @@ from kinesis_fast.transport.client import open_transport
 from kinesis_fast.transport.direct.transport import DirectTransport
 from kinesis_fast.watchdog import Watchdog, send_failure_timeout
 
+if TYPE_CHECKING:
+    from kinesis_fast.metrics.publication import Publication
+
 
 class FlushResult(IntEnum):
     """What becomes of a chunk, in Fluent Bit's numbers."""
@@ -48,6 +51,7 @@ class _Parts(NamedTuple):
     mode: Mode
     context: DeliveryContext
     own_transport: DirectTransport | BotocoreTransport | None
+    publication: "Publication | None"
 
 
 class KinesisOutput:
@@ -181,6 +185,8 @@ class KinesisOutput:
             self._log.info("closed; records in the spool: %d; the next start sends them", n_left)
         elif n_left:
             self._log.error("closed; records that were not delivered: %d", n_left)
+        if parts.publication is not None:  # last, with the counters as they are now
+            parts.publication.close()
 
     def _start_anew(self) -> None:
         """Forget counters, locks, connections and all that is in flight, without touching them."""
@@ -207,6 +213,7 @@ class KinesisOutput:
 
     def _make_parts(self) -> _Parts:
         config = self._config
+        publication = _publication(config, self._log)
         watchdog = Watchdog(
             send_failure_timeout(), clock=self._timing.clock, on_expired=self._on_send_failure
         )
@@ -215,7 +222,7 @@ class KinesisOutput:
             transport = own_transport = open_transport(config, self._log)
         context = DeliveryContext(
             self._make_encoder(config),
-            transport,
+            publication.measured(transport) if publication else transport,
             self._protocol_of(transport),
             config.http_request_timeout or None,
             config.max_in_flight,
@@ -232,8 +239,12 @@ class KinesisOutput:
             DeadLetters.open(config, self._log, self._timing.clock)
             if config.dead_letter_dir
             else None,
+            publication.meter if publication else None,
         )
-        return _Parts(self._make_mode(context), context, own_transport)
+        mode = self._make_mode(context)
+        if publication is not None:
+            publication.begin(context, transport, mode)
+        return _Parts(mode, context, own_transport, publication)
 
     def _protocol_of(self, transport: Transport) -> ProtocolInUse:
         is_wanted = self._config.protocol == "cbor"
@@ -257,6 +268,14 @@ class KinesisOutput:
             spool.path,
         )
         return Spooled(context, spool, n_slots, n_retries)
+
+
+def _publication(config: OutputConfig, log: logs.Log) -> "Publication | None":
+    if not (config.metrics_listen or config.metrics_file or config.stats_interval):
+        return None
+    from kinesis_fast.metrics.publication import Publication  # noqa: PLC0415 (memory, time)
+
+    return Publication(config, log)
 
 
 _OUTPUTS: weakref.WeakSet[KinesisOutput] = weakref.WeakSet()

@@ -24,6 +24,9 @@ CounterName = Literal[
 SKIP_REASONS: Final[tuple[SkipReason, ...]] = get_args(SkipReason)
 REMARKS: Final[tuple[Remark, ...]] = get_args(Remark)
 COUNTERS: Final[tuple[CounterName, ...]] = get_args(CounterName)
+ACCOUNT: Final[tuple[CounterName, ...]] = (
+    "in", "delivered", "skipped", "dead", "pending", "returned"
+)  # fmt: skip
 
 
 class Stats(dict[str, int]):
@@ -68,6 +71,11 @@ class Stats(dict[str, int]):
     if TYPE_CHECKING:  # a misspelt counter is a type error, and Stats still is a dict[str, int]
 
         def __getitem__(self, name: CounterName, /) -> int: ...  # type: ignore[override]
+
+
+def account_text(stats: Stats) -> str:
+    """Return the account as the text of a log line."""
+    return "records: " + " ".join(f"{name}={stats[name]}" for name in ACCOUNT)
 
 
 class Counters(Book):

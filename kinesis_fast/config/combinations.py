@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from kinesis_fast.compression import default_level, levels_of
@@ -107,6 +108,11 @@ def _about_delivery(config: "OutputConfig") -> Iterator[str]:
                 f"{name} is http without TLS to another host: {what} can be read and changed on "
                 "the way; use https://"
             )
+    if config.metrics_listen and not ip_address(config.metrics_listen[0]).is_loopback:
+        yield (
+            "metrics_listen is open to other hosts: whoever reaches it can read the names of "
+            "streams and all counts; use 127.0.0.1, or let a firewall protect the port"
+        )
     if config.compression != "none" and not config.simple_aggregation:
         yield (
             "compression without simple_aggregation compresses each record alone: below about "

@@ -31,6 +31,10 @@ def _hidden(_text: str) -> str:
     return "***"
 
 
+def _shown_address(address: tuple[str, int] | None) -> str:
+    return "" if address is None else parsers.address_text(address)
+
+
 def _key(help_text: str) -> Mapping[str, Option]:
     """Return the metadata of an option that names a key of a record."""
     return Option(
@@ -338,6 +342,34 @@ class OutputConfig:
             allowed=f"a power of two from 1 to {limits.MAX_AGGREGATION_BUCKETS}",
             help="Parts of the hash space, 1 to 1024, whose partition keys share aggregates.",
             details="64 suit up to about 30 shards.",
+        ).metadata
+    )
+    metrics_listen: tuple[str, int] | None = field(
+        metadata=Option(
+            parse=parsers.listen_address,
+            allowed=(
+                "a port from 1 to 65535 on 127.0.0.1, or an IP address and a port such as "
+                "127.0.0.1:9402 or [::1]:9402"
+            ),
+            help="The address where Prometheus finds metrics; a port alone is on 127.0.0.1.",
+            details="See docs/metrics.md; needs `pip install kinesis-fast[metrics]`.",
+            show=_shown_address,
+        ).metadata
+    )
+    metrics_file: str | None = field(
+        metadata=Option(
+            parse=parsers.file,
+            allowed="the absolute path of a file",
+            help="The file that gets the metrics every 15 seconds, for a textfile collector.",
+            details="Needs `pip install kinesis-fast[metrics]`.",
+        ).metadata
+    )
+    stats_interval: int | None = field(
+        metadata=Option(
+            parse=parsers.whole_number(0, MAX_SECONDS),
+            allowed=f"whole seconds from 0 to {MAX_SECONDS}; 0 means never",
+            absent="never",
+            help="Seconds between two log lines with the account of the records.",
         ).metadata
     )
     auto_retry_requests: bool = field(

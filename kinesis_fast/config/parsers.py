@@ -139,6 +139,37 @@ def directory(value: str) -> str:
     return value.rstrip("/") or "/"
 
 
+def file(value: str) -> str:
+    """Accept the absolute path of a file."""
+    path = directory(value)
+    if path != value:
+        raise ValueError("it is the path of a directory")
+    return path
+
+
+def listen_address(value: str) -> tuple[str, int]:
+    """Return IP address and port; a port alone is on 127.0.0.1, and so is localhost."""
+    host, separator, port = value.rpartition(":")
+    host = host if separator else "localhost"
+    address = "127.0.0.1" if host.lower() == "localhost" else host
+    try:
+        if address.startswith("[") and address.endswith("]"):
+            address = str(ipaddress.IPv6Address(address[1:-1]))
+        else:
+            address = str(ipaddress.IPv4Address(address))
+    except ValueError:
+        raise ValueError(f"'{printable(host, 60)}' is not an IP address") from None
+    if not _is_port(port):
+        raise ValueError(f"'{printable(port, 20)}' is not a port from 1 to {_MAX_PORT}")
+    return address, int(port)
+
+
+def address_text(address: tuple[str, int]) -> str:
+    """Return the text that listen_address() parses to this address."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def seconds(value: str) -> float:
     """Parse seconds in decimal digits with an optional fraction; 0 means no limit."""
     if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
@@ -264,8 +295,12 @@ def _check_address(address: str) -> None:
                 "of the host or its address"
             )
         raise ValueError(f"'{shown}' is not a host")
-    if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= _MAX_PORT):
+    if port is not None and not _is_port(port):
         raise ValueError(f"'{printable(port, 20)}' is not a port from 1 to {_MAX_PORT}")
+
+
+def _is_port(text: str) -> bool:
+    return bool(re.fullmatch("[0-9]{1,5}", text)) and 1 <= int(text) <= _MAX_PORT
 
 
 def _is_host(host: str) -> bool:

@@ -35,12 +35,21 @@ class AdaptiveConcurrency:
         """Requests of one chunk that may be in flight now, at least 1."""
         return max(1, int(self._window))
 
+    @property
+    def window(self) -> float:
+        """The window itself, at least MIN_WINDOW."""
+        return self._window
+
+    @property
+    def mean_pause_s(self) -> float:
+        """The mean of what `pause_s` returns now."""
+        return _longest_pause_s(self._window) / 2
+
     def pause_s(self) -> float:
         """Return the seconds to wait before the next request; 0 if the window is 1 or more."""
         if self._window >= 1:
             return 0.0
-        bound_s = 2 * SPACING_S * (1 / self._window - 1)
-        return self._random() * min(MAX_PAUSE_S, bound_s)
+        return self._random() * _longest_pause_s(self._window)
 
     def throttled(self, share: float) -> None:
         """Shrink the window: the service told to slow down.
@@ -56,3 +65,7 @@ class AdaptiveConcurrency:
         if self._window < self._max:
             with self._lock:
                 self._window = min(self._max, self._window + RISE)
+
+
+def _longest_pause_s(window: float) -> float:
+    return 0.0 if window >= 1 else min(MAX_PAUSE_S, 2 * SPACING_S * (1 / window - 1))

@@ -9,7 +9,7 @@ from typing import Final
 from kinesis_fast.condition import Condition
 from kinesis_fast.delivery.concurrency_limit import AdaptiveConcurrency
 from kinesis_fast.delivery.protocol_in_use import ProtocolInUse
-from kinesis_fast.delivery.protocols import DeadLetters, Encoder
+from kinesis_fast.delivery.protocols import DeadLetters, Encoder, ErrorCounts
 from kinesis_fast.delivery.refusals import Refusals
 from kinesis_fast.delivery.resume import ResumeMemory
 from kinesis_fast.delivery.thread_pool import ThreadPool
@@ -93,6 +93,7 @@ class DeliveryContext:
         log: takes the lines about deliveries.
         missing_keys: by counter, what to say about records that lack a key, and a hint.
         dead_letters: keep records that can never be delivered; None: they are only counted.
+        errors: count what failed, by code; None: metrics are not wanted.
         is_last_try: whether records that a delivery does not settle may be given up after it.
     """
 
@@ -112,4 +113,5 @@ class DeliveryContext:
     log: Log
     missing_keys: dict[str, tuple[str, str]]
     dead_letters: DeadLetters | None = None
+    errors: ErrorCounts | None = None
     is_last_try: bool = False

@@ -1,6 +1,6 @@
 """What a delivery needs of other rooms: requests of chunks, places on disk."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
@@ -101,6 +101,12 @@ class Storage(Protocol):
     def put(self, chunk: Chunk, tag: str, /) -> StoredChunk: ...
     def pending(self) -> Sequence[StoredChunk]: ...
     def close(self) -> None: ...
+
+
+class ErrorCounts(Protocol):
+    """Counts errors by their codes; see `kinesis_fast.metrics.meter`."""
+
+    def count_errors(self, codes: Mapping[str, int], /, *, of_entries: bool) -> None: ...
 
 
 class DeadLetters(Protocol):

@@ -95,6 +95,16 @@ class ResumeMemory:
         with self._lock:
             return sum(map(len, self._entries.values()))
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all entries, roughly; reading it waits for no lock."""
+        return self._n_bytes
+
+    @property
+    def n_chunks(self) -> int:
+        """The same as `len`, without waiting for a lock; after an exception it may be higher."""
+        return sum(dict(self._shapes).values())
+
     def _identify(self, view: memoryview, tag: str) -> _Identity:
         digest = blake2b(view, digest_size=DIGEST_BYTES, key=self._secret).digest()
         return _Identity(tag, view.nbytes, digest)

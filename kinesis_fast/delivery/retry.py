@@ -43,6 +43,8 @@ class Verdict(NamedTuple):
         hint: what an operator can do about it; may be empty.
         n_sent: how often the request went out.
         is_for_all: whether any other request would fail as well, by its reason.
+        codes: the codes of `failed` with how often each occurs; of a request that failed as a whole
+            its one code, such as "AccessDeniedException", "HTTP-502" or the name of an exception.
         is_astray: whether the response may be about another request.
     """
 
@@ -54,6 +56,7 @@ class Verdict(NamedTuple):
     n_sent: int = 1
     refused: Mapping[int, str] = MappingProxyType({})
     is_for_all: bool = False
+    codes: Mapping[str, int] = MappingProxyType({})
     is_astray: bool = False
 
     @property
@@ -171,7 +174,8 @@ def classify_exception(error: Exception) -> Verdict:
     if not isinstance(error, TransportError):
         reason = f"{type(error).__name__}: {reason}"
     n_sent = getattr(error, "n_sent", 1)
-    return Verdict(outcome, reason=reason, n_sent=n_sent, is_for_all=is_unsent)
+    codes = {type(error).__name__: 1}
+    return Verdict(outcome, reason=reason, n_sent=n_sent, is_for_all=is_unsent, codes=codes)
 
 
 def pause_s(attempts: int, spent_s: float, random: Callable[[], float]) -> float | None:
@@ -273,6 +277,7 @@ def _classify_entries(response: Response, n_entries: int) -> Verdict:
         THROTTLE_HINT if throttled else "" if refused else SERVICE_HINT,
         # Beside records that were accepted, the fault is in the record; otherwise it may be ours.
         refused=refused if len(failed) < n_entries else {},
+        codes=codes,
     )
 
 
@@ -302,6 +307,10 @@ def _classify_error(response: Response) -> Verdict:
     reason = f"{code} (HTTP {status}): {message}" if code else f"HTTP {status}: {message}"
     if code and code not in KNOWN_CODES:
         reason = f"unrecognised error; the service says: {reason}"
+    return _judged(status, code, message, reason)._replace(codes={code or f"HTTP-{status}": 1})
+
+
+def _judged(status: int, code: str, message: str, reason: str) -> Verdict:
     if code in THROTTLE_CODES or status == TOO_MANY_REQUESTS:
         return Verdict(Outcome.RETRY_ALL, (), True, reason, THROTTLE_HINT)
     if code in PASSING_CODES or status in SERVER_ERROR_STATUS or status == REQUEST_TIMEOUT:
@@ -349,7 +358,9 @@ def _header(response: Response, name: str) -> str:
 
 def _unknown(reason: str) -> Verdict:
     """What became of the entries is not known, so they count as failed."""
-    return Verdict(Outcome.RETRY_ALL, reason=reason, hint=NOT_KINESIS_HINT, is_astray=True)
+    codes = {"UnknownResponse": 1}
+    hint = NOT_KINESIS_HINT
+    return Verdict(Outcome.RETRY_ALL, reason=reason, hint=hint, codes=codes, is_astray=True)
 
 
 def _parsed(response: Response) -> Any:

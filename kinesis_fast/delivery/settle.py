@@ -81,6 +81,8 @@ class Settlement:
     def answered(self, in_flight: InFlightRequest, verdict: Verdict) -> bool:
         """Book the answer to a request. Returns whether all of its records are settled by it."""
         request = in_flight.request
+        if verdict.codes and self._context.errors is not None:
+            self._context.errors.count_errors(verdict.codes, of_entries=bool(verdict.failed))
         if not verdict.n_sent:
             self._account.not_attempted(in_flight.n_resent)
             return False

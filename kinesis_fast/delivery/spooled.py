@@ -74,6 +74,11 @@ class Spooled:
         self._hold_until = 0.0
         self._queue_backlog()
 
+    @property
+    def storage(self) -> Storage:
+        """Where the chunks are."""
+        return self._storage
+
     def take_over(self, chunk: Chunk, tag: str) -> bool:
         """Write a chunk to the disk, to be delivered.
 

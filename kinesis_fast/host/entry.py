@@ -15,11 +15,11 @@ from typing import Final, NamedTuple
 from kinesis_fast import config, logs
 from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.output import FlushResult, KinesisOutput
+from kinesis_fast.stats import account_text
 from kinesis_fast.transport.secrets import failure_text
 from kinesis_fast.watchdog import exit_process
 
 NO_HANDLE: Final = 0
-COUNTERS: Final = ("in", "delivered", "skipped", "dead", "pending", "returned")
 
 
 class _Instance(NamedTuple):
@@ -116,8 +116,7 @@ def exit(handle: int) -> int:
         instance.output.close()
     except Exception:
         instance.log.error("cannot close the output properly\n%s", failure_text())
-    stats = instance.output.stats()
-    instance.log.info("records: %s", " ".join(f"{name}={stats[name]}" for name in COUNTERS))
+    instance.log.info("%s", account_text(instance.output.stats()))
     # botocore's clients are reference cycles, which would pile up over many hot reloads.
     del instance
     gc.collect()

@@ -78,6 +78,7 @@ class DeadLetters:
         self._log_limit = LogLimit(clock)
         self._lock = threading.Lock()
         self._n_lost = 0
+        self._n_written = 0
         self._patience_s = 0.0  # how long deliveries may still wait for the lock
         self._patient_again_at = -math.inf
 
@@ -101,6 +102,11 @@ class DeadLetters:
     def n_lost(self) -> int:
         """How many dead letters could not be written."""
         return self._n_lost
+
+    @property
+    def n_written(self) -> int:
+        """How many dead letters were written."""
+        return self._n_written
 
     def add(
         self,
@@ -144,6 +150,8 @@ class DeadLetters:
             except StorageError as error:
                 self._log_lost(len(lines) + sum(1 for _ in rest), error)
             n_written += n_lines - len(lines)
+        with self._lock:
+            self._n_written += n_written
         return n_written
 
     def _next_block(self, letters: Iterator[Letter]) -> list[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from kinesis_fast.errors import TransportError
 from kinesis_fast.transport import JSON_TYPE, Response
+from kinesis_fast.transport.credentials import expiry_of
 from kinesis_fast.transport.errors import (
     NO_CREDENTIALS,
     check_proxy,
@@ -94,6 +95,12 @@ class BotocoreTransport:
         if is_outdated(response):
             self._client = None
         return without_secrets(response)
+
+    @property
+    def credentials_expire_at(self) -> float | None:
+        """When the credentials expire, seconds since 1970; None if never, or not known yet."""
+        signer = getattr(self._client, "_request_signer", None)
+        return expiry_of(getattr(signer, "_credentials", None))
 
     def close(self) -> None:
         """Close the idle connections now, and those in use or opened later after their response."""

@@ -7,6 +7,7 @@ longer than that.
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from kinesis_fast.transport import secrets
@@ -14,6 +15,18 @@ from kinesis_fast.transport import secrets
 LOOK_UP_S: Final = 60.0  # seconds between two look-ups while the credentials are valid
 CHECK_S: Final = 1.0  # seconds between two looks at the end of credentials that live for long
 LEAST_LIFE_S: Final = 10.0  # seconds of validity that a request needs
+
+
+def expiry_of(credentials: Any) -> float | None:
+    """Return when credentials of botocore's expire, seconds since 1970.
+
+    It asks for no new ones.
+
+    Returns:
+        None: they do not expire, they were not looked up yet, or this botocore does not tell.
+    """
+    expiry = getattr(credentials, "_expiry_time", None)
+    return expiry.timestamp() if isinstance(expiry, datetime) else None
 
 
 class ThriftyCredentials:

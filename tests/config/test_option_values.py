@@ -71,6 +71,13 @@ GOOD: list[tuple[str, str, Any]] = [
     ("spool_dir", "/", "/"),
     ("dead_letter_dir", "/var/log/dead letters", "/var/log/dead letters"),
     ("spool_max_bytes", "10000000", 10_000_000),
+    ("metrics_listen", "9402", ("127.0.0.1", 9402)),
+    ("metrics_listen", "localhost:9402", ("127.0.0.1", 9402)),
+    ("metrics_listen", "0.0.0.0:1", ("0.0.0.0", 1)),
+    ("metrics_listen", "[0:0::1]:65535", ("::1", 65535)),
+    ("metrics_file", "/var/lib/node/kinesis.prom", "/var/lib/node/kinesis.prom"),
+    ("stats_interval", "60", 60),
+    ("stats_interval", "0", 0),
     ("spool_max_bytes", "10M", 10_000_000),
     ("spool_max_bytes", "512m", 512_000_000),
     ("spool_max_bytes", "20000k", 20_000_000),
@@ -211,6 +218,28 @@ BAD = [
     *(("aggregation_buckets", text, "not a power of two") for text in ("3", "63", "1000")),
     *(("aggregation_buckets", text, "out of range") for text in ("0", "2048", "-64")),
     ("aggregation_buckets", "2^6", "not a whole number"),
+    *(
+        ("metrics_listen", text, "not an IP address")
+        for text in (
+            "host:9402",
+            "*:9402",
+            ":9402",
+            "::1:9402",
+            "[::1:9402",
+            "[127.0.0.1]:1",
+            "a:b:1",
+        )
+    ),
+    *(
+        ("metrics_listen", text, "not a port from 1 to 65535")
+        for text in ("0", "65536", "127.0.0.1:", "9402/metrics", "127.0.0.1", "-1", "٣", "9 402")
+    ),
+    ("metrics_file", "metrics.prom", "not an absolute path"),
+    ("metrics_file", "/var/metrics/", "the path of a directory"),
+    ("metrics_file", "/a\0b", "contains a NUL"),
+    ("stats_interval", "-1", "out of range"),
+    ("stats_interval", "86401", "out of range"),
+    ("stats_interval", "1m", "not a whole number"),
     ("auto_retry_requests", "sometimes", "not a boolean"),
 ]
 BAD_ENDPOINTS = [

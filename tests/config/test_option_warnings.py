@@ -70,6 +70,9 @@ def test_no_warning_about_a_log_key_that_a_record_can_have(options: dict[str, st
             {"aggregation_buckets": "8", "simple_aggregation": "true"},
             "aggregation_buckets has no effect without partition_key",
         ),
+        ({"metrics_listen": "0.0.0.0:9402"}, "metrics_listen is open to other hosts"),
+        ({"metrics_listen": "[::]:9402"}, "metrics_listen is open to other hosts"),
+        ({"metrics_listen": "10.0.0.1:9402"}, "metrics_listen is open to other hosts"),
         ({"auto_retry_requests": "false"}, "auto_retry_requests false has no effect"),
     ],
 )
@@ -134,3 +137,8 @@ def test_no_warning_about_other_endpoints(url: str, name: str) -> None:
 def test_no_warning_about_what_is_kept_on_disk() -> None:
     spool = {"spool_dir": "/spool", "spool_max_bytes": "2G", "experimental_concurrency": "1"}
     assert parse(**spool, dead_letter_dir="/dead", dead_letter_max_bytes="2M").warnings() == []
+
+
+@pytest.mark.parametrize("address", ["9402", "127.0.0.1:9402", "127.9.9.9:1", "[::1]:9402"])
+def test_no_warning_about_metrics_on_loopback(address: str) -> None:
+    assert parse(metrics_listen=address).warnings() == []

@@ -49,6 +49,9 @@ def test_defaults() -> None:
         "simple_aggregation": False,
         "aggregation_max_size": None,
         "aggregation_buckets": 64,
+        "metrics_listen": None,
+        "metrics_file": None,
+        "stats_interval": None,
         "auto_retry_requests": True,
     }
 
@@ -253,3 +256,12 @@ def test_secrets_are_masked_in_errors(name: str, text: str) -> None:
     message = error_of(**{name: text})
     assert "do-not-show" not in message
     assert "***" in message
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9402", "[::1]:9402", "0.0.0.0:80"])
+def test_the_address_of_metrics_is_shown_as_it_is_given(address: str) -> None:
+    config = parse(metrics_listen=address)
+    assert f" metrics_listen={address} " in config.describe()
+    assert (
+        parse(metrics_listen="9402").describe() == parse(metrics_listen="127.0.0.1:9402").describe()
+    )

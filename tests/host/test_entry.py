@@ -11,6 +11,7 @@ import pytest
 from kinesis_fast import logs
 from kinesis_fast.errors import KinesisFastError
 from kinesis_fast.host import entry
+from kinesis_fast.stats import ACCOUNT
 from kinesis_fast.transport import secrets
 
 OPTIONS = {"region": "us-east-1", "stream": "logs"}
@@ -38,7 +39,7 @@ class FakeOutput:
             raise self.close_error
 
     def stats(self) -> dict[str, int]:
-        return dict.fromkeys(entry.COUNTERS, 7)
+        return dict.fromkeys(ACCOUNT, 7)
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ def test_metadata(built: Built, metadata: Message) -> None:
     assert metadata["Version"] == kinesis_fast.__version__
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert metadata.get_all("Provides-Extra") == ["local", "zstd", "test"]
+    assert metadata.get_all("Provides-Extra") == ["local", "metrics", "zstd", "test"]
     assert "kinesis-fast = kinesis_fast.cli:main" in read_metadata(built, "entry_points.txt")
     assert "Apache License" in read_metadata(built, "LICENSE")
 

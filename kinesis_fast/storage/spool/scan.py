@@ -21,6 +21,7 @@ from kinesis_fast.storage.spool.chunk_file import (
 CHUNK: Final = ".chunk"
 PROGRESS: Final = ".progress"
 DAMAGED: Final = ".damaged"
+NS: Final = 1_000_000_000
 # The time sorts the names, the random number makes them unique.
 _NAME: Final = re.compile(
     rf"(?P<chunk>[0-9]{{20}}-[0-9a-f]{{16}}\{CHUNK})"
@@ -61,6 +62,11 @@ class Found:
 def chunk_name(time_ns: int, number: int) -> str:
     """Return the name of a new chunk's file; number: 64 random bits."""
     return f"{time_ns:020d}-{number:016x}{CHUNK}"
+
+
+def spooled_at(name: str) -> int:
+    """Return when a chunk was spooled, seconds since 1970, by the name of its file."""
+    return int(name.partition("-")[0]) // NS
 
 
 def sub_directories(root: Directory) -> list[tuple[str, str]]:

@@ -21,12 +21,14 @@ from kinesis_fast.storage.spool.chunk_file import (
 from kinesis_fast.storage.spool.claim import claim
 from kinesis_fast.storage.spool.identity import identity_of
 from kinesis_fast.storage.spool.scan import (
+    NS,
     PROGRESS,
     chunk_name,
     each_size,
     progress_of,
     read_chunk,
     set_aside,
+    spooled_at,
 )
 
 Chunk = bytes | bytearray | memoryview
@@ -60,6 +62,7 @@ class Spool:
         self._is_closing = False
         self._is_left_open = False  # until the last call ends
         self._n_bytes = 0
+        self._n_by_second: dict[int, int] = {}  # chunks by when they were spooled
         self._found: list[SpooledChunk] = []
         self._directory = self._claim(None)
         self._replaced: list[Directory] = []  # earlier ones, which chunks may still be in
@@ -88,8 +91,23 @@ class Spool:
     @property
     def n_bytes(self) -> int:
         """Size of all its files, with headers, progress and damaged chunks."""
-        with self._lock:
-            return self._n_bytes
+        return self._n_bytes
+
+    @property
+    def max_bytes(self) -> int:
+        """The most that its files may be."""
+        return self._max_bytes
+
+    @property
+    def n_chunks(self) -> int:
+        """Chunks that are not settled, those of earlier runs included; not the damaged ones."""
+        return sum(self._n_by_second.copy().values())
+
+    @property
+    def oldest_age_s(self) -> float:
+        """Seconds since the oldest of them was spooled, to the second; 0 if there is none."""
+        oldest = min(self._n_by_second.copy(), default=None)
+        return 0.0 if oldest is None else max(0.0, time.time_ns() / NS - oldest)
 
     def put(self, chunk: Chunk, tag: str) -> "SpooledChunk":
         """Write a chunk; when this returns, it survives a crash of the process or the machine.
@@ -120,6 +138,7 @@ class Spool:
                 except BaseException:
                     self._account(-n_bytes)
                     raise
+                self._count(name, 1)
         return SpooledChunk(self, directory, name, n_bytes, digest=digest_of(header))
 
     def pending(self) -> list["SpooledChunk"]:
@@ -174,6 +193,8 @@ class Spool:
         with self._lock:
             self._n_bytes += n_bytes
             self._found += found
+        for chunk in found:
+            self._count(chunk._name, 1)
         return directory
 
     def _directory_in_place(self) -> Directory:
@@ -225,6 +246,16 @@ class Spool:
     def _account(self, change: int) -> None:
         with self._lock:
             self._n_bytes += change
+
+    def _count(self, name: str, change: int) -> None:
+        """Count a chunk that was written, or that is no longer to be sent."""
+        second = spooled_at(name)
+        with self._lock:
+            n_chunks = self._n_by_second.get(second, 0) + change
+            if n_chunks > 0:
+                self._n_by_second[second] = n_chunks
+            else:
+                self._n_by_second.pop(second, None)
 
     def _try(self, action: Callable[[], None], consequence: str) -> bool:
         """Do something whose failure must not end a delivery; log one failure a minute.
@@ -327,6 +358,7 @@ class SpooledChunk:
                 raise
             except ValueError as error:
                 self._is_removed = True
+                self._spool._count(self._name, -1)
                 set_aside(self._directory, self._name, str(error), self._spool._log)
                 raise DamagedChunk(f"{shown(self.path)} is damaged: {error}") from None
             header, payload = chunk
@@ -389,6 +421,8 @@ class SpooledChunk:
     def _remove_files(self) -> None:
         # In this order: a chunk without its progress would be sent again as a whole.
         self._directory.remove(self._name)
+        if self._n_file:
+            self._spool._count(self._name, -1)
         self._spool._account(-self._n_file)
         self._n_file = 0
         if self._n_progress:

@@ -13,6 +13,7 @@ from botocore.exceptions import NoCredentialsError
 from kinesis_fast.errors import TransportError
 from kinesis_fast.limits import MAX_CLOCK_SKEW_S
 from kinesis_fast.transport import JSON_TYPE, NotSentError, ResentResponse, Response
+from kinesis_fast.transport.credentials import expiry_of
 from kinesis_fast.transport.direct.connection import Connection, NoResponseError
 from kinesis_fast.transport.direct.connector import Connector
 from kinesis_fast.transport.direct.endpoint import NeedsBotocoreError, find_endpoint
@@ -111,6 +112,12 @@ class DirectTransport:
             response = ResentResponse(*response)
             response.times = n_sent
         return response
+
+    @property
+    def credentials_expire_at(self) -> float | None:
+        """When the credentials expire, seconds since 1970; None if never, or not known yet."""
+        context = self._context
+        return None if context is None else expiry_of(context.credentials)
 
     def close(self) -> None:
         """Close the idle connections now, and those in use or opened later after their response."""
