@@ -82,7 +82,7 @@ def test_the_endpoint_is_scraped(scraped: Scraped) -> None:
     assert {one["metric"]["instance"] for one in found} == {f"127.0.0.1:{scraped.port}"}
 
 
-def test_each_metric_has_type_help_and_unit(scraped: Scraped) -> None:
+def test_each_metric_has_a_type_and_a_help(scraped: Scraped) -> None:
     metadata: dict[str, Any] = scraped.prometheus.api("metadata")
     names = {name for name in metadata if name.startswith("kinesis_fast_")}
     assert len(names) > 25
