@@ -13,7 +13,6 @@ from json import JSONDecodeError
 from typing import Any, Final, NamedTuple
 
 import botocore
-import botocore.session
 from botocore.config import Config
 from botocore.credentials import (
     AssumeRoleCredentialFetcher,
@@ -28,6 +27,7 @@ from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.transport import secrets
+from kinesis_fast.transport.botocore_session import session as sessions
 from kinesis_fast.transport.botocore_client import BotocoreTransport
 from kinesis_fast.transport.credentials import LateCredentials, ThriftyResolver
 from kinesis_fast.transport.direct import response
@@ -160,12 +160,12 @@ def make_client(config: OutputConfig) -> Any:
         return _create_client(open_session(config), config)
 
 
-def _create_client(session: botocore.session.Session, config: OutputConfig) -> Any:
+def _create_client(session: Any, config: OutputConfig) -> Any:
     return _client_of(session, "kinesis", config, endpoint_url=config.endpoint)
 
 
 def _client_of(
-    session: botocore.session.Session, service: str, config: OutputConfig, **arguments: Any
+    session: Any, service: str, config: OutputConfig, **arguments: Any
 ) -> Any:
     """Make a client; without the proxy of the environment if NO_PROXY has the endpoint's network.
 
@@ -188,7 +188,7 @@ def _as_config_error(config: OutputConfig) -> Iterator[None]:
     try:
         yield
     except ProfileNotFound as error:
-        known = ", ".join(botocore.session.Session().available_profiles) or "none"
+        known = ", ".join(sessions.Session().available_profiles) or "none"
         source = "option profile" if config.profile else "environment variable AWS_PROFILE"
         raise ConfigError(f"{source}: {error}; known profiles: {known}") from error
     except JSONDecodeError:
@@ -212,7 +212,7 @@ def _client_config(config: OutputConfig) -> Config:
     )
 
 
-def open_session(config: OutputConfig) -> botocore.session.Session:
+def open_session(config: OutputConfig) -> Any:
     """Return the default session, or that of the last role in the chain that starts there."""
     secrets.learn(config.external_id)
     secrets.learn_urls(config.endpoint, config.sts_endpoint)
@@ -227,7 +227,7 @@ def open_session(config: OutputConfig) -> botocore.session.Session:
     return session
 
 
-def _new_session(config: OutputConfig) -> botocore.session.Session:
+def _new_session(config: OutputConfig) -> Any:
     session = new_session(config.profile)
     path = session.get_config_variable("data_path")
     if path not in _MODELS:
@@ -238,7 +238,7 @@ def _new_session(config: OutputConfig) -> botocore.session.Session:
     return session
 
 
-def _resolver(session: botocore.session.Session, config: OutputConfig) -> ThriftyResolver:
+def _resolver(session: Any, config: OutputConfig) -> ThriftyResolver:
     """Return botocore's own sources of credentials."""
     resolver = create_credential_resolver(session, region_name=config.region)
     for provider in resolver.providers:
@@ -249,8 +249,8 @@ def _resolver(session: botocore.session.Session, config: OutputConfig) -> Thrift
 
 
 def _assuming(
-    source: botocore.session.Session, config: OutputConfig, role: dict[str, str]
-) -> botocore.session.Session:
+    source: Any, config: OutputConfig, role: dict[str, str]
+) -> Any:
     session = _new_session(config)
     resolver = ThriftyResolver(CredentialResolver([_RoleProvider(source, config, role)]))
     session.register_component("credential_provider", resolver)
@@ -263,7 +263,7 @@ class _RoleProvider:
     METHOD = "assume-role-option"
 
     def __init__(
-        self, source: botocore.session.Session, config: OutputConfig, role: dict[str, str]
+        self, source: Any, config: OutputConfig, role: dict[str, str]
     ) -> None:
         self._source = source
         self._config = config

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import botocore.session
-from botocore import handlers
 from botocore.exceptions import DataNotFoundError
 from botocore.hooks import EventAliaser, HierarchicalEmitter
 from botocore.loaders import JSONFileLoader, Loader
+
+from kinesis_fast.transport.botocore_session import handlers, session
 
 # The target, and what botocore's sources of credentials call.
 SERVICES: Final = ("kinesis", "signin", "sso", "sso-oidc", "sts")
@@ -28,12 +28,12 @@ SERVICE_BEGIN: Final = '\n      "{}" : {{'
 SERVICE_END: Final = "\n      }"
 
 
-def new_session(profile: str | None) -> botocore.session.Session:
+def new_session(profile: str | None) -> Any:
     """Return a session with the handlers of the services in use; it has its own loader still."""
     if not hasattr(handlers, "BUILTIN_HANDLERS"):
-        return botocore.session.Session(profile=profile)
+        return session.Session(profile=profile)
     hooks = copy.copy(_builtin_handlers())
-    return botocore.session.Session(
+    return session.Session(
         profile=profile, event_hooks=hooks, include_builtin_handlers=False
     )
 
