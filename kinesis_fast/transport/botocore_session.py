@@ -28,9 +28,12 @@ class LateDocstring(str):
 
     def expandtabs(self, tabsize: Any = 8) -> str:
         """Return the text."""
+        return str(self).expandtabs(tabsize)
+
+    def __str__(self) -> str:
         arguments, more = self._arguments
         kind = getattr(import_module(DOCSTRING), type(self).__name__)
-        return str(kind(*arguments, **more).expandtabs(tabsize))
+        return str(kind(*arguments, **more))
 
 
 def _import() -> tuple[Any, Any]:

@@ -27,8 +27,8 @@ from kinesis_fast import logs
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.transport import secrets
-from kinesis_fast.transport.botocore_session import session as sessions
 from kinesis_fast.transport.botocore_client import BotocoreTransport
+from kinesis_fast.transport.botocore_session import session as sessions
 from kinesis_fast.transport.credentials import LateCredentials, ThriftyResolver
 from kinesis_fast.transport.direct import response
 from kinesis_fast.transport.direct.endpoint import (
@@ -139,7 +139,9 @@ class _Sources:
             return Source(client, credentials, session.get_config_variable("ca_bundle"))
 
     def _new_probe(self) -> _Probe:
-        credentials = LateCredentials(PROBE_KEYS.access_key, PROBE_KEYS.secret_key, PROBE_KEYS.token)
+        credentials = LateCredentials(
+            PROBE_KEYS.access_key, PROBE_KEYS.secret_key, PROBE_KEYS.token
+        )
         with _as_config_error(self._config):
             session = open_session(self._config)
             session.register_component("credential_provider", credentials)
@@ -164,9 +166,7 @@ def _create_client(session: Any, config: OutputConfig) -> Any:
     return _client_of(session, "kinesis", config, endpoint_url=config.endpoint)
 
 
-def _client_of(
-    session: Any, service: str, config: OutputConfig, **arguments: Any
-) -> Any:
+def _client_of(session: Any, service: str, config: OutputConfig, **arguments: Any) -> Any:
     """Make a client; without the proxy of the environment if NO_PROXY has the endpoint's network.
 
     botocore finds the endpoint while it makes the client, so a second one may be needed.
@@ -248,9 +248,7 @@ def _resolver(session: Any, config: OutputConfig) -> ThriftyResolver:
     return ThriftyResolver(resolver)
 
 
-def _assuming(
-    source: Any, config: OutputConfig, role: dict[str, str]
-) -> Any:
+def _assuming(source: Any, config: OutputConfig, role: dict[str, str]) -> Any:
     session = _new_session(config)
     resolver = ThriftyResolver(CredentialResolver([_RoleProvider(source, config, role)]))
     session.register_component("credential_provider", resolver)
@@ -262,9 +260,7 @@ class _RoleProvider:
 
     METHOD = "assume-role-option"
 
-    def __init__(
-        self, source: Any, config: OutputConfig, role: dict[str, str]
-    ) -> None:
+    def __init__(self, source: Any, config: OutputConfig, role: dict[str, str]) -> None:
         self._source = source
         self._config = config
         self._role = role

@@ -33,9 +33,7 @@ def new_session(profile: str | None) -> Any:
     if not hasattr(handlers, "BUILTIN_HANDLERS"):
         return session.Session(profile=profile)
     hooks = copy.copy(_builtin_handlers())
-    return session.Session(
-        profile=profile, event_hooks=hooks, include_builtin_handlers=False
-    )
+    return session.Session(profile=profile, event_hooks=hooks, include_builtin_handlers=False)
 
 
 @cache
