@@ -52,9 +52,10 @@ def resolved(resolver: EndpointResolver, host: str, region: str, **variant: bool
 
 @pytest.mark.parametrize("host", models.HOSTS)
 def test_lean_endpoints_resolve_as_all_do(host: str) -> None:
-    lean, full = (
-        EndpointResolver(data) for data in (models.lean_endpoints(TEXT), json.loads(TEXT))
-    )
+    data = models.lean_endpoints(TEXT)
+    if data is None and '"services" : { }' in TEXT:
+        pytest.skip("an old botocore has a partition without services, so all is read")
+    lean, full = EndpointResolver(data), EndpointResolver(json.loads(TEXT))
     for region in regions():
         for fips in (False, True):
             for dual in (False, True):
@@ -86,7 +87,8 @@ def shown(session: Any, loader: Loader, region: str, variant: dict[str, bool]) -
 def test_an_output_goes_where_a_plain_client_of_botocore_goes() -> None:
     full, lean = Loader(), models.LeanLoader(Loader().search_paths)
     partitions = json.loads(TEXT)["partitions"]
-    for region in [*(next(iter(partition["regions"])) for partition in partitions), *ODD_REGIONS]:
+    firsts = [region for partition in partitions for region in [*partition["regions"]][:1]]
+    for region in [*firsts, *ODD_REGIONS]:
         for variant in ({}, {"use_fips_endpoint": True}, {"use_dualstack_endpoint": True}):
             theirs = shown(botocore.session.Session(), full, region, variant)
             assert shown(models.new_session(None), lean, region, variant) == theirs
@@ -109,9 +111,11 @@ def test_a_file_of_another_form_is_read_as_a_whole(text: str) -> None:
 
 def test_only_services_in_use_are_looked_for() -> None:
     loader = models.LeanLoader(Loader().search_paths)
-    assert set(loader.list_available_services("service-2")) == set(models.SERVICES)
     full = Loader()
-    for service in models.SERVICES:
+    in_use = set(models.SERVICES) & set(full.list_available_services("service-2"))
+    assert set(loader.list_available_services("service-2")) == in_use
+    assert in_use >= {"kinesis", "sts"}
+    for service in in_use:
         theirs = full.load_service_model(service, "service-2")
         assert loader.load_service_model(service, "service-2") == theirs
 
