@@ -13,7 +13,7 @@ import botocore
 import botocore.session
 import pytest
 from botocore.config import Config
-from botocore.exceptions import EndpointVariantError
+from botocore.exceptions import BotoCoreError, EndpointVariantError
 from botocore.loaders import Loader
 from botocore.regions import EndpointResolver
 from chunks import output_config
@@ -78,7 +78,10 @@ def shown(session: Any, loader: Loader, region: str, variant: dict[str, bool]) -
     except EndpointVariantError as error:
         return str(error)
     with closing(made):
-        endpoint = find_endpoint(made, "logs")
+        try:
+            endpoint = find_endpoint(made, "logs")
+        except BotoCoreError as error:
+            return str(error)
         head = endpoint.signer.head(client.PROBE_KEYS, 0, "", 0)
         scope = head.partition(b"Credential=")[2].partition(b",")[0]
         return endpoint.url, scope, made.meta.endpoint_url, made.meta.partition
