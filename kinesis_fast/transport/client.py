@@ -7,13 +7,12 @@ needed here and would cost memory on every host.
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from json import JSONDecodeError
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import botocore
-import botocore.session
 from botocore.config import Config
 from botocore.credentials import (
     AssumeRoleCredentialFetcher,
@@ -29,7 +28,8 @@ from kinesis_fast.config import OutputConfig
 from kinesis_fast.errors import ConfigError
 from kinesis_fast.transport import secrets
 from kinesis_fast.transport.botocore_client import BotocoreTransport
-from kinesis_fast.transport.credentials import ThriftyResolver
+from kinesis_fast.transport.botocore_session import session as sessions
+from kinesis_fast.transport.credentials import LateCredentials, ThriftyResolver
 from kinesis_fast.transport.direct import response
 from kinesis_fast.transport.direct.endpoint import (
     NeedsBotocoreError,
@@ -39,11 +39,12 @@ from kinesis_fast.transport.direct.endpoint import (
 from kinesis_fast.transport.direct.sigv4 import Keys
 from kinesis_fast.transport.direct.transport import DirectTransport, Source
 from kinesis_fast.transport.errors import NO_CREDENTIALS
+from kinesis_fast.transport.models import LeanLoader, new_session
 from kinesis_fast.transport.trust import ca_bundle, is_in_no_proxy
 from kinesis_fast.version import VERSION
 
 EKS_ROLE_VARIABLE = "EKS_POD_EXECUTION_ROLE"
-# Loaders of botocore's data files, by directory; all outputs share their several MiB.
+# Loaders of botocore's data files, by directory; all outputs share what they have loaded.
 _MODELS: dict[str | None, Any] = {}
 ROLE_SESSION_NAME = "kinesis-fast"
 # How many connections botocore keeps; a free slot costs nothing.
@@ -66,46 +67,85 @@ def open_transport(
         ConfigError: the profile does not exist, or botocore rejects its files, region or endpoint,
             or `transport` is direct and botocore is needed.
     """
-    if config.transport != "botocore":
-        reason = _why_not_direct(config)
-        if reason is None:
-            return DirectTransport(partial(_open_source, config), config.stream)
-        if config.transport == "direct":
-            raise ConfigError(
-                f"option transport is 'direct', but {reason}; set it to auto or botocore"
-            )
-        log.log(
-            logging.INFO if response.MISSING is None else logging.WARNING,
-            "using the transport botocore: %s",
-            reason,
-        )
+    if config.transport == "botocore":
+        return BotocoreTransport(partial(make_client, config), config.stream)
+    sources = _Sources(config)
+    reason = sources.why_not_direct()
+    if reason is None:
+        return DirectTransport(sources.open, config.stream)
+    if config.transport == "direct":
+        raise ConfigError(f"option transport is 'direct', but {reason}; set it to auto or botocore")
+    log.log(
+        logging.INFO if response.MISSING is None else logging.WARNING,
+        "using the transport botocore: %s",
+        reason,
+    )
     return BotocoreTransport(partial(make_client, config), config.stream)
 
 
-def _why_not_direct(config: OutputConfig) -> str | None:
-    """Return why botocore is needed, None if it is not; found out with made-up credentials."""
-    if response.MISSING is not None:
-        return response.MISSING
-    try:
+class _Probe(NamedTuple):
+    """A client that has shown what botocore does, and whose credentials can be replaced."""
+
+    client: Any
+    credentials: LateCredentials
+
+
+class _Sources:
+    """Asks botocore for a DirectTransport.
+
+    Making a client is what costs most. So the one that shows, with made-up keys, whether the direct
+    transport can be used shows the first endpoint as well, with real credentials. Those are looked
+    up by a session of their own, when they are needed.
+    """
+
+    _probe: _Probe | None = None
+
+    def __init__(self, config: OutputConfig) -> None:
+        self._config = config
+
+    def why_not_direct(self) -> str | None:
+        """Return why botocore is needed, None if it is not."""
+        if response.MISSING is not None:
+            return response.MISSING
+        try:
+            probe = self._new_probe()
+            try:
+                check_settings(probe.client)
+                check_signature(probe.client, self._config.stream, PROBE_KEYS)
+            except BaseException:
+                probe.client.close()
+                raise
+            self._probe = probe
+        except NeedsBotocoreError as error:
+            return str(error)
+        except NO_CREDENTIALS:
+            pass  # no client or no endpoint: each request will report it, with either transport
+        return None
+
+    def open(self) -> Source:
+        """Find credentials; raises what `make_client` and `check_settings` raise."""
+        config, probe = self._config, self._probe
+        session = open_session(config)
         with _as_config_error(config):
-            client = _create_client(open_session(config), config, PROBE_KEYS)
-        with closing(client):
+            credentials = session.get_credentials()
+            if probe is None:
+                client = _create_client(session, config)
+            else:
+                client = probe.client
+                if credentials is not None:
+                    probe.credentials.become(credentials)
+                    self._probe = None
             check_settings(client)
-            check_signature(client, config.stream, PROBE_KEYS)
-    except NeedsBotocoreError as error:
-        return str(error)
-    except NO_CREDENTIALS:
-        pass  # no client or no endpoint: each request will report it, with either transport
-    return None
+            return Source(client, credentials, session.get_config_variable("ca_bundle"))
 
-
-def _open_source(config: OutputConfig) -> Source:
-    """Ask botocore for a DirectTransport; raises what `make_client` and `check_settings` raise."""
-    session = open_session(config)
-    with _as_config_error(config):
-        client = _create_client(session, config)
-        check_settings(client)
-        return Source(client, session.get_credentials(), session.get_config_variable("ca_bundle"))
+    def _new_probe(self) -> _Probe:
+        credentials = LateCredentials(
+            PROBE_KEYS.access_key, PROBE_KEYS.secret_key, PROBE_KEYS.token
+        )
+        with _as_config_error(self._config):
+            session = open_session(self._config)
+            session.register_component("credential_provider", credentials)
+            return _Probe(_create_client(session, self._config), credentials)
 
 
 def make_client(config: OutputConfig) -> Any:
@@ -122,24 +162,11 @@ def make_client(config: OutputConfig) -> Any:
         return _create_client(open_session(config), config)
 
 
-def _create_client(
-    session: botocore.session.Session, config: OutputConfig, keys: Keys | None = None
-) -> Any:
-    """Make a client with the session's credentials, or with `keys`."""
-    return _client_of(
-        session,
-        "kinesis",
-        config,
-        endpoint_url=config.endpoint,
-        aws_access_key_id=keys.access_key if keys else None,
-        aws_secret_access_key=keys.secret_key if keys else None,
-        aws_session_token=keys.token if keys else None,
-    )
+def _create_client(session: Any, config: OutputConfig) -> Any:
+    return _client_of(session, "kinesis", config, endpoint_url=config.endpoint)
 
 
-def _client_of(
-    session: botocore.session.Session, service: str, config: OutputConfig, **arguments: Any
-) -> Any:
+def _client_of(session: Any, service: str, config: OutputConfig, **arguments: Any) -> Any:
     """Make a client; without the proxy of the environment if NO_PROXY has the endpoint's network.
 
     botocore finds the endpoint while it makes the client, so a second one may be needed.
@@ -161,7 +188,7 @@ def _as_config_error(config: OutputConfig) -> Iterator[None]:
     try:
         yield
     except ProfileNotFound as error:
-        known = ", ".join(botocore.session.Session().available_profiles) or "none"
+        known = ", ".join(sessions.Session().available_profiles) or "none"
         source = "option profile" if config.profile else "environment variable AWS_PROFILE"
         raise ConfigError(f"{source}: {error}; known profiles: {known}") from error
     except JSONDecodeError:
@@ -185,7 +212,7 @@ def _client_config(config: OutputConfig) -> Config:
     )
 
 
-def open_session(config: OutputConfig) -> botocore.session.Session:
+def open_session(config: OutputConfig) -> Any:
     """Return the default session, or that of the last role in the chain that starts there."""
     secrets.learn(config.external_id)
     secrets.learn_urls(config.endpoint, config.sts_endpoint)
@@ -200,17 +227,18 @@ def open_session(config: OutputConfig) -> botocore.session.Session:
     return session
 
 
-def _new_session(config: OutputConfig) -> botocore.session.Session:
-    session = botocore.session.Session(profile=config.profile)
+def _new_session(config: OutputConfig) -> Any:
+    session = new_session(config.profile)
     path = session.get_config_variable("data_path")
-    models = _MODELS.setdefault(path, session.get_component("data_loader"))
-    session.register_component("data_loader", models)
+    if path not in _MODELS:
+        _MODELS[path] = LeanLoader(session.get_component("data_loader").search_paths)
+    session.register_component("data_loader", _MODELS[path])
     session.lazy_register_component("credential_provider", partial(_resolver, session, config))
     session.set_config_variable("ca_bundle", ca_bundle(session))
     return session
 
 
-def _resolver(session: botocore.session.Session, config: OutputConfig) -> ThriftyResolver:
+def _resolver(session: Any, config: OutputConfig) -> ThriftyResolver:
     """Return botocore's own sources of credentials."""
     resolver = create_credential_resolver(session, region_name=config.region)
     for provider in resolver.providers:
@@ -220,9 +248,7 @@ def _resolver(session: botocore.session.Session, config: OutputConfig) -> Thrift
     return ThriftyResolver(resolver)
 
 
-def _assuming(
-    source: botocore.session.Session, config: OutputConfig, role: dict[str, str]
-) -> botocore.session.Session:
+def _assuming(source: Any, config: OutputConfig, role: dict[str, str]) -> Any:
     session = _new_session(config)
     resolver = ThriftyResolver(CredentialResolver([_RoleProvider(source, config, role)]))
     session.register_component("credential_provider", resolver)
@@ -234,9 +260,7 @@ class _RoleProvider:
 
     METHOD = "assume-role-option"
 
-    def __init__(
-        self, source: botocore.session.Session, config: OutputConfig, role: dict[str, str]
-    ) -> None:
+    def __init__(self, source: Any, config: OutputConfig, role: dict[str, str]) -> None:
         self._source = source
         self._config = config
         self._role = role

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from botocore.credentials import Credentials
+
 from kinesis_fast.transport import secrets
 
 LOOK_UP_S: Final = 60.0  # seconds between two look-ups while the credentials are valid
@@ -100,6 +102,32 @@ class ThriftyCredentials:
     def _learn(self) -> None:
         if self._frozen is not None:
             secrets.learn_renewed(self._frozen.secret_key, self._frozen.token)
+
+
+class LateCredentials:
+    """Made-up keys until real credentials take their place; also the resolver that has them.
+
+    So a client can be made before credentials are looked up.
+
+    Args:
+        keys: access key, secret key and token.
+    """
+
+    def __init__(self, *keys: str | None) -> None:
+        self._current: Any = Credentials(*keys)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._current, name)
+
+    def become(self, credentials: Any) -> None:
+        """Take other credentials from now on."""
+        self._current = credentials
+
+    def get_deferred_property(self, name: str) -> Callable[[], Any]:
+        return lambda: getattr(self, name)
+
+    def load_credentials(self) -> "LateCredentials":
+        return self
 
 
 class ThriftyResolver:

@@ -18,6 +18,11 @@
 #define OUTPUT_MAX 4096
 #define ENVIRONMENT_VARIABLE "KINESIS_FAST_PYTHON"
 #define OUTPUT_PREFIX "libpython="
+#ifdef __aarch64__
+#define MULTIARCH "aarch64-linux-gnu" /* of Debian and Ubuntu */
+#else
+#define MULTIARCH "x86_64-linux-gnu"
+#endif
 
 extern char **environ;
 
@@ -186,7 +191,7 @@ static const char *last_line(char *text)
 }
 
 /* The script's last line is "libpython=PATH" or an error. */
-static bool query_libpython(struct kf_python_place *place)
+bool kf_ask_for_libpython(struct kf_python_place *place)
 {
     char script[PATH_MAX], output[OUTPUT_MAX];
     const char *line;
@@ -205,12 +210,43 @@ static bool query_libpython(struct kf_python_place *place)
     return true;
 }
 
+/* Finds prefix and minor version of a Python by the file of its interpreter, such as
+ * /usr/bin/python3.11; bin/python3 of a virtual environment is a link to it. Any other name, that of
+ * a free-threaded Python or of a script for instance, says nothing. */
+static bool find_base(const char *python, char prefix[PATH_MAX], int *minor)
+{
+    const char *name;
+    int end = 0;
+
+    if (realpath(python, prefix) == NULL)
+        return false;
+    name = strrchr(prefix, '/') + 1;
+    return sscanf(name, "python3.%d%n", minor, &end) == 1 && name[end] == '\0'
+           && cut_last_part(prefix) && cut_last_part(prefix);
+}
+
+bool kf_guess_libpython(struct kf_python_place *place, int *minor)
+{
+    static const char *const directories[] = {"lib", "lib/" MULTIARCH, "lib64"};
+    char prefix[PATH_MAX];
+
+    if (!find_base(place->python, prefix, minor))
+        return false;
+    for (size_t i = 0; i < sizeof directories / sizeof *directories; i++)
+        if (snprintf(place->libpython, PATH_MAX, "%s/%s/libpython3.%d.so.1.0", prefix,
+                     directories[i], *minor) < PATH_MAX
+            && access(place->libpython, R_OK) == 0)
+            return true;
+    return false;
+}
+
 bool kf_find_python(const struct kf_python_options *options, struct kf_python_place *place)
 {
+    place->libpython[0] = '\0';
     if (!kf_find_packages(place->packages) || !find_interpreter(options, place))
         return false;
     if (!is_set(options->libpython))
-        return query_libpython(place);
+        return true;
     if (strlen(options->libpython) >= PATH_MAX) {
         kf_log_error("the option libpython is too long for a path");
         return false;

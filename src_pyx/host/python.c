@@ -14,6 +14,7 @@
 
 #define OLDEST_MINOR 11
 #define BUFFER_READ 0x100 /* PyBUF_READ */
+#define FREE_THREADED "free-threading build" /* in the text of the version */
 
 static bool is_own; /* whether this library has initialized Python */
 static kf_object *entry_option_names, *entry_init, *entry_flush, *entry_exit;
@@ -65,7 +66,7 @@ static bool is_supported(const char *what)
         kf_log_error("Python %.20s is too old: 3.%d or later is required", version, OLDEST_MINOR);
         return false;
     }
-    if (strstr(version, "free-threading build") == NULL)
+    if (strstr(version, FREE_THREADED) == NULL)
         return true;
     kf_log_error("%s is a free-threaded Python 3.%d, and this library requires one with a GIL: "
                  "libpython3.%d instead of libpython3.%dt", what, minor, minor, minor);
@@ -105,6 +106,32 @@ static bool open_libpython(const struct kf_python_place *place)
         return true;
     dlclose(library);
     return false;
+}
+
+/* A guess must be the version that it was taken for; what cannot be used is closed without a word. */
+static bool open_guess(struct kf_python_place *place)
+{
+    int guessed, minor;
+    void *library;
+
+    if (!kf_guess_libpython(place, &guessed))
+        return false;
+    library = dlopen(place->libpython, RTLD_NOW | RTLD_GLOBAL);
+    if (library == NULL)
+        return false;
+    if (kf_python_api_load(library) == NULL
+        && sscanf(kf_py.Py_GetVersion(), "3.%d", &minor) == 1 && minor == guessed
+        && minor >= OLDEST_MINOR && !strstr(kf_py.Py_GetVersion(), FREE_THREADED))
+        return true;
+    dlclose(library);
+    return false;
+}
+
+static bool find_and_open_libpython(struct kf_python_place *place)
+{
+    if (place->libpython[0] != '\0')
+        return open_libpython(place);
+    return open_guess(place) || (kf_ask_for_libpython(place) && open_libpython(place));
 }
 
 /* A service without LANG runs in the C locale, but its configuration files may still be UTF-8. */
@@ -240,7 +267,7 @@ static bool enter_python(const struct kf_python_options *options)
             return false;
         kf_py.PyGILState_Ensure();
     } else {
-        if (!kf_find_python(options, &place) || !open_libpython(&place))
+        if (!kf_find_python(options, &place) || !find_and_open_libpython(&place))
             return false;
         if (kf_py.Py_IsInitialized()) /* opened by other code without RTLD_GLOBAL */
             kf_py.PyGILState_Ensure();

@@ -40,6 +40,39 @@ def test_a_library_in_an_environment_finds_its_python(
     assert_delivers(host, stream, environment)
 
 
+def test_no_child_process_looks_for_the_shared_library(
+    new_host: NewHost, stream: LocalStream, environment: Environment
+) -> None:
+    """It lies where it should; the script that an interpreter would run fails."""
+    if running().path.resolve().name != "python{}.{}".format(*running().version[:2]):
+        pytest.skip("the interpreter does not have the usual name")
+    (environment.package / "host" / "locate.py").write_text("raise SystemExit(1)")
+    host = new_host(environment.library)
+    assert_delivers(host, stream, environment)
+
+
+@pytest.mark.parametrize("source", ["", "not a library"])
+def test_a_library_that_cannot_be_used_is_not_taken(
+    new_host: NewHost,
+    stream: LocalStream,
+    environment: Environment,
+    elsewhere: Path,
+    tmp_path: Path,
+    source: str,
+) -> None:
+    """Beside the interpreter there is something else; so the interpreter is asked."""
+    name = "python{}.{}".format(*running().version[:2])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / f"lib{name}.so.1.0").write_text(source)
+    python = tmp_path / "bin" / name
+    python.write_text(f'#!/bin/sh\nexec {environment.python} "$@"\n')
+    python.chmod(0o755)
+    host = new_host(elsewhere, PYTHONPATH=str(environment.package.parent))
+    assert host.init("a", {**stream.target, "python": str(python)}) == 1
+    assert host.libpython() == str(environment.base.libpython)
+
+
 @pytest.mark.parametrize(
     ("variable", "option"),
     [("{python}", ""), ("", "{python}"), ("/no/such/python", "{python}")],
