@@ -1,5 +1,6 @@
 """Sends chunks of Fluent Bit to Amazon Kinesis Data Streams; the hot path is compiled."""
 
+import kinesis_fast._core  # noqa: F401 (first: it says what to do if a compiled module is missing)
 from kinesis_fast.config import OutputConfig
 from kinesis_fast.delivery.context import Timing
 from kinesis_fast.delivery.protocols import Request
