@@ -10,6 +10,7 @@ from scripted_server import Script, ScriptedServer
 
 from kinesis_fast import TransportError
 from kinesis_fast.limits import MAX_ANSWER_BYTES, MAX_ANSWER_HEAD_BYTES
+from kinesis_fast.transport.direct.response import GeneralReader
 from kinesis_fast.transport.direct.response_reader import ResponseReader
 
 KEPT = {
@@ -140,9 +141,12 @@ def test_garbage(response: bytes) -> None:
 
 
 @pytest.mark.parametrize("n_parts", [1, 4])
-def test_an_idle_connection_does_not_keep_its_last_response(n_parts: int) -> None:
+@pytest.mark.parametrize("new_reader", [ResponseReader, GeneralReader])
+def test_an_idle_connection_does_not_keep_its_last_response(
+    new_reader: type[ResponseReader | GeneralReader], n_parts: int
+) -> None:
     part = memoryview(b"x" * 65536)
-    reader = ResponseReader()
+    reader = new_reader()
     tracemalloc.start()
     try:
         head = raw("HTTP/1.1 200 OK", f"Content-Length: {n_parts * len(part)}")
