@@ -37,7 +37,8 @@ def exchange(server: Endpoint, request: bytes) -> bytes:
     """Send bytes and return all that comes back."""
     with socket.create_connection(server.address) as connection:
         connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the server has read enough, and has closed it
+            connection.shutdown(socket.SHUT_WR)
         received = b""
         while more := connection.recv(65536):
             received += more
