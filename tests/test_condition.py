@@ -2,9 +2,8 @@
 
 import signal
 import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
+from types import FrameType
 from typing import cast
 
 import pytest
@@ -139,30 +138,31 @@ def test_an_exception_on_the_way_back_comes_with_the_lock_held() -> None:
 
 def test_signal_handlers_that_raise_at_any_moment() -> None:
     """The lock is held inside `with` and free behind it; only what the handler raises comes out."""
+    condition = Condition(threading.Lock())
     n_raised = 0
 
-    def handler(*_: object) -> None:
-        nonlocal n_raised
-        n_raised += 1
-        raise InterruptedError
+    def wait_often() -> None:
+        while True:
+            for timeout_s in (0.0, 0.0001, 0.0004):
+                with condition:
+                    condition.wait(timeout_s)
 
-    condition = Condition(threading.Lock())
+    def handler(_: int, frame: FrameType | None) -> None:
+        nonlocal n_raised
+        if frame is not None and frame.f_code is wait_often.__code__:
+            n_raised += 1
+            raise InterruptedError
+
     before = signal.signal(signal.SIGALRM, handler)
-    end = time.monotonic() + 1.0
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-        while time.monotonic() < end:
-            with suppress(InterruptedError):
-                for timeout_s in (0.0, 0.0001, 0.0004):
-                    with condition:
-                        condition.wait(timeout_s)
-    except InterruptedError:
-        pass  # between two lines of the loop
+        for _ in range(1000):
+            with pytest.raises(InterruptedError):
+                wait_often()
     finally:
-        with suppress(InterruptedError):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert n_raised > 0
+    assert n_raised == 1000
     assert condition.n_waiting == 0
     with condition:  # it is free: otherwise this waits for ever
         assert condition.wait(0) is False
