@@ -11,10 +11,9 @@ from compare_encode import WrongResultError, copied_bodies
 from workloads import BASE_OPTIONS
 
 from kinesis_fast import OutputConfig, RecordEncoder
+from kinesis_fast.plan.measure import BILLED_BYTES, PUT_UNIT_BYTES
 from kinesis_fast.reading.records import seen_in
 
-PUT_UNIT_BYTES = 25 * 1024  # a provisioned stream charges for each that a record begins
-BILLED_BYTES = 1024  # the same for an on-demand stream
 KPL = {"aggregation": "true"}
 LINES = {"simple_aggregation": "true"}
 
